@@ -1,0 +1,19 @@
+//! The reconcile kit: what every feature crate needs to watch objects and act on them.
+//!
+//! * [`kinds`]: our own kinds, the spine that feature crates meet in.
+//! * [`traits`]: what one feature offers another, handed in by the composition root.
+//! * [`client`]: a `kube::Client` without a socket (embedded) or over HTTPS (any cluster).
+//! * [`cache`]: one shared, watch-fed copy per kind.
+//! * [`queue`], [`controller`]: keyed work with back-off; level-triggered reconcilers.
+//! * [`events`]: Kubernetes events, folded.
+//!
+//! Nothing here knows any one feature. Nothing here may lean on in-process luxuries: no
+//! transaction over objects, no read behind the API, no assumption of zero watch delay.
+
+pub mod cache;
+pub mod client;
+pub mod controller;
+pub mod events;
+pub mod kinds;
+pub mod queue;
+pub mod traits;

@@ -1,0 +1,16 @@
+//! Traits between feature crates. Each has one implementation in a feature crate and is handed
+//! to the others by the composition root, so that features never depend on each other.
+
+mod auth;
+mod build;
+mod images;
+mod network;
+mod source_tree;
+mod workflows;
+
+pub use auth::{Action, AuthError, Authenticator, Authorizer, Credential, Principal};
+pub use build::{BuildError, BuildLog, BuildOutput, BuildRequest, Builder};
+pub use images::{ImageError, Images, LocalImage};
+pub use network::{NetworkError, PodAddress, PodNetwork};
+pub use source_tree::{CommitInfo, CommitRequest, SourceError, SourceTree, TreeFile};
+pub use workflows::{PushEvent, WorkflowMatch, Workflows};
