@@ -40,7 +40,11 @@ impl Service {
         F: FnOnce(ServiceContext) -> Fut + Send + 'static,
         Fut: Future<Output = Result<(), String>> + Send + 'static,
     {
-        Self { name, after: after.to_vec(), run: Box::new(|context| Box::pin(run(context))) }
+        Self {
+            name,
+            after: after.to_vec(),
+            run: Box::new(|context| Box::pin(run(context))),
+        }
     }
 
     /// Its name.
@@ -85,12 +89,18 @@ impl Services {
     pub async fn start(services: Vec<Service>, limit: Duration) -> Result<Self, StartError> {
         let ordered = order(services)?;
         let (report, ended) = mpsc::channel(ordered.len().max(1));
-        let mut all = Self { running: Vec::new(), ended };
+        let mut all = Self {
+            running: Vec::new(),
+            ended,
+        };
         for service in ordered {
             let name = service.name;
             let (ready, is_ready) = oneshot::channel();
             let cancel = CancellationToken::new();
-            let context = ServiceContext { cancel: cancel.clone(), ready: Some(ready) };
+            let context = ServiceContext {
+                cancel: cancel.clone(),
+                ready: Some(ready),
+            };
             let report = report.clone();
             let task = spawn(name, async move {
                 let result = (service.run)(context).await;
@@ -134,7 +144,10 @@ impl Services {
     pub async fn stop(mut self, grace: Duration) {
         while let Some(mut service) = self.running.pop() {
             service.cancel.cancel();
-            if tokio::time::timeout(grace, &mut service.task).await.is_err() {
+            if tokio::time::timeout(grace, &mut service.task)
+                .await
+                .is_err()
+            {
                 tracing::warn!(service = service.name, ?grace, "did not stop in time");
                 service.task.abort();
             }
@@ -146,9 +159,17 @@ fn order(mut waiting: Vec<Service>) -> Result<Vec<Service>, StartError> {
     let mut ordered: Vec<Service> = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
         let started = |name: &&str| ordered.iter().any(|s| s.name == *name);
-        let Some(next) = waiting.iter().position(|s| s.after.iter().all(|a| started(a))) else {
+        let Some(next) = waiting
+            .iter()
+            .position(|s| s.after.iter().all(|a| started(a)))
+        else {
             let stuck = &waiting[0];
-            let missing = stuck.after.iter().filter(|a| !started(a)).copied().collect::<Vec<_>>();
+            let missing = stuck
+                .after
+                .iter()
+                .filter(|a| !started(a))
+                .copied()
+                .collect::<Vec<_>>();
             return Err(StartError::Order(stuck.name, missing.join(", ")));
         };
         ordered.push(waiting.remove(next));
@@ -161,7 +182,11 @@ mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
-    fn logged(name: &'static str, after: &[&'static str], log: &Arc<Mutex<Vec<String>>>) -> Service {
+    fn logged(
+        name: &'static str,
+        after: &[&'static str],
+        log: &Arc<Mutex<Vec<String>>>,
+    ) -> Service {
         let log = log.clone();
         Service::new(name, after, move |mut context| async move {
             log.lock().expect("lock").push(format!("+{name}"));
@@ -175,26 +200,41 @@ mod tests {
     #[tokio::test]
     async fn starts_in_order_and_stops_in_reverse() {
         let log = Arc::default();
-        let services = vec![logged("c", &["b"], &log), logged("b", &["a"], &log), logged("a", &[], &log)];
-        let services = Services::start(services, Duration::from_secs(1)).await.expect("start");
+        let services = vec![
+            logged("c", &["b"], &log),
+            logged("b", &["a"], &log),
+            logged("a", &[], &log),
+        ];
+        let services = Services::start(services, Duration::from_secs(1))
+            .await
+            .expect("start");
         services.stop(Duration::from_secs(1)).await;
-        assert_eq!(*log.lock().expect("lock"), ["+a", "+b", "+c", "-c", "-b", "-a"]);
+        assert_eq!(
+            *log.lock().expect("lock"),
+            ["+a", "+b", "+c", "-c", "-b", "-a"]
+        );
     }
 
     #[tokio::test]
     async fn a_failing_start_names_the_service_and_its_words() {
         let bad = Service::new("bad", &[], |_| async { Err("no port".to_string()) });
-        let error = Services::start(vec![bad], Duration::from_secs(1)).await.err().expect("error");
+        let error = Services::start(vec![bad], Duration::from_secs(1))
+            .await
+            .err()
+            .expect("error");
         assert_eq!(error.to_string(), "service bad did not start: no port");
     }
 
     #[tokio::test]
     async fn a_cycle_is_named() {
         let log = Arc::default();
-        let error = Services::start(vec![logged("a", &["b"], &log), logged("b", &["a"], &log)], Duration::from_secs(1))
-            .await
-            .err()
-            .expect("error");
+        let error = Services::start(
+            vec![logged("a", &["b"], &log), logged("b", &["a"], &log)],
+            Duration::from_secs(1),
+        )
+        .await
+        .err()
+        .expect("error");
         assert!(error.to_string().contains("waits for b"), "{error}");
     }
 }

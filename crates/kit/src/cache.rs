@@ -28,12 +28,18 @@ pub struct Key {
 impl Key {
     /// Key of an object.
     pub fn of<K: Resource>(object: &K) -> Self {
-        Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+        Self {
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+        }
     }
 
     /// Key from its parts.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -94,7 +100,11 @@ where
     }
 
     /// Starts a cache over what a selector matches.
-    pub fn start_filtered(client: &Client, config: watcher::Config, cancel: CancellationToken) -> Self {
+    pub fn start_filtered(
+        client: &Client,
+        config: watcher::Config,
+        cancel: CancellationToken,
+    ) -> Self {
         let cache = Self::default();
         let feeding = cache.clone();
         let api: Api<K> = Api::all(client.clone());
@@ -139,8 +149,14 @@ where
             }
             Event::InitDone => {
                 let seen = seen.take().unwrap_or_default();
-                let gone: Vec<Key> =
-                    self.0.objects.read().keys().filter(|k| !seen.contains(*k)).cloned().collect();
+                let gone: Vec<Key> = self
+                    .0
+                    .objects
+                    .read()
+                    .keys()
+                    .filter(|k| !seen.contains(*k))
+                    .cloned()
+                    .collect();
                 gone.iter().for_each(|key| self.remove(key));
                 self.0.ready.send_replace(true);
             }
@@ -153,25 +169,41 @@ where
         let key = Key::of(&object);
         let new = Arc::new(object);
         let old = self.0.objects.write().insert(key.clone(), new.clone());
-        self.tell(&Change { key: &key, old: old.as_ref(), new: Some(&new) });
+        self.tell(&Change {
+            key: &key,
+            old: old.as_ref(),
+            new: Some(&new),
+        });
     }
 
     fn remove(&self, key: &Key) {
         let old = self.0.objects.write().remove(key);
         if let Some(old) = &old {
-            self.tell(&Change { key, old: Some(old), new: None });
+            self.tell(&Change {
+                key,
+                old: Some(old),
+                new: None,
+            });
         }
     }
 
     fn tell(&self, change: &Change<'_, K>) {
-        self.0.handlers.read().iter().for_each(|handler| handler(change));
+        self.0
+            .handlers
+            .read()
+            .iter()
+            .for_each(|handler| handler(change));
     }
 
     /// Registers a handler; it is first called for every object already held.
     pub fn on_change(&self, handler: impl Fn(&Change<'_, K>) + Send + Sync + 'static) {
         let mut handlers = self.0.handlers.write();
         for (key, object) in self.0.objects.read().iter() {
-            handler(&Change { key, old: None, new: Some(object) });
+            handler(&Change {
+                key,
+                old: None,
+                new: Some(object),
+            });
         }
         handlers.push(Box::new(handler));
     }
@@ -190,12 +222,22 @@ where
     pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
         let from = Key::new(namespace, "");
         let objects = self.0.objects.read();
-        objects.range(from..).take_while(|(k, _)| k.namespace == namespace).map(|(_, v)| v.clone()).collect()
+        objects
+            .range(from..)
+            .take_while(|(k, _)| k.namespace == namespace)
+            .map(|(_, v)| v.clone())
+            .collect()
     }
 
     /// Objects that a test accepts.
     pub fn filter(&self, test: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
-        self.0.objects.read().values().filter(|o| test(o)).cloned().collect()
+        self.0
+            .objects
+            .read()
+            .values()
+            .filter(|o| test(o))
+            .cloned()
+            .collect()
     }
 
     /// Waits until the first listing is complete.

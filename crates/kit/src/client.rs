@@ -40,6 +40,8 @@ pub async fn from_kubeconfig(path: &Path) -> Result<Client, Error> {
     };
     let file = kube::config::Kubeconfig::read_from(path).map_err(|e| wrap(e.into()))?;
     let options = kube::config::KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|e| wrap(e.into()))?;
+    let config = kube::Config::from_custom_kubeconfig(file, &options)
+        .await
+        .map_err(|e| wrap(e.into()))?;
     Client::try_from(config).map_err(|e| wrap(e.into()))
 }

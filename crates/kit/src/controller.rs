@@ -33,8 +33,12 @@ pub async fn run<C, F, Fut, E>(
 {
     let mut tasks = Vec::new();
     for number in 0..workers {
-        let (queue, context, cancel, reconcile) =
-            (queue.clone(), context.clone(), cancel.clone(), reconcile.clone());
+        let (queue, context, cancel, reconcile) = (
+            queue.clone(),
+            context.clone(),
+            cancel.clone(),
+            reconcile.clone(),
+        );
         tasks.push(towpath_daemon::spawn(format!("{name} {number}"), async move {
             loop {
                 let key = tokio::select! {

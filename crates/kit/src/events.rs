@@ -14,24 +14,41 @@ pub struct Events {
 impl Events {
     /// Recorder for a component, e.g. `deployment-controller`.
     pub fn new(client: Client, component: &str) -> Self {
-        let reporter = Reporter { controller: component.into(), instance: None };
-        Self { recorder: Recorder::new(client, reporter) }
+        let reporter = Reporter {
+            controller: component.into(),
+            instance: None,
+        };
+        Self {
+            recorder: Recorder::new(client, reporter),
+        }
     }
 
     /// Records that something went as it should.
     pub async fn normal(&self, about: &ObjectReference, reason: &str, action: &str, note: String) {
-        self.publish(about, EventType::Normal, reason, action, note).await;
+        self.publish(about, EventType::Normal, reason, action, note)
+            .await;
     }
 
     /// Records that something did not.
     pub async fn warning(&self, about: &ObjectReference, reason: &str, action: &str, note: String) {
-        self.publish(about, EventType::Warning, reason, action, note).await;
+        self.publish(about, EventType::Warning, reason, action, note)
+            .await;
     }
 
-    async fn publish(&self, about: &ObjectReference, type_: EventType, reason: &str, action: &str, mut note: String) {
+    async fn publish(
+        &self,
+        about: &ObjectReference,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        mut note: String,
+    ) {
         // The API refuses notes over 1,024 bytes.
         if note.len() > 1000 {
-            let cut = (0..=1000).rev().find(|&i| note.is_char_boundary(i)).unwrap_or(0);
+            let cut = (0..=1000)
+                .rev()
+                .find(|&i| note.is_char_boundary(i))
+                .unwrap_or(0);
             note.truncate(cut);
         }
         let event = Event {

@@ -28,7 +28,10 @@ pub struct Queue<T> {
 
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
-        Self { state: self.state.clone(), wake: self.wake.clone() }
+        Self {
+            state: self.state.clone(),
+            wake: self.wake.clone(),
+        }
     }
 }
 
@@ -44,13 +47,17 @@ impl<T: Clone + Eq + Hash> Default for Queue<T> {
             failures: HashMap::new(),
             sequence: 0,
         };
-        Self { state: Arc::new(Mutex::new(state)), wake: Arc::new(Notify::new()) }
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            wake: Arc::new(Notify::new()),
+        }
     }
 }
 
 /// Delay before try `failures + 1`: 50 ms doubling up to 60 s.
 pub fn backoff(failures: u32) -> Duration {
-    Duration::from_millis(50u64 << failures.clamp(1, 12).saturating_sub(1)).min(Duration::from_secs(60))
+    Duration::from_millis(50u64 << failures.clamp(1, 12).saturating_sub(1))
+        .min(Duration::from_secs(60))
 }
 
 impl<T: Clone + Eq + Hash> Queue<T> {

@@ -7,7 +7,10 @@ pub fn read_all(reader: impl Read, limit_bytes: u64) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     reader.take(limit_bytes + 1).read_to_end(&mut out)?;
     if out.len() as u64 > limit_bytes {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("more than {limit_bytes} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("more than {limit_bytes} bytes"),
+        ));
     }
     Ok(out)
 }

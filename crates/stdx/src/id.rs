@@ -6,7 +6,9 @@ use crate::Random;
 pub fn uuid(random: &dyn Random) -> String {
     let mut bytes = [0u8; 16];
     random.fill(&mut bytes);
-    uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+    uuid::Builder::from_random_bytes(bytes)
+        .into_uuid()
+        .to_string()
 }
 
 /// `length` characters out of the alphabet Kubernetes uses for generated names (no vowels, so
@@ -15,7 +17,10 @@ pub fn suffix(random: &dyn Random, length: usize) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut bytes = vec![0u8; length];
     random.fill(&mut bytes);
-    bytes.iter().map(|b| ALPHABET[*b as usize % ALPHABET.len()] as char).collect()
+    bytes
+        .iter()
+        .map(|b| ALPHABET[*b as usize % ALPHABET.len()] as char)
+        .collect()
 }
 
 /// Random token of 256 bits as lower-case hex.
@@ -28,10 +33,12 @@ pub fn token(random: &dyn Random) -> String {
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// Standard base64 with optional padding; `None` where it is not.
@@ -64,7 +71,10 @@ mod tests {
 
     #[test]
     fn base64_decodes_with_and_without_padding() {
-        assert_eq!(base64_decode("YWRtaW46cGFzcw==").as_deref(), Some(&b"admin:pass"[..]));
+        assert_eq!(
+            base64_decode("YWRtaW46cGFzcw==").as_deref(),
+            Some(&b"admin:pass"[..])
+        );
         assert_eq!(base64_decode("YWI").as_deref(), Some(&b"ab"[..]));
         assert_eq!(base64_decode("a b"), None);
     }

@@ -30,8 +30,13 @@ impl Output {
             return Ok(self.stdout);
         }
         let words = String::from_utf8_lossy(&self.stderr);
-        let status = self.code.map_or("a signal".to_string(), |code| format!("exit code {code}"));
-        Err(io::Error::other(format!("{what} ended with {status}: {}", words.trim())))
+        let status = self
+            .code
+            .map_or("a signal".to_string(), |code| format!("exit code {code}"));
+        Err(io::Error::other(format!(
+            "{what} ended with {status}: {}",
+            words.trim()
+        )))
     }
 }
 
@@ -39,8 +44,16 @@ impl Output {
 #[allow(clippy::disallowed_methods)] // the one constructor
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into()));
+    command
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command.env(
+        "PATH",
+        std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into()),
+    );
     command.env("LC_ALL", "C.UTF-8");
     command
 }
@@ -52,11 +65,18 @@ pub async fn run(mut command: Command, limit: Duration, stdout_bytes: u64) -> io
     let work = async {
         let (stdout, stderr) = tokio::join!(drain(stdout, stdout_bytes), drain(stderr, 64 << 10));
         let status = child.wait().await?;
-        Ok(Output { code: status.code(), stdout: stdout?, stderr: stderr? })
+        Ok(Output {
+            code: status.code(),
+            stdout: stdout?,
+            stderr: stderr?,
+        })
     };
     match tokio::time::timeout(limit, work).await {
         Ok(result) => result,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("still running after {limit:?}"))),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("still running after {limit:?}"),
+        )),
     }
 }
 
@@ -73,10 +93,13 @@ async fn drain(pipe: Option<impl AsyncRead + Unpin>, limit: u64) -> io::Result<V
 /// Finds a program in `PATH`.
 pub fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| is_executable(file))
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|file| is_executable(file))
 }
 
 fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    file.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    file.metadata()
+        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }

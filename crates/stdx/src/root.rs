@@ -29,7 +29,10 @@ impl Root {
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-        Ok(Self { fd, path: path.to_path_buf() })
+        Ok(Self {
+            fd,
+            path: path.to_path_buf(),
+        })
     }
 
     /// The directory's own path, for messages and for programs that are started in it.
@@ -53,7 +56,13 @@ impl Root {
 
     /// Opens with given flags (`CLOEXEC` is added).
     pub fn open_with(&self, relative: &Path, flags: OFlags, mode: Mode) -> io::Result<File> {
-        let fd = rustix::fs::openat2(self.fd.as_fd(), relative, flags | OFlags::CLOEXEC, mode, BENEATH)?;
+        let fd = rustix::fs::openat2(
+            self.fd.as_fd(),
+            relative,
+            flags | OFlags::CLOEXEC,
+            mode,
+            BENEATH,
+        )?;
         Ok(File::from(fd))
     }
 
@@ -62,7 +71,10 @@ impl Root {
         let mut done = PathBuf::new();
         for component in relative.components() {
             let Component::Normal(name) = component else {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "path leaves its root"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "path leaves its root",
+                ));
             };
             let parent = self.dir(&done)?;
             match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
@@ -81,15 +93,27 @@ impl Root {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "path names no file"))?;
         let parent = self.dir(relative.parent().unwrap_or(Path::new("")))?;
         match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
-            Err(rustix::io::Errno::ISDIR) => Ok(rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)?),
+            Err(rustix::io::Errno::ISDIR) => {
+                Ok(rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)?)
+            }
             other => Ok(other?),
         }
     }
 
     fn dir(&self, relative: &Path) -> io::Result<OwnedFd> {
-        let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
+        let relative = if relative.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            relative
+        };
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat2(self.fd.as_fd(), relative, flags, Mode::empty(), BENEATH)?)
+        Ok(rustix::fs::openat2(
+            self.fd.as_fd(),
+            relative,
+            flags,
+            Mode::empty(),
+            BENEATH,
+        )?)
     }
 }
 
@@ -111,14 +135,26 @@ mod tests {
         std::fs::write(dir.path().join("outside"), "secret").expect("write");
         std::os::unix::fs::symlink("../outside", dir.path().join("inside/link")).expect("link");
         std::os::unix::fs::symlink("..", dir.path().join("inside/up")).expect("link");
-        for path in ["../outside", "link", "up/outside", "/etc/passwd", "a/../../outside"] {
+        for path in [
+            "../outside",
+            "link",
+            "up/outside",
+            "/etc/passwd",
+            "a/../../outside",
+        ] {
             assert!(root.open_file(Path::new(path)).is_err(), "{path}");
         }
         assert!(root.create_file(Path::new("up/new")).is_err());
         assert!(root.create_dir_all(Path::new("../x")).is_err());
-        root.create_file(Path::new("a/b")).expect("create").write_all(b"x").expect("write");
+        root.create_file(Path::new("a/b"))
+            .expect("create")
+            .write_all(b"x")
+            .expect("write");
         let mut text = String::new();
-        root.open_file(Path::new("a/b")).expect("open").read_to_string(&mut text).expect("read");
+        root.open_file(Path::new("a/b"))
+            .expect("open")
+            .read_to_string(&mut text)
+            .expect("read");
         assert_eq!(text, "x");
         root.remove(Path::new("a/b")).expect("remove");
         root.remove(Path::new("a")).expect("remove");

@@ -84,7 +84,10 @@ pub enum PromotionPhase {
 impl PromotionPhase {
     /// Whether nothing more will happen.
     pub fn is_final(self) -> bool {
-        !matches!(self, Self::Waiting | Self::WaitingForApproval | Self::Deploying)
+        !matches!(
+            self,
+            Self::Waiting | Self::WaitingForApproval | Self::Deploying
+        )
     }
 }
 

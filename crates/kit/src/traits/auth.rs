@@ -65,7 +65,10 @@ impl Credential {
             let raw = towpath_stdx::base64_decode(rest)?;
             let text = String::from_utf8(raw).ok()?;
             let (user, password) = text.split_once(':')?;
-            return Some(Self::Basic { user: user.into(), password: Secret::from(password.to_string()) });
+            return Some(Self::Basic {
+                user: user.into(),
+                password: Secret::from(password.to_string()),
+            });
         }
         None
     }

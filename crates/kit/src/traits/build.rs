@@ -76,5 +76,9 @@ pub type BuildLog<'a> = &'a (dyn Fn(&str) + Send + Sync);
 #[async_trait]
 pub trait Builder: Send + Sync {
     /// Builds and pushes; cancel by dropping the future.
-    async fn build(&self, request: BuildRequest, log: BuildLog<'_>) -> Result<BuildOutput, BuildError>;
+    async fn build(
+        &self,
+        request: BuildRequest,
+        log: BuildLog<'_>,
+    ) -> Result<BuildOutput, BuildError>;
 }

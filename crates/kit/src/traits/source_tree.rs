@@ -80,15 +80,37 @@ pub trait SourceTree: Send + Sync {
     /// The commit a revision names.
     async fn resolve(&self, repository: &str, revision: &str) -> Result<CommitInfo, SourceError>;
     /// All files below `under` ("" = all) at a commit; bounded (20,000 files, 256 MiB).
-    async fn files(&self, repository: &str, sha: &str, under: &str) -> Result<Vec<TreeFile>, SourceError>;
+    async fn files(
+        &self,
+        repository: &str,
+        sha: &str,
+        under: &str,
+    ) -> Result<Vec<TreeFile>, SourceError>;
     /// Paths that differ between two commits (`before` of zeros = all paths).
-    async fn changed(&self, repository: &str, before: &str, after: &str) -> Result<Vec<String>, SourceError>;
+    async fn changed(
+        &self,
+        repository: &str,
+        before: &str,
+        after: &str,
+    ) -> Result<Vec<String>, SourceError>;
     /// First-parent log, newest first.
-    async fn log(&self, repository: &str, revision: &str, limit: usize) -> Result<Vec<CommitInfo>, SourceError>;
+    async fn log(
+        &self,
+        repository: &str,
+        revision: &str,
+        limit: usize,
+    ) -> Result<Vec<CommitInfo>, SourceError>;
     /// Unified diff between two commits, optionally below a path; bounded to 1 MiB.
-    async fn diff(&self, repository: &str, from: &str, to: &str, under: &str) -> Result<String, SourceError>;
+    async fn diff(
+        &self,
+        repository: &str,
+        from: &str,
+        to: &str,
+        under: &str,
+    ) -> Result<String, SourceError>;
     /// Writes a commit; returns its id. Starts no run.
-    async fn commit(&self, repository: &str, request: CommitRequest) -> Result<String, SourceError>;
+    async fn commit(&self, repository: &str, request: CommitRequest)
+    -> Result<String, SourceError>;
     /// Unpacks a commit's tree into an empty directory, without hooks or submodules.
     async fn export(&self, repository: &str, sha: &str, into: &Path) -> Result<(), SourceError>;
 }
