@@ -2,7 +2,8 @@
 # Turns the profiles of an instrumented test run into lcov on standard output. Needs any LLVM
 # from 19 on (package llvm-19).
 set -eu
-tool() { command -v "$1" || ls /usr/bin/"$1"-[0-9]* 2>/dev/null | sort -V | tail -n 1; }
+# The newest installed version wins: an old one under the plain name cannot read the profiles.
+tool() { { ls /usr/bin/"$1"-[0-9]* 2>/dev/null || command -v "$1"; } | sort -V | tail -n 1; }
 profdata=$(tool llvm-profdata)
 cov=$(tool llvm-cov)
 "$profdata" merge -sparse target/profiles/*.profraw -o target/profiles/all.profdata
