@@ -5,6 +5,7 @@ mod auth;
 mod build;
 mod images;
 mod network;
+mod pod_streams;
 mod source_tree;
 mod workflows;
 
@@ -12,5 +13,8 @@ pub use auth::{Action, AuthError, Authenticator, Authorizer, Credential, Princip
 pub use build::{BuildError, BuildLog, BuildOutput, BuildRequest, Builder};
 pub use images::{ImageError, Images, LocalImage};
 pub use network::{NetworkError, PodAddress, PodNetwork};
+pub use pod_streams::{
+    ContainerRef, ExecRequest, ExecStreams, LogRequest, PodStreamError, PodStreams, TerminalSize,
+};
 pub use source_tree::{CommitInfo, CommitRequest, SourceError, SourceTree, TreeFile};
 pub use workflows::{PushEvent, WorkflowMatch, Workflows};
