@@ -115,12 +115,16 @@ impl Resource {
 impl Catalog {
     /// The resource with that plural name.
     pub fn resource(&self, group: &str, version: &str, plural: &str) -> Option<&Resource> {
-        self.by_plural.get(&(group, version, plural)).map(|at| &self.resources[*at])
+        self.by_plural
+            .get(&(group, version, plural))
+            .map(|at| &self.resources[*at])
     }
 
     /// The resource that holds objects of `kind`.
     pub fn kind(&self, group: &str, version: &str, kind: &str) -> Option<&Resource> {
-        self.by_kind.get(&(group, version, kind)).map(|at| &self.resources[*at])
+        self.by_kind
+            .get(&(group, version, kind))
+            .map(|at| &self.resources[*at])
     }
 
     /// The group of that name.
@@ -130,7 +134,9 @@ impl Catalog {
 
     /// Resources of one group and version, in discovery order.
     pub fn of(&self, group: &str, version: &str) -> impl Iterator<Item = &Resource> {
-        self.resources.iter().filter(move |r| r.group == group && r.version == version)
+        self.resources
+            .iter()
+            .filter(move |r| r.group == group && r.version == version)
     }
 }
 
@@ -147,7 +153,11 @@ pub fn bootstrap_roles() -> Vec<serde_json::Value> {
 
 /// `v1` or `apps/v1`.
 pub fn api_version(group: &str, version: &str) -> String {
-    if group.is_empty() { version.to_string() } else { format!("{group}/{version}") }
+    if group.is_empty() {
+        version.to_string()
+    } else {
+        format!("{group}/{version}")
+    }
 }
 
 /// Group and version of an `apiVersion`.
@@ -162,7 +172,10 @@ fn read(table: &'static str) -> Catalog {
         let mut words = line.split(' ');
         let mut word = || words.next().filter(|word| *word != "-").unwrap_or_default();
         match word() {
-            "group" => groups.push(Group { name: word(), versions: list(word()) }),
+            "group" => groups.push(Group {
+                name: word(),
+                versions: list(word()),
+            }),
             "resource" => {
                 let group = groups.last().map(|group| group.name).unwrap_or_default();
                 let (version, plural, singular, kind) = (word(), word(), word(), word());
@@ -182,7 +195,9 @@ fn read(table: &'static str) -> Catalog {
                 });
             }
             "sub" => {
-                let Some(owner) = resources.last_mut() else { continue };
+                let Some(owner) = resources.last_mut() else {
+                    continue;
+                };
                 let (name, group, version, kind) = (word(), word(), word(), word());
                 let foreign = version != "=";
                 owner.subresources.push(Subresource {
@@ -205,7 +220,12 @@ fn read(table: &'static str) -> Catalog {
             .collect()
     };
     let (by_plural, by_kind) = (index(|r| r.plural), index(|r| r.kind));
-    Catalog { groups, resources, by_plural, by_kind }
+    Catalog {
+        groups,
+        resources,
+        by_plural,
+        by_kind,
+    }
 }
 
 fn list(text: &'static str) -> Vec<&'static str> {
@@ -221,12 +241,25 @@ mod tests {
         let catalog = catalog();
         assert_eq!(catalog.groups[0].name, "");
         let pods = catalog.resource("", "v1", "pods").unwrap();
-        assert_eq!((pods.kind, pods.list_kind.as_str(), pods.namespaced), ("Pod", "PodList", true));
+        assert_eq!(
+            (pods.kind, pods.list_kind.as_str(), pods.namespaced),
+            ("Pod", "PodList", true)
+        );
         assert_eq!(pods.short_names, ["po"]);
         let eviction = pods.subresource("eviction").unwrap();
-        assert_eq!((eviction.group, eviction.kind, eviction.foreign), ("policy", "Eviction", true));
-        let scale = catalog.kind("apps", "v1", "Deployment").unwrap().subresource("scale").unwrap();
-        assert_eq!((scale.group, scale.version, scale.kind), ("autoscaling", "v1", "Scale"));
+        assert_eq!(
+            (eviction.group, eviction.kind, eviction.foreign),
+            ("policy", "Eviction", true)
+        );
+        let scale = catalog
+            .kind("apps", "v1", "Deployment")
+            .unwrap()
+            .subresource("scale")
+            .unwrap();
+        assert_eq!(
+            (scale.group, scale.version, scale.kind),
+            ("autoscaling", "v1", "Scale")
+        );
         assert_eq!(catalog.group("autoscaling").unwrap().versions, ["v2", "v1"]);
         assert!(catalog.resource("", "v1", "gizmos").is_none());
     }
@@ -235,6 +268,10 @@ mod tests {
     fn bootstrap_roles_are_there() {
         let roles = bootstrap_roles();
         assert!(roles.len() > 100);
-        assert!(roles.iter().any(|r| r["kind"] == "ClusterRole" && r["metadata"]["name"] == "cluster-admin"));
+        assert!(
+            roles
+                .iter()
+                .any(|r| r["kind"] == "ClusterRole" && r["metadata"]["name"] == "cluster-admin")
+        );
     }
 }

@@ -5,8 +5,19 @@
 //! by `cargo xtask codegen`. So the same code serves the API, dry-runs in the command line and
 //! runs its test corpora in milliseconds.
 //!
-//! In reading order: [`facts`] (which resources exist), [`schema`] (what their objects look like).
+//! In reading order: [`facts`] (which resources exist), [`schema`] (what their objects look like),
+//! [`json`] and [`unknown`] (from bytes to a known object), [`field`] and [`status`] (what is told
+//! to the client when something is wrong), [`names`], [`quantity`] and [`time`] (the small
+//! grammars).
 
 #![warn(missing_docs)]
 
 pub mod facts;
+pub mod field;
+pub mod json;
+pub mod names;
+pub mod quantity;
+pub mod schema;
+pub mod status;
+pub mod time;
+pub mod unknown;

@@ -1,0 +1,185 @@
+//! Whether a body fits the Go types upstream decodes into, with the decoder's own words.
+//!
+//! Upstream refuses a wrong JSON type while decoding (400), before validation (422). Decoding also
+//! drops `null` fields, and turns numbers given for quantities into text: [`coerce`] does both.
+
+use super::{Kind, Schema};
+use serde_json::Value;
+
+/// The first value whose type does not fit, as Go's decoder reports it.
+pub fn type_error(schema: &Schema, value: &Value) -> Option<String> {
+    let mut path = Vec::new();
+    find(schema, value, struct_name(schema), &mut path)
+}
+
+/// Brings a decoded body of a built-in kind into the form that is stored: no `null` fields,
+/// quantities in canonical text.
+pub fn coerce(schema: &Schema, value: &mut Value) {
+    match value {
+        Value::Object(map) if !schema.is_open() => {
+            map.retain(|_, value| !value.is_null());
+            for (key, value) in map.iter_mut() {
+                if let Some(slot) = schema.field(key) {
+                    coerce(slot.schema(), value);
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(slot) = &schema.items {
+                items
+                    .iter_mut()
+                    .for_each(|item| coerce(slot.schema(), item));
+            }
+        }
+        Value::Number(number) if schema.kind == Kind::Quantity => {
+            let text = number.to_string();
+            *value = crate::quantity::canonical(&text).unwrap_or(text).into();
+        }
+        Value::String(text) if schema.kind == Kind::Quantity => {
+            if let Some(canonical) = crate::quantity::canonical(text) {
+                *text = canonical;
+            }
+        }
+        _ => {}
+    }
+}
+
+fn struct_name(schema: &Schema) -> &'static str {
+    schema.name.rsplit('.').next().unwrap_or_default()
+}
+
+fn find<'v>(
+    schema: &Schema,
+    value: &'v Value,
+    owner: &str,
+    path: &mut Vec<&'v str>,
+) -> Option<String> {
+    if value.is_null() {
+        return None;
+    }
+    let fits = match (schema.kind, value) {
+        (Kind::Any, _) => return None,
+        (Kind::Object, Value::Object(map)) => {
+            let owner = if schema.name.is_empty() {
+                owner
+            } else {
+                struct_name(schema)
+            };
+            for (key, value) in map {
+                if let Some(slot) = schema.field(key) {
+                    path.push(key);
+                    let found = find(slot.schema(), value, owner, path);
+                    path.pop();
+                    if found.is_some() {
+                        return found;
+                    }
+                }
+            }
+            true
+        }
+        (Kind::Array, Value::Array(items)) => {
+            let slot = schema.items.as_ref()?;
+            return items
+                .iter()
+                .find_map(|item| find(slot.schema(), item, owner, path));
+        }
+        (Kind::String, Value::String(text)) => return bad_text(schema, text),
+        (Kind::Boolean, Value::Bool(_)) | (Kind::Number, Value::Number(_)) => true,
+        (Kind::Integer, Value::Number(number)) => {
+            let fits = match schema.format.as_deref() {
+                Some("int32") => number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()),
+                _ => number.as_i64().is_some(),
+            };
+            if !fits {
+                return Some(mismatch(
+                    &format!("number {number}"),
+                    go_type(schema),
+                    owner,
+                    path,
+                ));
+            }
+            true
+        }
+        (Kind::IntOrString, Value::String(_)) => true,
+        (Kind::IntOrString, Value::Number(number)) => {
+            number.as_i64().is_some_and(|n| i32::try_from(n).is_ok())
+        }
+        (Kind::Quantity, Value::String(text)) => {
+            return crate::quantity::Quantity::parse(text)
+                .err()
+                .map(|error| error.to_string());
+        }
+        (Kind::Quantity, Value::Number(_)) => true,
+        _ => false,
+    };
+    if fits {
+        None
+    } else {
+        Some(mismatch(type_of(value), go_type(schema), owner, path))
+    }
+}
+
+fn bad_text(schema: &Schema, text: &str) -> Option<String> {
+    use base64::Engine;
+    match schema.format.as_deref() {
+        Some("byte") => base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .err()
+            .map(|_| "illegal base64 data".to_string() + &bad_byte(text)),
+        Some("date-time") if !crate::time::is_rfc3339(text) => Some(format!(
+            "parsing time {} as \"2006-01-02T15:04:05Z07:00\": cannot parse {} as \"2006\"",
+            crate::field::quote(text),
+            crate::field::quote(text)
+        )),
+        _ => None,
+    }
+}
+
+fn bad_byte(text: &str) -> String {
+    let ok = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'/' | b'=');
+    let at = text
+        .bytes()
+        .position(|c| !ok(c))
+        .unwrap_or(text.len().saturating_sub(text.len() % 4));
+    format!(" at input byte {at}")
+}
+
+fn mismatch(found: &str, wanted: &str, owner: &str, path: &[&str]) -> String {
+    if path.is_empty() {
+        return format!("json: cannot unmarshal {found} into Go value of type {wanted}");
+    }
+    format!(
+        "json: cannot unmarshal {found} into Go struct field {owner}.{} of type {wanted}",
+        path.join(".")
+    )
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn go_type(schema: &Schema) -> &'static str {
+    match schema.kind {
+        Kind::Any => "interface {}",
+        Kind::Object if schema.additional.is_some() => "map[string]string",
+        Kind::Object => struct_name(schema),
+        Kind::Array => match schema.items.as_ref().map(|slot| slot.schema().kind) {
+            Some(Kind::String) => "[]string",
+            Some(Kind::Object) => "[]struct",
+            _ => "[]interface {}",
+        },
+        Kind::String | Kind::Quantity => "string",
+        Kind::Integer if schema.format.as_deref() == Some("int32") => "int32",
+        Kind::Integer => "int64",
+        Kind::Number => "float64",
+        Kind::Boolean => "bool",
+        Kind::IntOrString => "int32",
+    }
+}
