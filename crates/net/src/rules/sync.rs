@@ -1,0 +1,72 @@
+//! Keeps the kernel's table equal to the model: woken by every change, changes that arrive
+//! while a script runs are taken together by the next.
+
+use super::{Wanted, plan, replace};
+use crate::config::NetConfig;
+use crate::nft;
+use crate::services::Shared;
+use std::time::Duration;
+use towpath_daemon::ServiceContext;
+
+/// Runs until cancelled. The first script replaces the whole table, whatever an earlier process
+/// left in it; later ones are differences. A refused difference is followed by a replacement.
+pub(crate) async fn run(
+    shared: Shared,
+    config: NetConfig,
+    mut context: ServiceContext,
+) -> Result<(), String> {
+    let cancel = context.cancel.clone();
+    let mut changes = shared.changed.subscribe();
+    let mut applied: Option<Wanted> = None;
+    let mut failures = 0;
+    loop {
+        changes.mark_unchanged();
+        let wanted = shared.model.read().wanted();
+        match bring(&shared, &config, applied.take(), &wanted).await {
+            Ok(()) => {
+                failures = 0;
+                applied = Some(wanted);
+                context.ready();
+            }
+            Err(error) if failures >= 5 && applied.is_none() => {
+                tracing::warn!(error = error.chain(), failures, "service rules not applied");
+                failures += 1;
+            }
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "service rules not applied, trying again");
+                failures += 1;
+            }
+        }
+        let retry = if failures > 0 {
+            towpath_kit::queue::backoff(failures)
+        } else {
+            Duration::MAX
+        };
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            () = tokio::time::sleep(retry), if failures > 0 => {}
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+async fn bring(
+    shared: &Shared,
+    config: &NetConfig,
+    applied: Option<Wanted>,
+    wanted: &Wanted,
+) -> Result<(), crate::Error> {
+    let table = config.table();
+    let script = match &applied {
+        Some(now) => plan(&table, now, wanted),
+        None => replace(config, shared.dns_port.get().copied().filter(|port| *port != 53), wanted),
+    };
+    if script.is_empty() {
+        return Ok(());
+    }
+    nft::apply(&table, &script).await
+}

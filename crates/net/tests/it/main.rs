@@ -1,0 +1,7 @@
+//! Integration tests, each in a network namespace and `/run` of its own: nothing touches the
+//! machine's network.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
+
+mod isolated;
+mod pods;
