@@ -1,0 +1,3 @@
+//! Corpora of the renderer.
+
+mod kustomize;
