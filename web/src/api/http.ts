@@ -1,0 +1,29 @@
+// Requests that change or fetch one thing.
+
+export class Refused extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+export async function request<T>(method: string, path: string, body?: unknown, type = 'application/json'): Promise<T> {
+  const response = await fetch(path, {
+    method,
+    headers: { accept: 'application/json', ...(body === undefined ? {} : { 'content-type': type }) },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const value: unknown = text && response.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text;
+  if (!response.ok) {
+    const message = (value as { message?: string })?.message ?? String(text || response.statusText);
+    throw new Refused(response.status, message);
+  }
+  return value as T;
+}
+
+export const spine = (project: string, plural: string) => `/k8s/apis/towpath.dev/v1alpha1/namespaces/${project}/${plural}`;
+
+export const merge = <T>(path: string, patch: unknown) => request<T>('PATCH', path, patch, 'application/merge-patch+json');

@@ -1,0 +1,7 @@
+// Entry point of the web UI.
+import './app.css';
+import { mount } from 'svelte';
+import App from './App.svelte';
+
+const target = document.getElementById('app');
+if (target) mount(App, { target });

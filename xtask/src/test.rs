@@ -1,0 +1,103 @@
+//! All tests, as CI runs them.
+
+use crate::{packages, peers, step, tidy, web};
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
+
+/// What to run
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only the Rust tests of one package
+    #[arg(short, long)]
+    package: Option<String>,
+    /// Without the journeys in a browser
+    #[arg(long)]
+    no_journeys: bool,
+}
+
+/// Installs what is needed, runs everything, and checks that nothing is left behind.
+pub fn run(args: Args) -> Result<()> {
+    packages::install(&[packages::DEMO, packages::TEST])?;
+    let peers = peers::run()?;
+    if let Some(package) = &args.package {
+        return rust(&peers, &["--package", package]);
+    }
+    let before = Traces::take()?;
+    web::check()?;
+    step::run(step::cargo().args(["fmt", "--all", "--check"]))?;
+    tidy::run()?;
+    step::run(step::cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    rust(&peers, &["--workspace"])?;
+    if !args.no_journeys {
+        journeys(&peers)?;
+    }
+    before.compare(&Traces::take()?)?;
+    eprintln!("all tests passed");
+    Ok(())
+}
+
+fn rust(peers: &std::path::Path, selection: &[&str]) -> Result<()> {
+    let mut test = step::cargo();
+    test.args(["test", "--locked", "--no-fail-fast"]).args(selection);
+    step::run(test.env("TOWPATH_PEERS", peers).env("TOWPATH_TEST_FULL", "1"))
+}
+
+fn journeys(peers: &std::path::Path) -> Result<()> {
+    step::run(step::cargo().args(["build", "--locked", "--package", "towpath"]))?;
+    let mut node = step::program("npm");
+    node.current_dir("web").args(["run", "journeys"]);
+    node.env("TOWPATH_BIN", step::root().join("target/debug/towpath"));
+    step::run(node.env("TOWPATH_PEERS", peers))
+}
+
+/// What a test run must leave as it found it.
+struct Traces {
+    interfaces: BTreeSet<String>,
+    tables: BTreeSet<String>,
+    mounts: BTreeSet<String>,
+    cgroups: BTreeSet<String>,
+    processes: BTreeSet<String>,
+}
+
+impl Traces {
+    fn take() -> Result<Self> {
+        let names = |dir: &str| -> BTreeSet<String> {
+            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+        };
+        let tables = step::output(step::program("nft").args(["list", "tables"]))?;
+        let mounts = std::fs::read_to_string("/proc/self/mounts").context("/proc/self/mounts")?;
+        let ours = |line: &&str| line.contains("towpath");
+        let processes = std::fs::read_dir("/proc")?.flatten().filter_map(|e| {
+            let command = std::fs::read(e.path().join("cmdline")).ok()?;
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            let first = command.split(' ').next()?.to_string();
+            (first.ends_with("/towpath") || command.contains("towpath shim")).then_some(command)
+        });
+        Ok(Self {
+            interfaces: names("/sys/class/net"),
+            tables: tables.lines().map(str::to_string).collect(),
+            mounts: mounts.lines().filter(ours).map(str::to_string).collect(),
+            cgroups: names("/sys/fs/cgroup/memory").into_iter().filter(|n| n.contains("towpath")).collect(),
+            processes: processes.collect(),
+        })
+    }
+
+    fn compare(&self, after: &Self) -> Result<()> {
+        let kinds = [
+            ("interface", &self.interfaces, &after.interfaces),
+            ("nft table", &self.tables, &after.tables),
+            ("mount", &self.mounts, &after.mounts),
+            ("cgroup", &self.cgroups, &after.cgroups),
+            ("process", &self.processes, &after.processes),
+        ];
+        let left: Vec<String> = kinds
+            .iter()
+            .flat_map(|(kind, before, after)| after.difference(before).map(move |n| format!("{kind} {n}")))
+            .collect();
+        if !left.is_empty() {
+            bail!("the tests left behind:\n  {}", left.join("\n  "));
+        }
+        Ok(())
+    }
+}
