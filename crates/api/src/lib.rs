@@ -8,16 +8,22 @@
 //! In reading order: [`facts`] (which resources exist), [`schema`] (what their objects look like),
 //! [`json`] and [`unknown`] (from bytes to a known object), [`field`] and [`status`] (what is told
 //! to the client when something is wrong), [`names`], [`quantity`] and [`time`] (the small
-//! grammars).
+//! grammars), [`selector`], [`generation`] and [`scale`] (what a server does with any kind),
+//! [`merge`] and [`apply`] (patches and ownership).
 
 #![warn(missing_docs)]
 
+pub mod apply;
 pub mod facts;
 pub mod field;
+pub mod generation;
 pub mod json;
+pub mod merge;
 pub mod names;
 pub mod quantity;
+pub mod scale;
 pub mod schema;
+pub mod selector;
 pub mod status;
 pub mod time;
 pub mod unknown;

@@ -324,6 +324,11 @@ pub fn unsupported_media_type(accepted: &[&str]) -> Failure {
     Failure::new(415, "UnsupportedMediaType", message)
 }
 
+/// 422 for a patch that does not fit the object.
+pub fn unprocessable(group: &str, kind: &str, name: &str, why: &str) -> Failure {
+    Failure::new(422, "Invalid", why).about(group, kind, name)
+}
+
 /// 429: try again later (also: an eviction that a budget forbids for now).
 pub fn too_many_requests(message: impl Into<String>, retry_after_seconds: u32) -> Failure {
     Failure::new(429, "TooManyRequests", message).retry_after(retry_after_seconds)

@@ -1,0 +1,218 @@
+//! Which parts of an object which path may write, and when `metadata.generation` moves.
+//!
+//! A write to the main path keeps the stored status; a write to a subresource keeps everything but
+//! its own part. Generation starts at 1 and moves with the desired state only.
+
+use serde_json::{Map, Value};
+
+/// Kinds whose status is written through `status` only, and whose generation follows their spec.
+pub fn has_status(group: &str, version: &str, kind: &str) -> bool {
+    crate::facts::catalog()
+        .kind(group, version, kind)
+        .is_some_and(|resource| resource.subresource("status").is_some())
+}
+
+/// Kinds upstream counts generations for.
+fn counts_generation(group: &str, kind: &str) -> bool {
+    matches!(
+        (group, kind),
+        (
+            "apps",
+            "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet"
+        ) | ("", "Pod" | "ReplicationController")
+            | ("batch", "Job" | "CronJob")
+            | (
+                "networking.k8s.io",
+                "Ingress" | "NetworkPolicy" | "IngressClass"
+            )
+            | ("policy", "PodDisruptionBudget")
+            | ("flowcontrol.apiserver.k8s.io", _)
+            | ("admissionregistration.k8s.io", _)
+            | ("apiextensions.k8s.io", "CustomResourceDefinition")
+            | ("apiregistration.k8s.io", "APIService")
+            | ("storage.k8s.io", "CSIDriver")
+            | (
+                "resource.k8s.io",
+                "DeviceClass" | "ResourceSlice" | "DeviceTaintRule"
+            )
+    )
+}
+
+/// Readies a new object for its first write through the main path: status dropped where it has a
+/// path of its own, generation set where it is counted.
+pub fn prepare_create(group: &str, version: &str, kind: &str, new: &mut Value) {
+    if has_status(group, version, kind)
+        && let Some(object) = new.as_object_mut()
+    {
+        reset_status(group, kind, object);
+    }
+    let counted = counts_generation(group, kind);
+    metadata(new, |metadata| {
+        metadata.remove("generation");
+        if counted {
+            metadata.insert("generation".into(), 1.into());
+        }
+    });
+}
+
+/// Readies an update through the main path: status kept from `old`, generation moved when the
+/// desired state differs.
+pub fn prepare_update(group: &str, version: &str, kind: &str, new: &mut Value, old: &Value) {
+    if has_status(group, version, kind) {
+        keep(new, old, "status");
+    }
+    let counted = counts_generation(group, kind);
+    bump(new, old, counted && desired_differs(kind, new, old));
+}
+
+/// Readies an update through `status`: everything but the status (and what upstream lets status
+/// writers touch in metadata) kept from `old`.
+pub fn prepare_status_update(
+    _group: &str,
+    _version: &str,
+    kind: &str,
+    new: &mut Value,
+    old: &Value,
+) {
+    let Some(object) = new.as_object_mut() else {
+        return;
+    };
+    let kept: Vec<String> = object
+        .keys()
+        .filter(|key| !matches!(key.as_str(), "status" | "metadata"))
+        .cloned()
+        .collect();
+    for key in kept {
+        object.remove(&key);
+    }
+    if let Some(old) = old.as_object() {
+        for (key, value) in old {
+            if key != "status" && key != "metadata" {
+                object.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    if matches!(kind, "Pod") {
+        // Upstream keeps a pod's deletion grace and owners from status writers.
+        let owners = old["metadata"].get("ownerReferences").cloned();
+        metadata(new, |metadata| match owners {
+            Some(owners) => {
+                metadata.insert("ownerReferences".into(), owners);
+            }
+            None => {
+                metadata.remove("ownerReferences");
+            }
+        });
+    }
+    bump(new, old, false);
+}
+
+/// The same for a custom resource; `status_path` = whether the version has the status subresource.
+pub fn prepare_custom_create(new: &mut Value, status_path: bool) {
+    if status_path && let Some(object) = new.as_object_mut() {
+        object.remove("status");
+    }
+    metadata(new, |metadata| {
+        metadata.insert("generation".into(), 1.into());
+    });
+}
+
+/// Update of a custom resource through its main path. Without a status subresource every change
+/// outside metadata moves the generation; with one, changes of the status do not.
+pub fn prepare_custom_update(new: &mut Value, old: &Value, status_path: bool) {
+    if status_path {
+        keep(new, old, "status");
+    }
+    let differs = desired_differs("", new, old);
+    bump(new, old, differs);
+}
+
+fn reset_status(group: &str, kind: &str, object: &mut Map<String, Value>) {
+    match (group, kind) {
+        ("", "Node" | "Endpoints") => return,
+        _ => object.remove("status"),
+    };
+}
+
+fn keep(new: &mut Value, old: &Value, part: &str) {
+    let Some(object) = new.as_object_mut() else {
+        return;
+    };
+    match old.get(part) {
+        Some(value) => {
+            object.insert(part.to_string(), value.clone());
+        }
+        None => {
+            object.remove(part);
+        }
+    }
+}
+
+fn bump(new: &mut Value, old: &Value, differs: bool) {
+    let before = old["metadata"]["generation"].as_i64();
+    metadata(new, |metadata| match (before, differs) {
+        (None, false) => {
+            metadata.remove("generation");
+        }
+        (before, differs) => {
+            let generation = before.unwrap_or(0) + i64::from(differs);
+            metadata.insert("generation".into(), generation.into());
+        }
+    });
+}
+
+/// Whether anything but metadata and status differs; for kinds without a spec that is all of it.
+fn desired_differs(_kind: &str, new: &Value, old: &Value) -> bool {
+    let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else {
+        return new != old;
+    };
+    let desired = |key: &str| !matches!(key, "metadata" | "status" | "apiVersion" | "kind");
+    new.iter()
+        .any(|(key, value)| desired(key) && old.get(key) != Some(value))
+        || old.keys().any(|key| desired(key) && !new.contains_key(key))
+}
+
+fn metadata(object: &mut Value, change: impl FnOnce(&mut Map<String, Value>)) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        change(metadata);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn generation_follows_the_spec() {
+        let mut new =
+            json!({"metadata": {"name": "a"}, "spec": {"replicas": 1}, "status": {"replicas": 3}});
+        prepare_create("apps", "v1", "Deployment", &mut new);
+        assert_eq!(
+            new,
+            json!({"metadata": {"name": "a", "generation": 1}, "spec": {"replicas": 1}})
+        );
+        let old = json!({"metadata": {"generation": 1}, "spec": {"replicas": 1}, "status": {"replicas": 1}});
+        let mut same = json!({"metadata": {"labels": {"a": "b"}, "generation": 9}, "spec": {"replicas": 1}, "status": {}});
+        prepare_update("apps", "v1", "Deployment", &mut same, &old);
+        assert_eq!(same["metadata"]["generation"], 1);
+        assert_eq!(same["status"], json!({"replicas": 1}));
+        let mut other = json!({"metadata": {}, "spec": {"replicas": 2}});
+        prepare_update("apps", "v1", "Deployment", &mut other, &old);
+        assert_eq!(other["metadata"]["generation"], 2);
+        let mut status =
+            json!({"metadata": {}, "spec": {"replicas": 7}, "status": {"replicas": 2}});
+        prepare_status_update("apps", "v1", "Deployment", &mut status, &old);
+        assert_eq!(
+            (&status["spec"]["replicas"], &status["status"]["replicas"]),
+            (&json!(1), &json!(2))
+        );
+    }
+
+    #[test]
+    fn config_maps_have_no_generation() {
+        let mut new = json!({"metadata": {"generation": 4}, "data": {}});
+        prepare_create("", "v1", "ConfigMap", &mut new);
+        assert_eq!(new["metadata"], json!({}));
+    }
+}

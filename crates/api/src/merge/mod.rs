@@ -1,0 +1,115 @@
+//! The four kinds of patch: JSON Patch, merge patch, strategic merge patch and, through
+//! [`crate::apply`], server-side apply.
+
+mod strategic;
+
+pub use crate::apply::apply;
+pub use strategic::strategic;
+
+use serde_json::{Map, Value};
+
+/// Operations one JSON Patch may have, as upstream.
+const MAX_OPERATIONS: usize = 10_000;
+
+/// Why a patch cannot be applied.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// The patch is not in the form of its kind: 400.
+    #[error("{0}")]
+    Malformed(String),
+    /// The patch does not fit the object: 422.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl Error {
+    /// The answer to the client.
+    pub fn failure(&self, group: &str, kind: &str, name: &str) -> crate::status::Failure {
+        match self {
+            Error::Malformed(why) => crate::status::bad_request(why.clone()),
+            Error::Unfit(why) => crate::status::unprocessable(group, kind, name, why),
+        }
+    }
+}
+
+/// RFC 6902. All or nothing.
+pub fn json_patch(object: &Value, patch: &Value) -> Result<Value, Error> {
+    let operations: json_patch::Patch = serde_json::from_value(patch.clone())
+        .map_err(|error| Error::Malformed(format!("error decoding patch: {error}")))?;
+    if operations.0.len() > MAX_OPERATIONS {
+        let count = operations.0.len();
+        return Err(Error::Malformed(format!(
+            "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
+        )));
+    }
+    let mut result = object.clone();
+    json_patch::patch(&mut result, &operations.0).map_err(|error| {
+        Error::Unfit(format!(
+            "the server rejected our request due to an error in our request: {error}"
+        ))
+    })?;
+    Ok(result)
+}
+
+/// RFC 7386.
+pub fn merge_patch(object: &Value, patch: &Value) -> Result<Value, Error> {
+    if !patch.is_object() {
+        return Err(Error::Malformed("a merge patch must be an object".into()));
+    }
+    let mut result = object.clone();
+    merge_into(&mut result, patch);
+    Ok(result)
+}
+
+fn merge_into(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(map) = target else { return };
+    for (key, value) in patch {
+        if value.is_null() {
+            map.shift_remove(key);
+        } else {
+            merge_into(map.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn json_patches() {
+        let object = json!({"a": {"b": [1, 2]}});
+        let patch = json!([{"op": "add", "path": "/a/b/-", "value": 3}, {"op": "test", "path": "/a/b/0", "value": 1}]);
+        assert_eq!(
+            json_patch(&object, &patch).unwrap(),
+            json!({"a": {"b": [1, 2, 3]}})
+        );
+        assert!(matches!(
+            json_patch(&object, &json!([{"op": "remove", "path": "/x"}])),
+            Err(Error::Unfit(_))
+        ));
+        assert!(matches!(
+            json_patch(&object, &json!({"op": "remove"})),
+            Err(Error::Malformed(_))
+        ));
+    }
+
+    #[test]
+    fn merge_patches() {
+        let object = json!({"a": {"b": 1, "c": 2}, "d": [1]});
+        let patch = json!({"a": {"b": null, "e": {"f": null, "g": 1}}, "d": [2]});
+        assert_eq!(
+            merge_patch(&object, &patch).unwrap(),
+            json!({"a": {"c": 2, "e": {"g": 1}}, "d": [2]})
+        );
+        assert!(merge_patch(&object, &json!([])).is_err());
+    }
+}

@@ -1,0 +1,644 @@
+//! Label and field selectors: parse, match, print, with upstream's errors.
+
+use crate::field::quote;
+use crate::names;
+use serde_json::{Map, Value};
+
+/// Why a text is no selector.
+#[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
+pub enum Error {
+    /// Not the grammar of label selectors, or a key or value outside its own.
+    #[error("unable to parse requirement: {0}")]
+    Label(String),
+    /// Not the grammar of field selectors.
+    #[error("invalid selector: '{0}'; can't understand '{1}'")]
+    Field(String, String),
+    /// A field that objects of this kind cannot be selected by.
+    #[error("field label not supported: {0}")]
+    Unsupported(String),
+    /// A `LabelSelector` with an operator that does not exist.
+    #[error("{0:?} is not a valid label selector operator")]
+    Operator(String),
+}
+
+/// What one requirement asks of a label.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operator {
+    /// The value is one of those (`=`, `==`, `in`).
+    In,
+    /// The label is missing or has another value (`!=`, `notin`).
+    NotIn,
+    /// The label is there.
+    Exists,
+    /// The label is missing.
+    Missing,
+    /// The value is a number above.
+    Greater(i64),
+    /// The value is a number below.
+    Less(i64),
+}
+
+/// One requirement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Requirement {
+    /// Label key.
+    pub key: String,
+    /// What is asked.
+    pub operator: Operator,
+    /// Values for `In` and `NotIn`.
+    pub values: Vec<String>,
+}
+
+/// A label selector: all requirements hold. The empty one matches everything.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Label {
+    /// The requirements.
+    pub requirements: Vec<Requirement>,
+    never: bool,
+}
+
+impl Label {
+    /// Parses the form used in query strings: `a=b,c!=d,e in (f,g),h,!i,j>1`.
+    pub fn parse(text: &str) -> Result<Label, Error> {
+        let mut parser = Parser { rest: text.trim() };
+        let mut requirements = Vec::new();
+        while !parser.rest.is_empty() {
+            requirements.push(parser.requirement()?);
+            parser.skip();
+            if parser.rest.is_empty() {
+                break;
+            }
+            if !parser.take(",") {
+                return Err(Error::Label(format!(
+                    "found '{}', expected: ',' or 'end of string'",
+                    parser.word()
+                )));
+            }
+            parser.skip();
+            if parser.rest.is_empty() {
+                return Err(Error::Label(
+                    "found '', expected: identifier after ','".into(),
+                ));
+            }
+        }
+        Ok(Label {
+            requirements,
+            never: false,
+        })
+    }
+
+    /// Reads a `LabelSelector` object; `null` matches nothing, `{}` everything.
+    pub fn from_object(selector: &Value) -> Result<Label, Error> {
+        let Some(selector) = selector.as_object() else {
+            return Ok(Label {
+                never: true,
+                ..Label::default()
+            });
+        };
+        let mut requirements = Vec::new();
+        if let Some(labels) = selector.get("matchLabels").and_then(Value::as_object) {
+            requirements.extend(labels.iter().map(|(key, value)| equals(key, value)));
+        }
+        let expressions = selector.get("matchExpressions").and_then(Value::as_array);
+        for expression in expressions.map(Vec::as_slice).unwrap_or_default() {
+            let operator = match expression["operator"].as_str().unwrap_or_default() {
+                "In" => Operator::In,
+                "NotIn" => Operator::NotIn,
+                "Exists" => Operator::Exists,
+                "DoesNotExist" => Operator::Missing,
+                other => return Err(Error::Operator(other.to_string())),
+            };
+            let values = expression["values"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            requirements.push(Requirement {
+                key: expression["key"].as_str().unwrap_or_default().to_string(),
+                operator,
+                values: values
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .map(str::to_string)
+                    .collect(),
+            });
+        }
+        Ok(Label {
+            requirements,
+            never: false,
+        })
+    }
+
+    /// A selector that asks for exactly these labels (`spec.selector` of Services and
+    /// ReplicationControllers).
+    pub fn from_map(labels: &Map<String, Value>) -> Label {
+        Label {
+            requirements: labels
+                .iter()
+                .map(|(key, value)| equals(key, value))
+                .collect(),
+            never: false,
+        }
+    }
+
+    /// Whether everything matches.
+    pub fn is_everything(&self) -> bool {
+        self.requirements.is_empty() && !self.never
+    }
+
+    /// Whether an object with `labels` (`metadata.labels`, or anything else for none) matches.
+    pub fn matches(&self, labels: &Value) -> bool {
+        self.matches_with(|key| labels.get(key).and_then(Value::as_str))
+    }
+
+    /// Whether an object matches whose labels are looked up by `label`.
+    pub fn matches_with<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        !self.never
+            && self
+                .requirements
+                .iter()
+                .all(|requirement| requirement.holds(label(&requirement.key)))
+    }
+}
+
+fn equals(key: &str, value: &Value) -> Requirement {
+    let value = value.as_str().unwrap_or_default().to_string();
+    Requirement {
+        key: key.to_string(),
+        operator: Operator::In,
+        values: vec![value],
+    }
+}
+
+impl Requirement {
+    fn holds(&self, value: Option<&str>) -> bool {
+        let listed = |value: &str| self.values.iter().any(|known| known == value);
+        let number = || value.and_then(|value| value.parse::<i64>().ok());
+        match self.operator {
+            Operator::In => value.is_some_and(listed),
+            Operator::NotIn => !value.is_some_and(listed),
+            Operator::Exists => value.is_some(),
+            Operator::Missing => value.is_none(),
+            Operator::Greater(bound) => number().is_some_and(|number| number > bound),
+            Operator::Less(bound) => number().is_some_and(|number| number < bound),
+        }
+    }
+}
+
+impl std::fmt::Display for Label {
+    /// The form used in query strings and in `status.selector` of Scale.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut sorted: Vec<&Requirement> = self.requirements.iter().collect();
+        sorted.sort_by(|a, b| a.key.cmp(&b.key));
+        for (at, requirement) in sorted.into_iter().enumerate() {
+            if at > 0 {
+                f.write_str(",")?;
+            }
+            let mut values = requirement.values.clone();
+            values.sort();
+            let (key, list) = (&requirement.key, values.join(","));
+            match &requirement.operator {
+                Operator::In if values.len() == 1 => write!(f, "{key}={list}")?,
+                Operator::In => write!(f, "{key} in ({list})")?,
+                Operator::NotIn if values.len() == 1 => write!(f, "{key}!={list}")?,
+                Operator::NotIn => write!(f, "{key} notin ({list})")?,
+                Operator::Exists => f.write_str(key)?,
+                Operator::Missing => write!(f, "!{key}")?,
+                Operator::Greater(bound) => write!(f, "{key}>{bound}")?,
+                Operator::Less(bound) => write!(f, "{key}<{bound}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Parser<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Parser<'a> {
+    fn skip(&mut self) {
+        self.rest = self.rest.trim_start();
+    }
+
+    fn take(&mut self, token: &str) -> bool {
+        self.skip();
+        let found = self.rest.strip_prefix(token);
+        self.rest = found.unwrap_or(self.rest);
+        found.is_some()
+    }
+
+    fn word(&mut self) -> &'a str {
+        self.skip();
+        let end = self
+            .rest
+            .find(|c: char| {
+                c.is_whitespace() || matches!(c, ',' | '=' | '!' | '(' | ')' | '<' | '>')
+            })
+            .unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        word
+    }
+
+    fn key(&mut self) -> Result<String, Error> {
+        let key = self.word();
+        if key.is_empty() {
+            let found = self
+                .rest
+                .chars()
+                .next()
+                .map(String::from)
+                .unwrap_or_default();
+            return Err(Error::Label(format!(
+                "found '{found}', expected: !, identifier, or 'end of string'"
+            )));
+        }
+        let wrong = names::qualified_name(key);
+        if wrong.is_empty() {
+            return Ok(key.to_string());
+        }
+        Err(Error::Label(format!(
+            "key: Invalid value: {}: {}",
+            quote(key),
+            wrong.join("; ")
+        )))
+    }
+
+    fn requirement(&mut self) -> Result<Requirement, Error> {
+        if self.take("!") {
+            return Ok(Requirement {
+                key: self.key()?,
+                operator: Operator::Missing,
+                values: Vec::new(),
+            });
+        }
+        let key = self.key()?;
+        self.skip();
+        let (operator, values) = if self.take("!=") {
+            (Operator::NotIn, vec![self.value(&key)?])
+        } else if self.take("==") || self.take("=") {
+            (Operator::In, vec![self.value(&key)?])
+        } else if self.take(">") {
+            (Operator::Greater(self.number(&key)?), Vec::new())
+        } else if self.take("<") {
+            (Operator::Less(self.number(&key)?), Vec::new())
+        } else if self.rest.is_empty() || self.rest.starts_with(',') {
+            (Operator::Exists, Vec::new())
+        } else {
+            let operator = match self.word() {
+                "in" => Operator::In,
+                "notin" => Operator::NotIn,
+                other => {
+                    return Err(Error::Label(format!(
+                        "found '{other}', expected: in, notin, =, ==, !=, gt, lt"
+                    )));
+                }
+            };
+            (operator, self.list(&key)?)
+        };
+        Ok(Requirement {
+            key,
+            operator,
+            values,
+        })
+    }
+
+    fn list(&mut self, key: &str) -> Result<Vec<String>, Error> {
+        if !self.take("(") {
+            return Err(Error::Label(format!(
+                "found '{}' expected: '('",
+                self.word()
+            )));
+        }
+        let mut values = Vec::new();
+        loop {
+            values.push(self.value(key)?);
+            if self.take(")") {
+                return Ok(values);
+            }
+            if !self.take(",") {
+                return Err(Error::Label(format!(
+                    "found '{}', expected: ',' or ')'",
+                    self.word()
+                )));
+            }
+        }
+    }
+
+    fn value(&mut self, key: &str) -> Result<String, Error> {
+        let value = self.word();
+        let wrong = names::label_value(value);
+        if wrong.is_empty() {
+            return Ok(value.to_string());
+        }
+        Err(Error::Label(format!(
+            "values[0][{key}]: Invalid value: {}: {}",
+            quote(value),
+            wrong.join("; ")
+        )))
+    }
+
+    fn number(&mut self, key: &str) -> Result<i64, Error> {
+        let value = self.value(key)?;
+        value.parse().map_err(|_| {
+            Error::Label(format!("values[0]: Invalid value: {}: for 'Gt', 'Lt' operators, the value must be an integer", quote(&value)))
+        })
+    }
+}
+
+/// A field selector: all terms hold.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Field {
+    /// `(path, value, whether it must be equal)`.
+    pub terms: Vec<(String, String, bool)>,
+}
+
+impl Field {
+    /// Parses `a.b=c,d!=e`; a backslash escapes `,`, `=` and itself in values.
+    pub fn parse(text: &str) -> Result<Field, Error> {
+        let mut terms = Vec::new();
+        for term in split_terms(text) {
+            if term.is_empty() {
+                continue;
+            }
+            let bad = || Error::Field(text.to_string(), term.to_string());
+            let at = term.find(['=', '!']).ok_or_else(bad)?;
+            let (path, rest) = term.split_at(at);
+            let (value, equal) = rest
+                .strip_prefix("!=")
+                .map(|value| (value, false))
+                .or_else(|| rest.strip_prefix("==").map(|value| (value, true)))
+                .or_else(|| rest.strip_prefix('=').map(|value| (value, true)))
+                .ok_or_else(bad)?;
+            terms.push((path.to_string(), unescape(value).ok_or_else(bad)?, equal));
+        }
+        Ok(Field { terms })
+    }
+
+    /// Refuses terms that objects of this kind cannot be selected by. `extra` are the selectable
+    /// fields of a custom resource (`.spec.color` or `spec.color`).
+    pub fn check(&self, group: &str, kind: &str, extra: &[&str]) -> Result<(), Error> {
+        for (path, ..) in &self.terms {
+            let known = selectable(group, kind).contains(&path.as_str())
+                || extra
+                    .iter()
+                    .any(|field| field.trim_start_matches('.') == path);
+            if !known {
+                return Err(Error::Unsupported(path.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `object` matches. A missing field counts as empty text.
+    pub fn matches(&self, object: &Value) -> bool {
+        self.terms
+            .iter()
+            .all(|(path, wanted, equal)| (field_text(object, path) == *wanted) == *equal)
+    }
+
+    /// The value that `metadata.name` must have, where the selector asks for one.
+    pub fn name(&self) -> Option<&str> {
+        let term = self
+            .terms
+            .iter()
+            .find(|(path, _, equal)| path == "metadata.name" && *equal)?;
+        Some(&term.1)
+    }
+}
+
+fn split_terms(text: &str) -> Vec<&str> {
+    let (mut terms, mut start, mut escaped) = (Vec::new(), 0, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            ',' => {
+                terms.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    terms.push(&text[start..]);
+    terms
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next()? {
+                c @ ('\\' | ',' | '=') => out.push(c),
+                _ => return None,
+            },
+            ',' | '=' => return None,
+            c => out.push(c),
+        }
+    }
+    Some(out)
+}
+
+/// The fields that objects of a built-in kind can be selected by.
+pub fn selectable(group: &str, kind: &str) -> &'static [&'static str] {
+    match (group, kind) {
+        ("", "Pod") => &[
+            "metadata.name",
+            "metadata.namespace",
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ],
+        ("", "Node") => &["metadata.name", "spec.unschedulable"],
+        ("", "Namespace") => &["metadata.name", "status.phase"],
+        ("", "Secret") => &["metadata.name", "metadata.namespace", "type"],
+        ("", "Service") => &[
+            "metadata.name",
+            "metadata.namespace",
+            "spec.clusterIP",
+            "spec.type",
+        ],
+        ("", "ReplicationController") => {
+            &["metadata.name", "metadata.namespace", "status.replicas"]
+        }
+        ("apps", "ReplicaSet") => &["metadata.name", "metadata.namespace", "status.replicas"],
+        ("batch", "Job") => &["metadata.name", "metadata.namespace", "status.successful"],
+        ("" | "events.k8s.io", "Event") => &[
+            "metadata.name",
+            "metadata.namespace",
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "regarding.apiVersion",
+            "regarding.resourceVersion",
+            "regarding.fieldPath",
+            "reportingController",
+        ],
+        ("certificates.k8s.io", "CertificateSigningRequest") => {
+            &["metadata.name", "spec.signerName"]
+        }
+        _ => &["metadata.name", "metadata.namespace"],
+    }
+}
+
+/// The text of a selectable field of an object; empty where it is missing.
+pub fn field_text(object: &Value, path: &str) -> String {
+    let first = |paths: &[&str]| {
+        paths
+            .iter()
+            .map(|path| plain(object, path))
+            .find(|text| !text.is_empty())
+            .unwrap_or_default()
+    };
+    match path {
+        "spec.unschedulable" | "spec.hostNetwork" => match plain(object, path).as_str() {
+            "" => "false".into(),
+            text => text.into(),
+        },
+        "status.successful" => first(&["status.succeeded", "status.successful"]),
+        "status.replicas" => match plain(object, path).as_str() {
+            "" => "0".into(),
+            text => text.into(),
+        },
+        "source" => first(&[
+            "source.component",
+            "reportingComponent",
+            "deprecatedSource.component",
+        ]),
+        "reportingComponent" | "reportingController" => {
+            first(&["reportingComponent", "reportingController"])
+        }
+        _ => match path.split_once('.') {
+            Some(("involvedObject" | "regarding", rest)) => first(&[
+                &format!("involvedObject.{rest}"),
+                &format!("regarding.{rest}"),
+            ]),
+            _ => plain(object, path),
+        },
+    }
+}
+
+fn plain(object: &Value, path: &str) -> String {
+    let found = path
+        .split('.')
+        .try_fold(object, |value, key| value.get(key));
+    match found {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(Value::Bool(flag)) => flag.to_string(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn label_selectors() {
+        let labels = json!({"app": "web", "tier": "front", "n": "5"});
+        for yes in [
+            "",
+            "app=web",
+            "app==web",
+            "app!=db",
+            "tier in (front, back)",
+            "missing notin (x)",
+            "app",
+            "!none",
+            "n>4",
+            "n<6",
+            "app=web,tier=front",
+        ] {
+            assert!(Label::parse(yes).unwrap().matches(&labels), "{yes}");
+        }
+        for no in [
+            "app=db",
+            "none",
+            "!app",
+            "tier notin (front)",
+            "n>5",
+            "app=web,none",
+        ] {
+            assert!(!Label::parse(no).unwrap().matches(&labels), "{no}");
+        }
+        for bad in [
+            "=", "a=b,", "a in b", "a in (b", "a b", "-a=b", "a=b=c", "a>x", ",",
+        ] {
+            assert!(Label::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            Label::parse("b in (y,x),a=1,!c").unwrap().to_string(),
+            "a=1,b in (x,y),!c"
+        );
+    }
+
+    #[test]
+    fn label_selector_objects() {
+        let selector = json!({"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "Exists"}]});
+        let selector = Label::from_object(&selector).unwrap();
+        assert!(selector.matches(&json!({"a": "b", "c": ""})));
+        assert!(!selector.matches(&json!({"a": "b"})));
+        assert!(
+            !Label::from_object(&Value::Null)
+                .unwrap()
+                .matches(&json!({}))
+        );
+        assert!(
+            Label::from_object(&json!({}))
+                .unwrap()
+                .matches(&Value::Null)
+        );
+        assert!(
+            Label::from_object(&json!({"matchExpressions": [{"key": "c", "operator": "Is"}]}))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn field_selectors() {
+        let pod = json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}});
+        let selector =
+            Field::parse("metadata.name=a,spec.nodeName!=n2,status.phase==Running").unwrap();
+        assert!(selector.matches(&pod));
+        assert_eq!(selector.name(), Some("a"));
+        selector.check("", "Pod", &[]).unwrap();
+        assert!(
+            Field::parse("spec.foo=x")
+                .unwrap()
+                .check("", "Pod", &[])
+                .is_err()
+        );
+        Field::parse("spec.foo=x")
+            .unwrap()
+            .check("x", "Y", &[".spec.foo"])
+            .unwrap();
+        assert!(Field::parse("abc").is_err());
+        assert_eq!(Field::parse(r"a=b\,c").unwrap().terms[0].1, "b,c");
+        assert!(
+            Field::parse("spec.hostNetwork=false")
+                .unwrap()
+                .matches(&pod)
+        );
+    }
+}
