@@ -20,14 +20,14 @@ pub fn run(args: Args) -> Result<()> {
     web::build()?;
     step::run(step::cargo().args(["build", "--locked", "--package", "towpath"]))?;
     let demo = Demo { flags: args.flags };
-    step::run(demo.towpath(&["up"]))?;
-    step::run(demo.towpath(&["apply", "-f", "examples/hello/towpath.yaml"]))?;
+    step::run(&mut demo.towpath(&["up"]))?;
+    step::run(&mut demo.towpath(&["apply", "-f", "examples/hello/towpath.yaml"]))?;
     for (folder, tag) in [("postgres", "postgres:15"), ("redis", "redis:7")] {
         demo.image(folder, tag)?;
     }
     let work = demo.working_copy()?;
     let work = work.to_string_lossy().into_owned();
-    step::run(demo.towpath(&["push", "-C", &work, "--repo", "hello", "--to", "dev", "--wait"]))?;
+    step::run(&mut demo.towpath(&["push", "-C", &work, "--repo", "hello", "--to", "dev", "--wait"]))?;
     demo.answer()?;
     demo.summary()
 }
@@ -51,7 +51,7 @@ impl Demo {
 
     fn image(&self, folder: &str, tag: &str) -> Result<()> {
         let context = format!("examples/images/{folder}");
-        step::run(self.towpath(&["build", &context, "--tag", tag, "--if-missing"]))
+        step::run(&mut self.towpath(&["build", &context, "--tag", tag, "--if-missing"]))
     }
 
     /// A git repository with the sample in it, outside the checkout so that it is a user's own.

@@ -1,5 +1,7 @@
 //! All scripting of the project beside `cargo` and `npm`.
 
+#![allow(unreachable_pub)] // a program; `pub` here means "used by another module"
+
 mod bench;
 mod codegen;
 mod demo;

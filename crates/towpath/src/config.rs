@@ -1,0 +1,195 @@
+//! Settings: defaults, then `towpath.toml`, then `TOWPATH_*`, then flags. Zero configuration
+//! works; two instances side by side need different directories, ports and networks.
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Everything the server can be told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// All durable state. Relocatable while the server is down.
+    pub data_dir: PathBuf,
+    /// Web UI, git, registry and Towpath's own API.
+    pub http: SocketAddr,
+    /// Kubernetes API (TLS).
+    pub api: SocketAddr,
+    /// HTTP ingress.
+    pub ingress: SocketAddr,
+    /// Tells instances on one machine apart: interface, table and cgroup names. At most 8
+    /// lower-case letters and digits.
+    pub instance: String,
+    /// Addresses of pods.
+    pub pod_cidr: String,
+    /// Addresses of services.
+    pub service_cidr: String,
+    /// Name of this machine's Node object.
+    pub node_name: String,
+    /// Environment of `runs-on` labels: label to image.
+    pub runners: std::collections::BTreeMap<String, String>,
+    /// `text` or `json`.
+    pub log_format: String,
+    /// Directives such as `info,towpath_store=debug`.
+    pub log: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "/var/lib/towpath".into(),
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            api: SocketAddr::from(([127, 0, 0, 1], 6443)),
+            ingress: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            instance: "tp".into(),
+            pod_cidr: "10.42.0.0/16".into(),
+            service_cidr: "10.43.0.0/16".into(),
+            node_name: "towpath".into(),
+            runners: [("ubuntu-latest".to_string(), "host.towpath.dev/rootfs".to_string())].into(),
+            log_format: "text".into(),
+            log: "info".into(),
+        }
+    }
+}
+
+/// Why settings were refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("read {path}")]
+    Read {
+        /// File.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not what it should be; the message names line and column.
+    #[error("{path}: {message}")]
+    Parse {
+        /// File.
+        path: PathBuf,
+        /// What and where.
+        message: String,
+    },
+    /// A value is impossible.
+    #[error("{name}={value:?}: {reason}")]
+    Value {
+        /// Setting.
+        name: String,
+        /// What was given.
+        value: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Flags that override settings, shared by every command that needs a server.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Overrides {
+    /// Settings file [default: ./towpath.toml or /etc/towpath/towpath.toml where it exists]
+    #[arg(long, global = true, env = "TOWPATH_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory of all durable state [default: /var/lib/towpath]
+    #[arg(long, global = true, env = "TOWPATH_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address of the web UI, git and the registry [default: 127.0.0.1:8080]
+    #[arg(long, global = true, env = "TOWPATH_HTTP", value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Address of the Kubernetes API [default: 127.0.0.1:6443]
+    #[arg(long, global = true, env = "TOWPATH_API", value_name = "ADDR")]
+    pub api: Option<SocketAddr>,
+    /// Address of the HTTP ingress [default: 127.0.0.1:8081]
+    #[arg(long, global = true, env = "TOWPATH_INGRESS", value_name = "ADDR")]
+    pub ingress: Option<SocketAddr>,
+    /// Short name that tells instances on one machine apart [default: tp]
+    #[arg(long, global = true, env = "TOWPATH_INSTANCE", value_name = "NAME")]
+    pub instance: Option<String>,
+    /// Addresses of pods [default: 10.42.0.0/16]
+    #[arg(long, global = true, env = "TOWPATH_POD_CIDR", value_name = "CIDR")]
+    pub pod_cidr: Option<String>,
+    /// Addresses of services [default: 10.43.0.0/16]
+    #[arg(long, global = true, env = "TOWPATH_SERVICE_CIDR", value_name = "CIDR")]
+    pub service_cidr: Option<String>,
+    /// Log directives, e.g. info,towpath_store=debug [default: info]
+    #[arg(long, global = true, env = "TOWPATH_LOG", value_name = "DIRECTIVES")]
+    pub log: Option<String>,
+}
+
+impl Overrides {
+    /// The settings that result.
+    pub fn resolve(&self) -> Result<Config, Error> {
+        let mut config = match self.file() {
+            Some(path) => read(&path)?,
+            None => Config::default(),
+        };
+        macro_rules! take {
+            ($($field:ident),*) => {$( if let Some(value) = self.$field.clone() { config.$field = value; } )*};
+        }
+        take!(data_dir, http, api, ingress, instance, pod_cidr, service_cidr, log);
+        check(&config)?;
+        config.data_dir = std::path::absolute(&config.data_dir).unwrap_or(config.data_dir);
+        Ok(config)
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        let usual = ["towpath.toml", "/etc/towpath/towpath.toml"].map(PathBuf::from);
+        self.config.clone().or_else(|| usual.into_iter().find(|p| p.is_file()))
+    }
+}
+
+fn read(path: &Path) -> Result<Config, Error> {
+    let bytes = towpath_stdx::bounded::read_file(path, 1 << 20)
+        .map_err(|source| Error::Read { path: path.into(), source })?;
+    let text = String::from_utf8_lossy(&bytes);
+    toml::from_str(&text)
+        .map_err(|error| Error::Parse { path: path.into(), message: error.to_string().trim().into() })
+}
+
+fn check(config: &Config) -> Result<(), Error> {
+    let refuse = |name: &str, value: &str, reason: &str| {
+        Err(Error::Value { name: name.into(), value: value.into(), reason: reason.into() })
+    };
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    if config.instance.is_empty() || config.instance.len() > 8 || !config.instance.bytes().all(plain) {
+        return refuse("instance", &config.instance, "1 to 8 lower-case letters and digits");
+    }
+    for (name, value) in [("pod-cidr", &config.pod_cidr), ("service-cidr", &config.service_cidr)] {
+        let parts = value.split_once('/').map(|(a, l)| (a.parse::<std::net::Ipv4Addr>(), l.parse::<u8>()));
+        if !matches!(parts, Some((Ok(_), Ok(8..=24)))) {
+            return refuse(name, value, "an IPv4 network with a prefix of 8 to 24, e.g. 10.42.0.0/16");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let dir = std::env::temp_dir().join(format!("towpath-config-{}", std::process::id()));
+        std::fs::write(&dir, "instance = \"a\"\nhtpp = 1\n").expect("write");
+        let overrides = Overrides { config: Some(dir.clone()), ..Overrides::default() };
+        let error = overrides.resolve().expect_err("unknown key").to_string();
+        std::fs::remove_file(dir).expect("remove");
+        assert!(error.contains("line 2") && error.contains("htpp"), "{error}");
+    }
+
+    #[test]
+    fn flags_win_and_nonsense_is_refused() {
+        let overrides = Overrides {
+            config: None,
+            instance: Some("a1".into()),
+            http: Some(SocketAddr::from(([127, 0, 0, 1], 1))),
+            ..Overrides::default()
+        };
+        let config = overrides.resolve().expect("settings");
+        assert_eq!((config.instance.as_str(), config.http.port()), ("a1", 1));
+        for (cidr, fine) in [("10.0.0.0/16", true), ("10.0.0.0/99", false), ("ten", false)] {
+            let overrides = Overrides { pod_cidr: Some(cidr.into()), ..Overrides::default() };
+            assert_eq!(overrides.resolve().is_ok(), fine, "{cidr}");
+        }
+    }
+}

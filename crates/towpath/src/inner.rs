@@ -1,0 +1,16 @@
+//! Hidden commands that run inside shims and job containers, never by hand.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// `towpath shim …`: holds one container; see `towpath-container`.
+pub fn shim(arguments: Vec<OsString>) -> ExitCode {
+    let _ = arguments;
+    ExitCode::FAILURE
+}
+
+/// `towpath runner FILE`: runs one job's steps; see `towpath-pipeline`.
+pub fn runner(arguments: Vec<OsString>) -> ExitCode {
+    let _ = arguments;
+    ExitCode::FAILURE
+}
