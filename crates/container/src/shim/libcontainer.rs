@@ -48,6 +48,42 @@ impl Libcontainer {
                 .with_stderr(stdio.stderr),
         })
     }
+
+    fn add(
+        &self,
+        layout: &Layout,
+        process: &Process,
+        ids: &Ids,
+        stdio: Stdio,
+    ) -> Result<Started, Failure> {
+        let file = layout.bundle.join("process.json");
+        let value = oci::process(process, ids, Dialect::Executor);
+        std::fs::write(&file, value.to_string()).map_err(Failure::what("write process file"))?;
+        let console = Console::wanted(process.terminal, &layout.bundle)?;
+        let (report, exec) = executor(process)?;
+        let builder = self.builder(layout, exec, stdio, console.as_ref())?;
+        let built = session::with_oom_score(process.oom_score_adj, || {
+            builder
+                .as_tenant()
+                .with_detach(true)
+                .with_process(Some(&file))
+                .build()
+        });
+        remove_sockets(&layout.state.join(&self.id));
+        let pid = match built {
+            Ok(pid) => pid,
+            Err(error) => return Err(failure(report, &error)),
+        };
+        let terminal = console
+            .map(Console::receive)
+            .transpose()
+            .map_err(Failure::what("receive terminal"))?;
+        running(report)?;
+        Ok(Started {
+            pid: pid.as_raw(),
+            terminal,
+        })
+    }
 }
 
 impl OciRuntime for Libcontainer {
@@ -96,33 +132,13 @@ impl OciRuntime for Libcontainer {
         ids: &Ids,
         stdio: Stdio,
     ) -> Result<Started, Failure> {
-        let file = layout.bundle.join("process.json");
-        let value = oci::process(process, ids, Dialect::Executor);
-        std::fs::write(&file, value.to_string()).map_err(Failure::what("write process file"))?;
-        let console = Console::wanted(process.terminal, &layout.bundle)?;
-        let (report, exec) = executor(process)?;
-        let builder = self.builder(layout, exec, stdio, console.as_ref())?;
-        let built = session::with_oom_score(process.oom_score_adj, || {
-            builder
-                .as_tenant()
-                .with_detach(true)
-                .with_process(Some(&file))
-                .build()
-        });
-        remove_sockets(&layout.state.join(&self.id));
-        let pid = match built {
-            Ok(pid) => pid,
-            Err(error) => return Err(failure(report, &error)),
-        };
-        let terminal = console
-            .map(Console::receive)
-            .transpose()
-            .map_err(Failure::what("receive terminal"))?;
-        running(report)?;
-        Ok(Started {
-            pid: pid.as_raw(),
-            terminal,
-        })
+        let before = session::open_descriptors();
+        let added = self.add(layout, process, ids, stdio);
+        if added.is_err() {
+            // The library leaks its channels on this way out.
+            session::close_all_but(&before);
+        }
+        added
     }
 
     fn dialect(&self) -> Dialect {

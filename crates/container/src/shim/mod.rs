@@ -90,7 +90,7 @@ fn run(dir: &Path) -> i32 {
 fn fail(dir: &Path, config: &Config, record: &mut Record, failure: Failure) {
     let mut message = failure.message;
     if !failure.program
-        && let Some(words) = trace::last_words(&dir.join(ERRORS))
+        && let Some(words) = trace::first_words(&dir.join(ERRORS))
     {
         message = format!("{message}: {words}");
     }

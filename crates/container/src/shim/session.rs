@@ -67,9 +67,19 @@ fn handle(signal: Signal, handler: SigHandler) -> io::Result<()> {
 /// ignored.
 pub(super) fn reset_signals() {
     let _ = SigSet::empty().thread_set_mask();
-    for signal in Signal::iterator() {
-        if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
-            let _ = handle(signal, SigHandler::SigDfl);
+    // The kernel's own structure, all zero: default action. The C library refuses to touch its
+    // internal signals 32 and 33, which an ancestor may have ignored.
+    let default = [0u64; 4];
+    for signal in 1..=64 {
+        // SAFETY: the structure has the size the kernel reads; no handler is installed.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null::<u64>(),
+                8,
+            );
         }
     }
 }
@@ -93,6 +103,29 @@ pub(super) fn take_standard(number: i32) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     Ok(taken)
+}
+
+/// Numbers of all open descriptors.
+pub(super) fn open_descriptors() -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// Closes every descriptor that is not listed. Only where all that were opened since the list
+/// was made have no owner any more.
+pub(super) fn close_all_but(listed: &[i32]) {
+    for fd in open_descriptors() {
+        if !listed.contains(&fd) {
+            // SAFETY: by the caller's promise nothing owns it. One of them is the directory
+            // being listed, closed already: that only fails.
+            unsafe { libc::close(fd) };
+        }
+    }
 }
 
 pub(super) fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {

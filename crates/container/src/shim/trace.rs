@@ -21,17 +21,15 @@ pub(super) fn install(path: &Path) {
     }
 }
 
-/// The last few errors, oldest first, as one line; `None` where there are none.
-pub(super) fn last_words(path: &Path) -> Option<String> {
-    let bytes = std::fs::read(path).ok()?;
-    let tail = &bytes[bytes.len().saturating_sub(8 << 10)..];
-    let text = String::from_utf8_lossy(tail);
+/// The first errors, which are nearest to the cause, as one line; `None` where there are none.
+pub(super) fn first_words(path: &Path) -> Option<String> {
+    let text = String::from_utf8_lossy(&std::fs::read(path).ok()?).into_owned();
     let errors: Vec<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("ERROR "))
+        .take(2)
         .collect();
-    let from = errors.len().saturating_sub(3);
-    (!errors.is_empty()).then(|| errors[from..].join("; "))
+    (!errors.is_empty()).then(|| errors.join("; "))
 }
 
 impl Subscriber for Recorder {
