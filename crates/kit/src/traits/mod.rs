@@ -4,6 +4,7 @@
 mod auth;
 mod build;
 mod build_wire;
+mod figures;
 mod images;
 mod network;
 mod pod_streams;
@@ -13,6 +14,7 @@ mod workflows;
 pub use auth::{Action, AuthError, Authenticator, Authorizer, Credential, Principal};
 pub use build::{BuildError, BuildLog, BuildOutput, BuildRequest, Builder};
 pub use build_wire::{BUILD_HEADER, BUILDS_PATH, BuildEvent, BuildParameters};
+pub use figures::{ContainerFigures, PodFigures, ResourceFigures};
 pub use images::{ImageError, Images, LocalImage};
 pub use network::{NetworkError, PodAddress, PodNetwork};
 pub use pod_streams::{
