@@ -34,7 +34,8 @@ impl Cidr {
 
     /// Number of an address within the block.
     pub fn index_of(self, address: Ipv4Addr) -> Option<u32> {
-        self.contains(address).then(|| u32::from(address) - self.base)
+        self.contains(address)
+            .then(|| u32::from(address) - self.base)
     }
 
     /// Number of the last address a host may have.
@@ -75,8 +76,14 @@ impl FromStr for Cidr {
         if !(8..=30).contains(&prefix) {
             return Err(wrong());
         }
-        let block = Self { base: u32::from(address), prefix };
-        Ok(Self { base: block.base & block.mask(), prefix })
+        let block = Self {
+            base: u32::from(address),
+            prefix,
+        };
+        Ok(Self {
+            base: block.base & block.mask(),
+            prefix,
+        })
     }
 }
 
@@ -94,7 +101,15 @@ mod tests {
         assert_eq!(block.host(254), Some(Ipv4Addr::new(10, 244, 3, 254)));
         assert_eq!(block.host(255), None);
         assert_eq!(block.index_of(Ipv4Addr::new(10, 244, 4, 1)), None);
-        for wrong in ["10.0.0.0", "10.0.0.0/7", "10.0.0.0/31", "10.0.0/8", "/8", "x/16", "::/8"] {
+        for wrong in [
+            "10.0.0.0",
+            "10.0.0.0/7",
+            "10.0.0.0/31",
+            "10.0.0/8",
+            "/8",
+            "x/16",
+            "::/8",
+        ] {
             assert!(wrong.parse::<Cidr>().is_err(), "{wrong}");
         }
     }

@@ -50,9 +50,12 @@ impl NetConfig {
             return self.instance.clone();
         }
         // FNV-1a: only has to tell the instances of one machine apart.
-        let hash = self.instance.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-        });
+        let hash = self
+            .instance
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+            });
         format!("{:06x}", (hash ^ (hash >> 24) ^ (hash >> 48)) & 0xff_ffff)
     }
 
@@ -88,7 +91,9 @@ impl NetConfig {
 
     /// ClusterIP of the DNS service: number ten of the block, as everyone expects.
     pub fn dns_cluster_ip(&self) -> std::net::Ipv4Addr {
-        self.service_cidr.host(10).unwrap_or_else(|| self.service_cidr.gateway())
+        self.service_cidr
+            .host(10)
+            .unwrap_or_else(|| self.service_cidr.gateway())
     }
 }
 

@@ -59,7 +59,11 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::File { what, path: path.to_path_buf(), source }
+        move |source| Self::File {
+            what,
+            path: path.to_path_buf(),
+            source,
+        }
     }
 
     /// The error and its causes in one line.

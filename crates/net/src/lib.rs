@@ -15,12 +15,16 @@
 mod cidr;
 mod cleanup;
 mod config;
+mod dns;
 mod error;
+mod ingress;
 mod model;
 mod nft;
+mod objects;
 mod pods;
 mod preflight;
 mod rules;
+mod services;
 mod sysctl;
 
 pub use cidr::{Cidr, InvalidCidr};
@@ -60,5 +64,10 @@ impl Net {
     /// Where the HTTP ingress listens, where it does.
     pub fn ingress_addr(&self) -> Option<SocketAddr> {
         self.config.ingress_addr
+    }
+
+    /// Service routing, DNS and ingress, fed by watches of this client.
+    pub fn services(&self, client: kube::Client) -> Vec<towpath_daemon::Service> {
+        services::services(&self.config, client)
     }
 }

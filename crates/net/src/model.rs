@@ -82,7 +82,9 @@ fn port(number: i32) -> Option<u16> {
 impl ServiceView {
     /// From the object; node ports outside the range are left out.
     pub(crate) fn of(service: &Service, node_ports: &RangeInclusive<u16>) -> Self {
-        let Some(spec) = &service.spec else { return Self::default() };
+        let Some(spec) = &service.spec else {
+            return Self::default();
+        };
         let cluster_ip = spec.cluster_ip.clone().unwrap_or_default();
         let kind = if spec.type_.as_deref() == Some("ExternalName") {
             Kind::External(spec.external_name.clone().unwrap_or_default())
@@ -95,14 +97,21 @@ impl ServiceView {
                     found.push(more);
                 }
             }
-            if found.is_empty() { Kind::Pending } else { Kind::Addresses(found) }
+            if found.is_empty() {
+                Kind::Pending
+            } else {
+                Kind::Addresses(found)
+            }
         };
         let ports = spec.ports.iter().flatten().filter_map(|one| {
             Some(Port {
                 name: one.name.clone().unwrap_or_default(),
                 protocol: Protocol::parse(one.protocol.as_deref())?,
                 port: port(one.port)?,
-                node_port: one.node_port.and_then(port).filter(|port| node_ports.contains(port)),
+                node_port: one
+                    .node_port
+                    .and_then(port)
+                    .filter(|port| node_ports.contains(port)),
             })
         });
         let by_client = spec.session_affinity.as_deref() == Some("ClientIP");
@@ -110,7 +119,11 @@ impl ServiceView {
             kind,
             external_ips: addresses(spec.external_ips.as_deref().unwrap_or_default()),
             ports: ports.collect(),
-            balance: if by_client { Balance::Client } else { Balance::Random },
+            balance: if by_client {
+                Balance::Client
+            } else {
+                Balance::Random
+            },
             publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
         }
     }
@@ -122,11 +135,19 @@ impl SliceView {
         if slice.address_type != "IPv4" {
             return None;
         }
-        let service = slice.metadata.labels.as_ref()?.get("kubernetes.io/service-name")?;
+        let service = slice
+            .metadata
+            .labels
+            .as_ref()?
+            .get("kubernetes.io/service-name")?;
         let namespace = slice.metadata.namespace.clone().unwrap_or_default();
         let ports = slice.ports.iter().flatten().filter_map(|one| {
             let name = one.name.clone().unwrap_or_default();
-            Some((name, Protocol::parse(one.protocol.as_deref())?, port(one.port?)?))
+            Some((
+                name,
+                Protocol::parse(one.protocol.as_deref())?,
+                port(one.port?)?,
+            ))
         });
         let endpoints = slice.endpoints.iter().flatten().filter_map(|one| {
             // All addresses of one endpoint are interchangeable: the first is enough.
@@ -135,7 +156,12 @@ impl SliceView {
             // An absent condition counts as ready.
             let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
             let serving = conditions.and_then(|c| c.serving).unwrap_or(ready);
-            Some(EndpointView { address, ready, serving, hostname: one.hostname.clone() })
+            Some(EndpointView {
+                address,
+                ready,
+                serving,
+                hostname: one.hostname.clone(),
+            })
         });
         Some(Self {
             service: Key::new(namespace, service.clone()),
@@ -172,7 +198,10 @@ impl Model {
             }
         }
         if let Some(new) = slice {
-            self.by_service.entry(new.service).or_default().insert(key.clone());
+            self.by_service
+                .entry(new.service)
+                .or_default()
+                .insert(key.clone());
         }
         true
     }
@@ -189,7 +218,11 @@ impl Model {
     /// Whether a namespace is there, or something in it.
     pub(crate) fn has_namespace(&self, name: &str) -> bool {
         self.namespaces.contains(name)
-            || self.services.range(Key::new(name, "")..).next().is_some_and(|(key, _)| key.namespace == name)
+            || self
+                .services
+                .range(Key::new(name, "")..)
+                .next()
+                .is_some_and(|(key, _)| key.namespace == name)
     }
 
     /// One service.
@@ -204,7 +237,11 @@ impl Model {
 
     /// The slices of a service.
     pub(crate) fn slices(&self, service: &Key) -> impl Iterator<Item = &SliceView> {
-        self.by_service.get(service).into_iter().flatten().filter_map(|key| self.slices.get(key))
+        self.by_service
+            .get(service)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| self.slices.get(key))
     }
 
     /// Where connections to a port of a service may go: ready endpoints; where there are none,
@@ -217,24 +254,39 @@ impl Model {
                     .iter()
                     .find(|(name, protocol, _)| *name == port.name && *protocol == port.protocol)
                     .map(|(_, _, number)| *number);
-                slice.endpoints.iter().filter_map(move |one| Some((one, target?)))
+                slice
+                    .endpoints
+                    .iter()
+                    .filter_map(move |one| Some((one, target?)))
             })
         };
         let pick = |test: &dyn Fn(&EndpointView) -> bool| -> BTreeSet<_> {
-            all().filter(|(one, _)| test(one)).map(|(one, target)| (one.address, target)).collect()
+            all()
+                .filter(|(one, _)| test(one))
+                .map(|(one, target)| (one.address, target))
+                .collect()
         };
         let ready = pick(&|one| one.ready);
-        if ready.is_empty() { pick(&|one| one.serving) } else { ready }
+        if ready.is_empty() {
+            pick(&|one| one.serving)
+        } else {
+            ready
+        }
     }
 
     /// Everything the kernel is to translate.
     pub(crate) fn wanted(&self) -> Wanted {
         let mut wanted = Wanted::new();
         for (key, service) in &self.services {
-            let Kind::Addresses(cluster_ips) = &service.kind else { continue };
+            let Kind::Addresses(cluster_ips) = &service.kind else {
+                continue;
+            };
             for port in &service.ports {
                 let endpoints = self.endpoints(key, port);
-                let routed = ServicePort { balance: service.balance, endpoints };
+                let routed = ServicePort {
+                    balance: service.balance,
+                    endpoints,
+                };
                 for address in cluster_ips.iter().chain(&service.external_ips) {
                     let listener = Listener::Address(*address, port.protocol, port.port);
                     wanted.insert(listener, routed.clone());

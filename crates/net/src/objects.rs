@@ -41,9 +41,13 @@ async fn apply(shared: &Shared, client: &kube::Client, config: &NetConfig) -> ku
     let ours = PatchParams::apply(FIELD_MANAGER).force();
     let port = shared.dns_port.get().copied().unwrap_or(53);
     let services: Api<Service> = Api::namespaced(client.clone(), "kube-system");
-    services.patch("kube-dns", &ours, &Patch::Apply(service(config))).await?;
+    services
+        .patch("kube-dns", &ours, &Patch::Apply(service(config)))
+        .await?;
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "kube-system");
-    slices.patch("kube-dns-host", &ours, &Patch::Apply(slice(config, port))).await?;
+    slices
+        .patch("kube-dns-host", &ours, &Patch::Apply(slice(config, port)))
+        .await?;
     if config.ingress_addr.is_some() {
         let classes: Api<IngressClass> = Api::all(client.clone());
         let class = json!({
@@ -52,7 +56,9 @@ async fn apply(shared: &Shared, client: &kube::Client, config: &NetConfig) -> ku
             "metadata": { "name": crate::ingress::CLASS },
             "spec": { "controller": "towpath.dev/ingress" },
         });
-        classes.patch(crate::ingress::CLASS, &ours, &Patch::Apply(class)).await?;
+        classes
+            .patch(crate::ingress::CLASS, &ours, &Patch::Apply(class))
+            .await?;
     }
     Ok(())
 }

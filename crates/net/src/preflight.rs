@@ -20,7 +20,11 @@ pub struct Problem {
 
 impl Problem {
     fn new(what: &str, reason: impl Into<String>, fix: &str) -> Self {
-        Self { what: what.into(), reason: reason.into(), fix: fix.into() }
+        Self {
+            what: what.into(),
+            reason: reason.into(),
+            fix: fix.into(),
+        }
     }
 }
 
@@ -39,7 +43,9 @@ pub fn preflight() -> Vec<Problem> {
             "apt-get install nftables",
         ));
     }
-    let tried = std::thread::Builder::new().name("net preflight".into()).spawn(attempt);
+    let tried = std::thread::Builder::new()
+        .name("net preflight".into())
+        .spawn(attempt);
     match tried.map(std::thread::JoinHandle::join) {
         Ok(Ok(found)) => problems.extend(found),
         _ => problems.push(Problem::new(
@@ -57,9 +63,16 @@ fn attempt() -> Vec<Problem> {
         let fix = "use a kernel with CONFIG_NET_NS, and do not run inside a restricted container";
         return vec![Problem::new("network namespaces", reason, fix)];
     }
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime.block_on(features()),
-        Err(error) => vec![Problem::new("async runtime", error.to_string(), "raise the limit on open files")],
+        Err(error) => vec![Problem::new(
+            "async runtime",
+            error.to_string(),
+            "raise the limit on open files",
+        )],
     }
 }
 
@@ -85,7 +98,10 @@ async fn features() -> Vec<Problem> {
                 if let Err(error) = pair.await {
                     problems.push(Problem::new(
                         "veth links",
-                        format!("each pod is wired with a pair; making one failed: {}", error.chain()),
+                        format!(
+                            "each pod is wired with a pair; making one failed: {}",
+                            error.chain()
+                        ),
                         "load the module veth (CONFIG_VETH)",
                     ));
                 }
@@ -93,14 +109,20 @@ async fn features() -> Vec<Problem> {
         }
         Err(error) => problems.push(Problem::new(
             "bridge links",
-            format!("pods are joined by a bridge; making one failed: {}", error.chain()),
+            format!(
+                "pods are joined by a bridge; making one failed: {}",
+                error.chain()
+            ),
             "load the module bridge (CONFIG_BRIDGE)",
         )),
     }
     if let Err(error) = sysctl::write("net/ipv4/ip_forward", "1") {
         problems.push(Problem::new(
             "writable /proc/sys/net",
-            format!("the host forwards between pods; turning it on failed: {}", error.chain()),
+            format!(
+                "the host forwards between pods; turning it on failed: {}",
+                error.chain()
+            ),
             "mount /proc/sys writable",
         ));
     }

@@ -48,20 +48,30 @@ pub(crate) fn services(config: &NetConfig, client: kube::Client) -> Vec<towpath_
     let shared = Shared::default();
     let mut all = Vec::new();
     let (own, api, settings) = (shared.clone(), client.clone(), config.clone());
-    all.push(Service::new("net-model", &[], move |context| feed(own, api, settings, context)));
-    let (own, settings) = (shared.clone(), config.clone());
-    all.push(Service::new("net-dns", &["net-model"], move |context| dns::serve(own, settings, context)));
-    let (own, settings) = (shared.clone(), config.clone());
-    all.push(Service::new("net-rules", &["net-dns"], move |context| sync::run(own, settings, context)));
-    let (own, api, settings) = (shared.clone(), client.clone(), config.clone());
-    all.push(Service::new("net-objects", &["net-rules"], move |context| {
-        crate::objects::keep(own, api, settings, context)
+    all.push(Service::new("net-model", &[], move |context| {
+        feed(own, api, settings, context)
     }));
+    let (own, settings) = (shared.clone(), config.clone());
+    all.push(Service::new("net-dns", &["net-model"], move |context| {
+        dns::serve(own, settings, context)
+    }));
+    let (own, settings) = (shared.clone(), config.clone());
+    all.push(Service::new("net-rules", &["net-dns"], move |context| {
+        sync::run(own, settings, context)
+    }));
+    let (own, api, settings) = (shared.clone(), client.clone(), config.clone());
+    all.push(Service::new(
+        "net-objects",
+        &["net-rules"],
+        move |context| crate::objects::keep(own, api, settings, context),
+    ));
     if let Some(address) = config.ingress_addr {
         let gateway = config.pod_cidr.gateway();
-        all.push(Service::new("net-ingress", &["net-rules"], move |context| {
-            ingress::serve(shared, client, address, gateway, context)
-        }));
+        all.push(Service::new(
+            "net-ingress",
+            &["net-rules"],
+            move |context| ingress::serve(shared, client, address, gateway, context),
+        ));
     }
     all
 }
@@ -79,15 +89,25 @@ async fn feed(
     let own = shared.clone();
     let node_ports = config.node_ports.clone();
     services.on_change(move |change| {
-        own.service(change.key, change.new.map(|object| ServiceView::of(object, &node_ports)));
+        own.service(
+            change.key,
+            change
+                .new
+                .map(|object| ServiceView::of(object, &node_ports)),
+        );
     });
     let own = shared.clone();
     slices.on_change(move |change| {
-        own.slice(change.key, change.new.and_then(|object| SliceView::of(object)));
+        own.slice(
+            change.key,
+            change.new.and_then(|object| SliceView::of(object)),
+        );
     });
     let own = shared.clone();
     namespaces.on_change(move |change| {
-        own.model.write().set_namespace(&change.key.name, change.new.is_some());
+        own.model
+            .write()
+            .set_namespace(&change.key.name, change.new.is_some());
     });
     tokio::select! {
         () = cancel.cancelled() => return Ok(()),

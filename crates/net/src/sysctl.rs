@@ -13,8 +13,12 @@ use std::path::{Path, PathBuf};
 
 const RUNTIME_DIR: &str = "/run/towpath";
 
-/// `net/ipv4/ip_forward` to the value instances need.
-const NEEDED: &[(&str, &str)] = &[("net/ipv4/ip_forward", "1")];
+/// Setting to the value instances need. Redirects are off for a link only where both its own
+/// switch and the one for all are; other links keep theirs on.
+const NEEDED: &[(&str, &str)] = &[
+    ("net/ipv4/ip_forward", "1"),
+    ("net/ipv4/conf/all/send_redirects", "0"),
+];
 
 #[derive(Default, Serialize, Deserialize)]
 struct Record {
@@ -38,7 +42,9 @@ pub(crate) fn write(name: &str, value: &str) -> Result<(), Error> {
 /// Records what is there and sets what we need.
 pub(crate) fn acquire(bridge: &str) -> Result<(), Error> {
     with_record(|record| {
-        record.bridges.retain(|name| name == bridge || link_exists(name));
+        record
+            .bridges
+            .retain(|name| name == bridge || link_exists(name));
         if record.bridges.is_empty() {
             record.original.clear();
         }
@@ -77,7 +83,11 @@ fn link_exists(name: &str) -> bool {
 fn record_path() -> Result<PathBuf, Error> {
     let own = Path::new("/proc/thread-self/ns/net");
     let namespace = std::fs::read_link(own).map_err(Error::file("read", own))?;
-    let number: String = namespace.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
+    let number: String = namespace
+        .to_string_lossy()
+        .chars()
+        .filter(char::is_ascii_digit)
+        .collect();
     Ok(Path::new(RUNTIME_DIR).join(format!("net-{number}.json")))
 }
 

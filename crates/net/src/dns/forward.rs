@@ -23,7 +23,10 @@ pub(crate) struct Upstreams {
 impl Upstreams {
     /// `own`: where we listen, which is never asked.
     pub(crate) fn new(own: Ipv4Addr) -> Self {
-        Self { own, known: Mutex::default() }
+        Self {
+            own,
+            known: Mutex::default(),
+        }
     }
 
     fn current(&self) -> Vec<SocketAddr> {
@@ -35,7 +38,10 @@ impl Upstreams {
                 let text = bounded::read_file(path.as_ref(), 64 << 10).unwrap_or_default();
                 parse(&String::from_utf8_lossy(&text), self.own)
             });
-            known.1 = found.into_iter().find(|list| !list.is_empty()).unwrap_or_default();
+            known.1 = found
+                .into_iter()
+                .find(|list| !list.is_empty())
+                .unwrap_or_default();
             known.0 = times;
         }
         known.1.clone()
@@ -43,15 +49,24 @@ impl Upstreams {
 
     /// Hands on a question; its answer, or an error when nobody gave one in time.
     pub(crate) async fn ask(&self, question: &[u8], tcp: bool) -> io::Result<Vec<u8>> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no resolver that is not local");
+        let mut last = io::Error::new(
+            io::ErrorKind::NotFound,
+            "the host has no resolver that is not local",
+        );
         for upstream in self.current() {
             let attempt = async {
-                if tcp { ask_tcp(upstream, question).await } else { ask_udp(upstream, question).await }
+                if tcp {
+                    ask_tcp(upstream, question).await
+                } else {
+                    ask_udp(upstream, question).await
+                }
             };
             match tokio::time::timeout(DEADLINE, attempt).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => last = error,
-                Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, format!("{upstream} is silent")),
+                Err(_) => {
+                    last = io::Error::new(io::ErrorKind::TimedOut, format!("{upstream} is silent"))
+                }
             }
         }
         Err(last)
@@ -94,7 +109,11 @@ fn fits(answer: &[u8], question: &[u8], id: [u8; 2]) -> bool {
     answer.len() >= 12
         && answer[..2] == id
         && answer[2] & 0x80 != 0
-        && asked.is_some_and(|asked| answer.get(12..12 + asked.len()).is_some_and(|a| a.eq_ignore_ascii_case(asked)))
+        && asked.is_some_and(|asked| {
+            answer
+                .get(12..12 + asked.len())
+                .is_some_and(|a| a.eq_ignore_ascii_case(asked))
+        })
 }
 
 // Name (labels, uncompressed), type and class of the first question.
@@ -134,12 +153,17 @@ async fn ask_tcp(upstream: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     let (disguised, id) = disguise(question)?;
     let mut stream = TcpStream::connect(upstream).await?;
     let length = u16::try_from(disguised.len()).map_err(io::Error::other)?;
-    stream.write_all(&[&length.to_be_bytes(), disguised.as_slice()].concat()).await?;
+    stream
+        .write_all(&[&length.to_be_bytes(), disguised.as_slice()].concat())
+        .await?;
     let length = stream.read_u16().await?;
     let mut answer = vec![0; usize::from(length)];
     stream.read_exact(&mut answer).await?;
     if !fits(&answer, question, id) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "answer to another question"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "answer to another question",
+        ));
     }
     Ok(restore(answer, question))
 }

@@ -37,11 +37,17 @@ pub(crate) async fn serve(
 ) -> Result<(), String> {
     let cancel = context.cancel.clone();
     let gateway = config.pod_cidr.gateway();
-    let (udp, tcp) = bind(gateway).await.map_err(|e| format!("listen for DNS on {gateway}: {e}"))?;
+    let (udp, tcp) = bind(gateway)
+        .await
+        .map_err(|e| format!("listen for DNS on {gateway}: {e}"))?;
     let port = udp.local_addr().map_err(|e| e.to_string())?.port();
     // Set once per instance; a restart within the process keeps the first.
     let _ = shared.dns_port.set(port);
-    let zone = Zone::new(&config.cluster_dns_domain, config.pod_cidr, config.service_cidr);
+    let zone = Zone::new(
+        &config.cluster_dns_domain,
+        config.pod_cidr,
+        config.service_cidr,
+    );
     let server = Arc::new(Server {
         shared,
         zone,
@@ -84,7 +90,9 @@ impl Server {
                     continue;
                 }
             };
-            let Ok(permit) = self.waiting.clone().try_acquire_owned() else { continue };
+            let Ok(permit) = self.waiting.clone().try_acquire_owned() else {
+                continue;
+            };
             let question = buffer[..length].to_vec();
             let (server, socket) = (self.clone(), socket.clone());
             let answering = async move {
@@ -100,7 +108,9 @@ impl Server {
     async fn tcp(self: Arc<Self>, listener: TcpListener, cancel: CancellationToken) {
         let connections = Arc::new(Semaphore::new(TCP_CONNECTIONS));
         loop {
-            let Ok(permit) = connections.clone().acquire_owned().await else { return };
+            let Ok(permit) = connections.clone().acquire_owned().await else {
+                return;
+            };
             let (stream, from) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -133,9 +143,13 @@ impl Server {
                 Ok::<_, io::Error>(question)
             };
             let question = tokio::time::timeout(TCP_IDLE, read).await??;
-            let Some(answer) = self.answer(&question, true).await else { return Ok(()) };
+            let Some(answer) = self.answer(&question, true).await else {
+                return Ok(());
+            };
             let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
-            stream.write_all(&[&length.to_be_bytes(), answer.as_slice()].concat()).await?;
+            stream
+                .write_all(&[&length.to_be_bytes(), answer.as_slice()].concat())
+                .await?;
         }
     }
 
@@ -167,7 +181,11 @@ impl Server {
             (OpCode::Query, _) => reply.metadata.response_code = ResponseCode::FormErr,
             _ => reply.metadata.response_code = ResponseCode::NotImp,
         }
-        let limit = if tcp { u16::MAX } else { question.max_payload().min(UDP_BYTES) };
+        let limit = if tcp {
+            u16::MAX
+        } else {
+            question.max_payload().min(UDP_BYTES)
+        };
         encode(&reply, usize::from(limit))
     }
 
@@ -221,9 +239,13 @@ impl Server {
         let mut question = Message::query();
         question.metadata.recursion_desired = true;
         question.add_query(Query::query(name.clone(), wanted));
-        let Ok(bytes) = question.to_vec() else { return Vec::new() };
+        let Ok(bytes) = question.to_vec() else {
+            return Vec::new();
+        };
         match self.upstreams.ask(&bytes, false).await {
-            Ok(answer) => Message::from_vec(&answer).map(|m| m.answers).unwrap_or_default(),
+            Ok(answer) => Message::from_vec(&answer)
+                .map(|m| m.answers)
+                .unwrap_or_default(),
             Err(error) => {
                 tracing::debug!(%error, %name, "dns alias");
                 Vec::new()
@@ -245,12 +267,17 @@ impl Server {
 
 fn encode(reply: &Message, limit: usize) -> Option<Vec<u8>> {
     let bytes = reply.to_vec().ok()?;
-    if bytes.len() <= limit { Some(bytes) } else { reply.truncate().to_vec().ok() }
+    if bytes.len() <= limit {
+        Some(bytes)
+    } else {
+        reply.truncate().to_vec().ok()
+    }
 }
 
 fn malformed(bytes: &[u8]) -> Option<Vec<u8>> {
     let head: [u8; 2] = bytes.get(..12)?.get(..2)?.try_into().ok()?;
     let id = u16::from_be_bytes(head);
-    Message::error_msg(id, OpCode::Query, ResponseCode::FormErr).to_vec().ok()
+    Message::error_msg(id, OpCode::Query, ResponseCode::FormErr)
+        .to_vec()
+        .ok()
 }
-

@@ -41,12 +41,23 @@ pub(crate) enum Answer {
 impl Zone {
     /// Zones of an instance.
     pub(crate) fn new(domain: &str, pods: Cidr, services: Cidr) -> Self {
-        let domain = domain.trim_matches('.').split('.').map(str::to_ascii_lowercase).collect();
-        Self { domain, pods, services }
+        let domain = domain
+            .trim_matches('.')
+            .split('.')
+            .map(str::to_ascii_lowercase)
+            .collect();
+        Self {
+            domain,
+            pods,
+            services,
+        }
     }
 
     fn name(&self, labels: &[&str]) -> Option<Name> {
-        let all = labels.iter().copied().chain(self.domain.iter().map(String::as_str));
+        let all = labels
+            .iter()
+            .copied()
+            .chain(self.domain.iter().map(String::as_str));
         let mut name = Name::from_labels(all.map(str::as_bytes)).ok()?;
         name.set_fqdn(true);
         Some(name)
@@ -67,7 +78,12 @@ impl Zone {
             .map(|label| String::from_utf8_lossy(label).to_ascii_lowercase())
             .collect();
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-        let question = Question { zone: self, model, name, wanted };
+        let question = Question {
+            zone: self,
+            model,
+            name,
+            wanted,
+        };
         if let Some(rest) = self.below(&labels) {
             return question.cluster(rest);
         }
@@ -87,7 +103,11 @@ impl Zone {
 
     fn below<'a, 'b>(&self, labels: &'a [&'b str]) -> Option<&'a [&'b str]> {
         let cut = labels.len().checked_sub(self.domain.len())?;
-        labels[cut..].iter().zip(&self.domain).all(|(a, b)| a == b).then(|| &labels[..cut])
+        labels[cut..]
+            .iter()
+            .zip(&self.domain)
+            .all(|(a, b)| a == b)
+            .then(|| &labels[..cut])
     }
 }
 
@@ -100,7 +120,10 @@ struct Question<'a> {
 
 /// An endpoint's own label: its host name, else its address with dashes.
 fn endpoint_label(hostname: Option<&str>, address: Ipv4Addr) -> String {
-    hostname.map_or_else(|| address.to_string().replace('.', "-"), str::to_ascii_lowercase)
+    hostname.map_or_else(
+        || address.to_string().replace('.', "-"),
+        str::to_ascii_lowercase,
+    )
 }
 
 impl Question<'_> {
@@ -109,7 +132,11 @@ impl Question<'_> {
     }
 
     fn exists_if(&self, there: bool) -> Answer {
-        if there { self.exists() } else { Answer::Missing }
+        if there {
+            self.exists()
+        } else {
+            Answer::Missing
+        }
     }
 
     fn record(&self, data: RData) -> Record {
@@ -120,7 +147,9 @@ impl Question<'_> {
         if !matches!(self.wanted, RecordType::A | RecordType::ANY) {
             return self.exists();
         }
-        let records = addresses.into_iter().map(|address| self.record(RData::A(A(address))));
+        let records = addresses
+            .into_iter()
+            .map(|address| self.record(RData::A(A(address))));
         Answer::Records(records.collect(), Vec::new())
     }
 
@@ -139,7 +168,9 @@ impl Question<'_> {
             [dashed, namespace, "pod"] => self.pod(dashed, namespace),
             [.., service, namespace, "svc"] => {
                 let key = Key::new(*namespace, *service);
-                let Some(view) = self.model.service(&key) else { return Answer::Missing };
+                let Some(view) = self.model.service(&key) else {
+                    return Answer::Missing;
+                };
                 match &labels[..labels.len() - 3] {
                     [] => self.service(&key, view),
                     [protocol] if protocol.starts_with('_') => {
@@ -166,8 +197,10 @@ impl Question<'_> {
             Kind::Pending => self.exists(),
             Kind::Addresses(addresses) => self.addresses(addresses.iter().copied()),
             Kind::Headless => {
-                let mut found: Vec<_> =
-                    self.endpoints(key, view).map(|(_, address)| address).collect();
+                let mut found: Vec<_> = self
+                    .endpoints(key, view)
+                    .map(|(_, address)| address)
+                    .collect();
                 found.sort_unstable();
                 found.dedup();
                 // Headless without a ready endpoint: the name exists, with no address yet.
@@ -202,13 +235,24 @@ impl Question<'_> {
             .filter(|(hostname, address)| endpoint_label(*hostname, *address) == host)
             .map(|(_, address)| address)
             .collect();
-        if found.is_empty() { Answer::Missing } else { self.addresses(found) }
+        if found.is_empty() {
+            Answer::Missing
+        } else {
+            self.addresses(found)
+        }
     }
 
     fn port(&self, key: &Key, view: &ServiceView, port: &str, protocol: &str) -> Answer {
-        let Some(name) = port.strip_prefix('_') else { return Answer::Missing };
-        let found = view.ports.iter().find(|one| one.name == name && is_protocol(one, protocol));
-        let Some(found) = found else { return Answer::Missing };
+        let Some(name) = port.strip_prefix('_') else {
+            return Answer::Missing;
+        };
+        let found = view
+            .ports
+            .iter()
+            .find(|one| one.name == name && is_protocol(one, protocol));
+        let Some(found) = found else {
+            return Answer::Missing;
+        };
         if !matches!(self.wanted, RecordType::SRV | RecordType::ANY) {
             return self.exists();
         }
@@ -223,7 +267,11 @@ impl Question<'_> {
                         .iter()
                         .find(|(name, of, _)| *name == found.name && *of == found.protocol)
                         .map_or(found.port, |(_, _, number)| *number);
-                    for one in slice.endpoints.iter().filter(|e| e.ready || view.publish_not_ready) {
+                    for one in slice
+                        .endpoints
+                        .iter()
+                        .filter(|e| e.ready || view.publish_not_ready)
+                    {
                         let label = endpoint_label(one.hostname.as_deref(), one.address);
                         let target = self.zone.name(&[&[label.as_str()], &own[..]].concat());
                         targets.push((target, number, vec![one.address]));
@@ -236,9 +284,11 @@ impl Question<'_> {
         for (target, number, addresses) in targets {
             let Some(target) = target else { continue };
             answers.push(self.record(RData::SRV(SRV::new(0, 100, number, target.clone()))));
-            more.extend(addresses.into_iter().map(|address| {
-                Record::from_rdata(target.clone(), TTL, RData::A(A(address)))
-            }));
+            more.extend(
+                addresses
+                    .into_iter()
+                    .map(|address| Record::from_rdata(target.clone(), TTL, RData::A(A(address)))),
+            );
         }
         Answer::Records(answers, more)
     }
@@ -266,7 +316,9 @@ impl Question<'_> {
         if !matches!(self.wanted, RecordType::PTR | RecordType::ANY) {
             return self.exists();
         }
-        let records = names.into_iter().map(|name| self.record(RData::PTR(PTR(name))));
+        let records = names
+            .into_iter()
+            .map(|name| self.record(RData::PTR(PTR(name))));
         Answer::Records(records.collect(), Vec::new())
     }
 }
@@ -288,7 +340,11 @@ mod tests {
 
     fn zone() -> Zone {
         let block = |text: &str| text.parse().expect("block");
-        Zone::new("cluster.local", block("10.244.0.0/16"), block("10.96.0.0/16"))
+        Zone::new(
+            "cluster.local",
+            block("10.244.0.0/16"),
+            block("10.96.0.0/16"),
+        )
     }
 
     fn model() -> Model {
@@ -299,13 +355,20 @@ mod tests {
             port: 80,
             node_port: None,
         };
-        let view = |kind| ServiceView { kind, ports: vec![port("http")], ..Default::default() };
+        let view = |kind| ServiceView {
+            kind,
+            ports: vec![port("http")],
+            ..Default::default()
+        };
         model.set_namespace("demo", true);
         let web = Kind::Addresses(vec![Ipv4Addr::new(10, 96, 0, 20)]);
         model.set_service(&Key::new("demo", "web"), Some(view(web)));
         model.set_service(&Key::new("demo", "db"), Some(view(Kind::Headless)));
         model.set_service(&Key::new("demo", "empty"), Some(view(Kind::Headless)));
-        model.set_service(&Key::new("demo", "out"), Some(view(Kind::External("example.com".into()))));
+        model.set_service(
+            &Key::new("demo", "out"),
+            Some(view(Kind::External("example.com".into()))),
+        );
         let endpoint = |last, ready, hostname: Option<&str>| EndpointView {
             address: Ipv4Addr::new(10, 244, 0, last),
             ready,
@@ -335,7 +398,10 @@ mod tests {
             Answer::Records(records, more) => {
                 let text = |record: &Record| record.data.to_string();
                 let mut all: Vec<_> = records.iter().map(text).collect();
-                all.extend(more.iter().map(|record| format!("+{} {}", record.name, record.data)));
+                all.extend(
+                    more.iter()
+                        .map(|record| format!("+{} {}", record.name, record.data)),
+                );
                 all.join(", ")
             }
         }
@@ -362,13 +428,24 @@ mod tests {
             ("example.com.demo.svc.cluster.local.", A, "nxdomain"),
             ("10-244-0-9.demo.pod.cluster.local.", A, "10.244.0.9"),
             ("nonsense.demo.pod.cluster.local.", A, "nxdomain"),
-            ("_http._tcp.web.demo.svc.cluster.local.", SRV,
-             "0 100 80 web.demo.svc.cluster.local., +web.demo.svc.cluster.local. 10.96.0.20"),
+            (
+                "_http._tcp.web.demo.svc.cluster.local.",
+                SRV,
+                "0 100 80 web.demo.svc.cluster.local., +web.demo.svc.cluster.local. 10.96.0.20",
+            ),
             ("_http._udp.web.demo.svc.cluster.local.", SRV, "nxdomain"),
             ("_tcp.web.demo.svc.cluster.local.", SRV, "nodata"),
             ("_http._tcp.web.demo.svc.cluster.local.", A, "nodata"),
-            ("5.0.244.10.in-addr.arpa.", PTR, "db-0.db.demo.svc.cluster.local."),
-            ("20.0.96.10.in-addr.arpa.", PTR, "web.demo.svc.cluster.local."),
+            (
+                "5.0.244.10.in-addr.arpa.",
+                PTR,
+                "db-0.db.demo.svc.cluster.local.",
+            ),
+            (
+                "20.0.96.10.in-addr.arpa.",
+                PTR,
+                "web.demo.svc.cluster.local.",
+            ),
             ("99.0.96.10.in-addr.arpa.", PTR, "nxdomain"),
             ("4.4.8.8.in-addr.arpa.", PTR, "elsewhere"),
             ("example.com.", A, "elsewhere"),

@@ -24,7 +24,10 @@ fn errno(error: &rtnetlink::Error) -> i32 {
     }
 }
 
-fn unless_exists(result: Result<(), rtnetlink::Error>, what: impl FnOnce() -> String) -> Result<(), Error> {
+fn unless_exists(
+    result: Result<(), rtnetlink::Error>,
+    what: impl FnOnce() -> String,
+) -> Result<(), Error> {
     match result {
         Err(error) if errno(&error) == libc::EEXIST => Ok(()),
         other => other.map_err(|error| Error::Link(what(), error)),
@@ -33,7 +36,14 @@ fn unless_exists(result: Result<(), rtnetlink::Error>, what: impl FnOnce() -> St
 
 /// Number of a link; `None` where there is none of that name.
 pub(crate) async fn index(handle: &Handle, name: &str) -> Result<Option<u32>, Error> {
-    match handle.link().get().match_name(name).execute().try_next().await {
+    match handle
+        .link()
+        .get()
+        .match_name(name)
+        .execute()
+        .try_next()
+        .await
+    {
         Ok(found) => Ok(found.map(|link| link.header.index)),
         Err(error) if errno(&error) == libc::ENODEV => Ok(None),
         Err(error) => Err(Error::Link(format!("look up link {name}"), error)),
@@ -41,20 +51,30 @@ pub(crate) async fn index(handle: &Handle, name: &str) -> Result<Option<u32>, Er
 }
 
 async fn required(handle: &Handle, name: &str) -> Result<u32, Error> {
-    index(handle, name).await?.ok_or_else(|| Error::NoLink(name.into()))
+    index(handle, name)
+        .await?
+        .ok_or_else(|| Error::NoLink(name.into()))
 }
 
 /// Names of all links with a prefix, and their numbers.
-pub(crate) async fn with_prefix(handle: &Handle, prefix: &str) -> Result<Vec<(String, u32)>, Error> {
+pub(crate) async fn with_prefix(
+    handle: &Handle,
+    prefix: &str,
+) -> Result<Vec<(String, u32)>, Error> {
     let mut links = handle.link().get().execute();
     let mut found = Vec::new();
-    while let Some(link) =
-        links.try_next().await.map_err(|error| Error::Link("list links".into(), error))?
+    while let Some(link) = links
+        .try_next()
+        .await
+        .map_err(|error| Error::Link("list links".into(), error))?
     {
-        let name = link.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => Some(name.clone()),
-            _ => None,
-        });
+        let name = link
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                LinkAttribute::IfName(name) => Some(name.clone()),
+                _ => None,
+            });
         if let Some(name) = name.filter(|name| name.starts_with(prefix)) {
             found.push((name, link.header.index));
         }
@@ -71,8 +91,13 @@ pub(crate) async fn bridge(
     prefix: u8,
     mtu: u32,
 ) -> Result<u32, Error> {
-    let message = LinkBridge::new(name).address(hardware(address).to_vec()).mtu(mtu).build();
-    unless_exists(handle.link().add(message).execute().await, || format!("make bridge {name}"))?;
+    let message = LinkBridge::new(name)
+        .address(hardware(address).to_vec())
+        .mtu(mtu)
+        .build();
+    unless_exists(handle.link().add(message).execute().await, || {
+        format!("make bridge {name}")
+    })?;
     let index = required(handle, name).await?;
     let up = LinkUnspec::new_with_index(index).up().build();
     handle
@@ -81,7 +106,11 @@ pub(crate) async fn bridge(
         .execute()
         .await
         .map_err(|error| Error::Link(format!("set bridge {name} up"), error))?;
-    let added = handle.address().add(index, IpAddr::V4(address), prefix).execute().await;
+    let added = handle
+        .address()
+        .add(index, IpAddr::V4(address), prefix)
+        .execute()
+        .await;
     unless_exists(added, || format!("give {address}/{prefix} to {name}"))?;
     Ok(index)
 }
@@ -132,13 +161,20 @@ pub(crate) async fn veth(
     match handle.link().add(message()).execute().await {
         Err(error) if errno(&error) == libc::EEXIST => {
             remove(handle, host).await?;
-            handle.link().add(message()).execute().await.map_err(failed)?;
+            handle
+                .link()
+                .add(message())
+                .execute()
+                .await
+                .map_err(failed)?;
         }
         other => other.map_err(failed)?,
     }
     // With bridge netfilter a pod that reaches itself through a service needs its frames back
     // on the port they came from.
-    let port = LinkBridgePort::new(required(handle, host).await?).hairpin(true).build();
+    let port = LinkBridgePort::new(required(handle, host).await?)
+        .hairpin(true)
+        .build();
     handle
         .link()
         .set_port(port)
@@ -158,10 +194,24 @@ pub(crate) async fn inside(
     let up = |index| LinkUnspec::new_with_index(index).up().build();
     let failed = |what: &str, error| Error::Link(what.to_string(), error);
     let lo = required(handle, "lo").await?;
-    handle.link().set(up(lo)).execute().await.map_err(|e| failed("set lo up", e))?;
+    handle
+        .link()
+        .set(up(lo))
+        .execute()
+        .await
+        .map_err(|e| failed("set lo up", e))?;
     let eth0 = required(handle, "eth0").await?;
-    handle.link().set(up(eth0)).execute().await.map_err(|e| failed("set eth0 up", e))?;
-    let added = handle.address().add(eth0, IpAddr::V4(address), 32).execute().await;
+    handle
+        .link()
+        .set(up(eth0))
+        .execute()
+        .await
+        .map_err(|e| failed("set eth0 up", e))?;
+    let added = handle
+        .address()
+        .add(eth0, IpAddr::V4(address), 32)
+        .execute()
+        .await;
     unless_exists(added, || format!("give {address} to eth0"))?;
     let to_gateway = RouteMessageBuilder::<Ipv4Addr>::new()
         .destination_prefix(gateway, 32)
@@ -183,9 +233,15 @@ pub(crate) async fn inside(
 
 /// Whether `eth0` with the address is in the namespace the caller is in.
 pub(crate) async fn is_complete(handle: &Handle, address: Ipv4Addr) -> Result<bool, Error> {
-    let Some(eth0) = index(handle, "eth0").await? else { return Ok(false) };
-    let mut addresses =
-        handle.address().get().set_link_index_filter(eth0).set_address_filter(address.into()).execute();
+    let Some(eth0) = index(handle, "eth0").await? else {
+        return Ok(false);
+    };
+    let mut addresses = handle
+        .address()
+        .get()
+        .set_link_index_filter(eth0)
+        .set_address_filter(address.into())
+        .execute();
     let found = addresses
         .try_next()
         .await
@@ -195,7 +251,9 @@ pub(crate) async fn is_complete(handle: &Handle, address: Ipv4Addr) -> Result<bo
 
 /// Removes a link; one that is not there counts as removed.
 pub(crate) async fn remove(handle: &Handle, name: &str) -> Result<(), Error> {
-    let Some(index) = index(handle, name).await? else { return Ok(()) };
+    let Some(index) = index(handle, name).await? else {
+        return Ok(());
+    };
     match handle.link().del(index).execute().await {
         Err(error) if errno(&error) == libc::ENODEV => Ok(()),
         other => other.map_err(|error| Error::Link(format!("remove link {name}"), error)),

@@ -43,7 +43,9 @@ pub(crate) struct Pods {
 pub(crate) fn valid_id(id: &str) -> bool {
     (1..=128).contains(&id.len())
         && !id.starts_with('.')
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 impl Pods {
@@ -60,7 +62,8 @@ impl Pods {
         let bridge_index = link::bridge(&handle, &bridge, gateway, prefix, mtu).await?;
         sysctl::acquire(&bridge)?;
         // Pods are routed in and out of the same link; telling them of a shorter way would send
-        // their traffic past the translation of service addresses.
+        // their traffic past the translation of service addresses, and would use up what the
+        // kernel allows in ICMP errors, so that a refusal would be silence.
         sysctl::write(&format!("net/ipv4/conf/{bridge}/send_redirects"), "0")?;
         // Lets a connection to 127.0.0.1:<node port> leave through the bridge; the table drops
         // what comes in from it for 127.0.0.0/8.
@@ -90,7 +93,10 @@ impl Pods {
     fn relax(&self, id: &str, guard: tokio::sync::OwnedMutexGuard<()>) {
         drop(guard);
         let mut busy = self.busy.lock();
-        if busy.get(id).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+        if busy
+            .get(id)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
             busy.remove(id);
         }
     }
@@ -101,7 +107,10 @@ impl Pods {
         }
         let (index, address) = self.addresses.lock().take(id)?;
         let netns = self.netns_dir.join(id);
-        let attached = PodAddress { ip: IpAddr::V4(address), netns: netns.clone() };
+        let attached = PodAddress {
+            ip: IpAddr::V4(address),
+            netns: netns.clone(),
+        };
         let host = self.config.veth(index);
         if namespace::is_pinned(&netns) {
             let complete = within(netns.clone(), move |handle| async move {
@@ -114,7 +123,15 @@ impl Pods {
             namespace::create(netns.clone()).await?;
         }
         let file = File::open(&netns).map_err(Error::file("open", &netns))?;
-        link::veth(&self.handle, &host, self.bridge_index, file.as_fd(), address, self.mtu).await?;
+        link::veth(
+            &self.handle,
+            &host,
+            self.bridge_index,
+            file.as_fd(),
+            address,
+            self.mtu,
+        )
+        .await?;
         let gateway = self.gateway;
         within(netns, move |handle| async move {
             settings()?;
@@ -180,18 +197,27 @@ async fn uplink_mtu(handle: &Handle) -> u32 {
         return USUAL;
     };
     let mut found = handle.link().get().match_name(uplink).execute();
-    let Ok(Some(link)) = found.try_next().await else { return USUAL };
-    let mtu = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Mtu(mtu) => Some(*mtu),
-        _ => None,
-    });
-    mtu.filter(|mtu| (576..=9000).contains(mtu)).unwrap_or(USUAL)
+    let Ok(Some(link)) = found.try_next().await else {
+        return USUAL;
+    };
+    let mtu = link
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Mtu(mtu) => Some(*mtu),
+            _ => None,
+        });
+    mtu.filter(|mtu| (576..=9000).contains(mtu))
+        .unwrap_or(USUAL)
 }
 
 fn offered(error: Error) -> NetworkError {
     match error {
         Error::Exhausted(block) => NetworkError::Exhausted(block),
-        other => NetworkError::Kernel { what: "pod network".into(), cause: other.chain() },
+        other => NetworkError::Kernel {
+            what: "pod network".into(),
+            cause: other.chain(),
+        },
     }
 }
 

@@ -4,9 +4,9 @@
 //! end afterwards; a worker of the async runtime never enters one.
 
 use crate::error::Error;
+use nix::sched::{CloneFlags, setns, unshare};
 use rustix::fs::{FsWord, statfs};
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
-use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -16,7 +16,11 @@ use std::path::{Path, PathBuf};
 const NSFS_MAGIC: FsWord = 0x6e73_6673;
 
 fn wrong(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::Namespace { what, path: path.to_path_buf(), source }
+    move |source| Error::Namespace {
+        what,
+        path: path.to_path_buf(),
+        source,
+    }
 }
 
 /// Whether a namespace is mounted on the file.
@@ -82,6 +86,8 @@ where
         .map_err(wrong("start thread for", path))?;
     match receive.await {
         Ok(result) => result,
-        Err(_) => Err(wrong("work in", path)(io::Error::other("thread ended without a word"))),
+        Err(_) => Err(wrong("work in", path)(io::Error::other(
+            "thread ended without a word",
+        ))),
     }
 }

@@ -4,7 +4,7 @@
 mod plan;
 pub(crate) mod sync;
 
-pub(crate) use plan::{Balance, Endpoint, Listener, Protocol, ServicePort, Wanted, plan, replace};
+pub(crate) use plan::{Balance, Listener, Protocol, ServicePort, Wanted, plan, replace};
 
 use crate::config::NetConfig;
 use std::fmt::Write;
@@ -70,8 +70,15 @@ add rule ip {table} refuse_output ip daddr {services} reject
 /// Services that use every expression the real ones use, for a trial.
 pub(crate) fn example() -> Wanted {
     let [one, two, three] = [1, 2, 3].map(|last| std::net::Ipv4Addr::new(10, 96, 0, last));
-    let some = |balance| ServicePort { balance, endpoints: [(two, 80), (three, 8080)].into() };
+    let some = |balance| ServicePort {
+        balance,
+        endpoints: [(two, 80), (three, 8080)].into(),
+    };
     let address = Listener::Address(one, Protocol::Tcp, 80);
     let node = Listener::NodePort(Protocol::Udp, 30000);
-    [(address, some(Balance::Random)), (node, some(Balance::Client))].into()
+    [
+        (address, some(Balance::Random)),
+        (node, some(Balance::Client)),
+    ]
+    .into()
 }

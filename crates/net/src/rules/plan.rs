@@ -81,9 +81,10 @@ fn chain(listener: &Listener) -> String {
 
 fn element(listener: &Listener) -> (&'static str, String) {
     match listener {
-        Listener::Address(address, protocol, port) => {
-            ("cluster_ips", format!("{address} . {} . {port}", protocol.name()))
-        }
+        Listener::Address(address, protocol, port) => (
+            "cluster_ips",
+            format!("{address} . {} . {port}", protocol.name()),
+        ),
         Listener::NodePort(protocol, port) => {
             ("node_ports", format!("{} . {port}", protocol.name()))
         }
@@ -107,7 +108,10 @@ fn rule(listener: &Listener, service: &ServicePort) -> String {
         .zip(&service.endpoints)
         .map(|(number, (address, port))| format!("{number} : {address} . {port}"))
         .collect();
-    format!("{protocol} dnat ip addr . port to {pick} map {{ {} }}", choices.join(", "))
+    format!(
+        "{protocol} dnat ip addr . port to {pick} map {{ {} }}",
+        choices.join(", ")
+    )
 }
 
 /// The script from `now` to `wanted`; empty where they are the same. Services without endpoints
@@ -117,7 +121,8 @@ pub(crate) fn plan(table: &str, now: &Wanted, wanted: &Wanted) -> String {
     // Writing to a String cannot fail.
     macro_rules! line { ($($arg:tt)*) => { let _ = writeln!(text, $($arg)*); } }
     let served = |all: &Wanted, listener: &Listener| {
-        all.get(listener).is_some_and(|service| !service.endpoints.is_empty())
+        all.get(listener)
+            .is_some_and(|service| !service.endpoints.is_empty())
     };
     for (listener, service) in wanted {
         if service.endpoints.is_empty() || now.get(listener) == Some(service) {
@@ -140,13 +145,24 @@ pub(crate) fn plan(table: &str, now: &Wanted, wanted: &Wanted) -> String {
         }
     }
     let addresses = |all: &Wanted| -> BTreeSet<Ipv4Addr> {
-        all.values().flat_map(|service| &service.endpoints).map(|(address, _)| *address).collect()
+        all.values()
+            .flat_map(|service| &service.endpoints)
+            .map(|(address, _)| *address)
+            .collect()
     };
     let (before, after) = (addresses(now), addresses(wanted));
-    for (verb, set) in [("add", after.difference(&before)), ("delete", before.difference(&after))] {
-        let pairs: Vec<String> = set.map(|address| format!("{address} . {address}")).collect();
+    for (verb, set) in [
+        ("add", after.difference(&before)),
+        ("delete", before.difference(&after)),
+    ] {
+        let pairs: Vec<String> = set
+            .map(|address| format!("{address} . {address}"))
+            .collect();
         if !pairs.is_empty() {
-            line!("{verb} element ip {table} endpoints {{ {} }}", pairs.join(", "));
+            line!(
+                "{verb} element ip {table} endpoints {{ {} }}",
+                pairs.join(", ")
+            );
         }
     }
     text

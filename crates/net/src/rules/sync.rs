@@ -5,7 +5,6 @@ use super::{Wanted, plan, replace};
 use crate::config::NetConfig;
 use crate::nft;
 use crate::services::Shared;
-use std::time::Duration;
 use towpath_daemon::ServiceContext;
 
 /// Runs until cancelled. The first script replaces the whole table, whatever an earlier process
@@ -18,30 +17,25 @@ pub(crate) async fn run(
     let cancel = context.cancel.clone();
     let mut changes = shared.changed.subscribe();
     let mut applied: Option<Wanted> = None;
-    let mut failures = 0;
+    let (mut failures, mut never) = (0, true);
     loop {
         changes.mark_unchanged();
         let wanted = shared.model.read().wanted();
         match bring(&shared, &config, applied.take(), &wanted).await {
             Ok(()) => {
-                failures = 0;
+                (failures, never) = (0, false);
                 applied = Some(wanted);
                 context.ready();
             }
-            Err(error) if failures >= 5 && applied.is_none() => {
-                tracing::warn!(error = error.chain(), failures, "service rules not applied");
-                failures += 1;
-            }
             Err(error) => {
-                tracing::warn!(error = error.chain(), "service rules not applied, trying again");
                 failures += 1;
+                if never && failures >= 3 {
+                    return Err(error.chain());
+                }
+                tracing::warn!(error = error.chain(), failures, "service rules not applied");
             }
         }
-        let retry = if failures > 0 {
-            towpath_kit::queue::backoff(failures)
-        } else {
-            Duration::MAX
-        };
+        let retry = towpath_kit::queue::backoff(failures.max(1));
         tokio::select! {
             () = cancel.cancelled() => return Ok(()),
             () = tokio::time::sleep(retry), if failures > 0 => {}
@@ -63,7 +57,11 @@ async fn bring(
     let table = config.table();
     let script = match &applied {
         Some(now) => plan(&table, now, wanted),
-        None => replace(config, shared.dns_port.get().copied().filter(|port| *port != 53), wanted),
+        None => replace(
+            config,
+            shared.dns_port.get().copied().filter(|port| *port != 53),
+            wanted,
+        ),
     };
     if script.is_empty() {
         return Ok(());

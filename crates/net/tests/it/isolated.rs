@@ -18,7 +18,16 @@ pub fn isolated(test: &str) -> bool {
     }
     let script = "mount -t tmpfs tmpfs /run && ip link set lo up && exec \"$@\"";
     let status = Command::new("unshare")
-        .args(["-n", "-m", "--propagation", "private", "sh", "-c", script, "sh"])
+        .args([
+            "-n",
+            "-m",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ])
         .arg(std::env::current_exe().expect("own path"))
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
@@ -45,7 +54,10 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 /// Runs a program.
 pub fn run(program: &str, args: &[&str]) -> Output {
-    Command::new(program).args(args).output().unwrap_or_else(|e| panic!("{program}: {e}"))
+    Command::new(program)
+        .args(args)
+        .output()
+        .unwrap_or_else(|e| panic!("{program}: {e}"))
 }
 
 /// Standard output of a program that must succeed.

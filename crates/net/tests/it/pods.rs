@@ -28,9 +28,15 @@ fn sandboxes_reach_each_other_and_are_adopted() {
         let (a, b) = (a.unwrap(), b.unwrap());
         assert_ne!(a.ip, b.ip);
         assert!(ping(&a.netns, &b.ip.to_string()), "pod to pod");
-        assert!(ping(&b.netns, &pods.gateway().to_string()), "pod to gateway");
+        assert!(
+            ping(&b.netns, &pods.gateway().to_string()),
+            "pod to gateway"
+        );
         assert!(ping(&a.netns, "127.0.0.1"), "loopback");
-        assert!(pods.resolv_conf("demo").starts_with("search demo.svc.cluster.local svc."));
+        assert!(
+            pods.resolv_conf("demo")
+                .starts_with("search demo.svc.cluster.local svc.")
+        );
 
         // Again: the same, untouched.
         let again = pods.attach("pod-a").await.unwrap();
@@ -46,7 +52,11 @@ fn sandboxes_reach_each_other_and_are_adopted() {
 
         // A lost link is repaired with the same address.
         text("ip", &["link", "del", "tpone-3"]);
-        let index_three = if b.ip.to_string().ends_with(".3") { ("pod-b", &b) } else { ("pod-a", &a) };
+        let index_three = if b.ip.to_string().ends_with(".3") {
+            ("pod-b", &b)
+        } else {
+            ("pod-a", &a)
+        };
         let repaired = pods.attach(index_three.0).await.unwrap();
         assert_eq!(repaired.ip, index_three.1.ip);
         assert!(ping(&a.netns, &b.ip.to_string()), "after the repair");
@@ -74,7 +84,10 @@ fn two_instances_run_side_by_side_and_leave_nothing() {
         let mut two = config(&other_dir, "/srv/second instance");
         two.pod_cidr = "10.245.0.0/24".parse().unwrap();
         two.service_cidr = "10.97.0.0/16".parse().unwrap();
-        let (net_one, net_two) = (Net::new(one.clone()).await.unwrap(), Net::new(two.clone()).await.unwrap());
+        let (net_one, net_two) = (
+            Net::new(one.clone()).await.unwrap(),
+            Net::new(two.clone()).await.unwrap(),
+        );
         let a = net_one.pod_network().attach("same-id").await.unwrap();
         let b = net_two.pod_network().attach("same-id").await.unwrap();
         assert!(ping(&a.netns, &b.ip.to_string()), "across instances");
@@ -83,17 +96,29 @@ fn two_instances_run_side_by_side_and_leave_nothing() {
 
         cleanup(&one).await.unwrap();
         assert_eq!(forward().trim(), "1", "the other still needs it");
-        assert!(ping(&b.netns, &net_two.gateway().to_string()), "the other still works");
+        assert!(
+            ping(&b.netns, &net_two.gateway().to_string()),
+            "the other still works"
+        );
         cleanup(&two).await.unwrap();
         cleanup(&two).await.unwrap();
         assert_eq!(forward().trim(), "0", "put back");
+        let redirects =
+            std::fs::read_to_string("/proc/sys/net/ipv4/conf/all/send_redirects").unwrap();
+        assert_eq!(redirects.trim(), "1", "put back");
     });
     assert_eq!(text("ip", &["-o", "link"]), links);
     assert_eq!(text("ip", &["route"]), routes);
     assert_eq!(text("nft", &["list", "ruleset"]), "");
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    assert!(!mounts.contains(dir.path().to_str().unwrap()), "a namespace is still mounted");
-    assert!(std::fs::read_dir("/run/towpath").unwrap().next().is_none(), "a record is left");
+    assert!(
+        !mounts.contains(dir.path().to_str().unwrap()),
+        "a namespace is still mounted"
+    );
+    assert!(
+        std::fs::read_dir("/run/towpath").unwrap().next().is_none(),
+        "a record is left"
+    );
 }
 
 #[test]
