@@ -15,7 +15,10 @@ pub struct Command {
 impl Command {
     /// A property, or the empty text.
     pub fn property(&self, name: &str) -> &str {
-        self.properties.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map_or("", |(_, v)| v)
+        self.properties
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map_or("", |(_, v)| v)
     }
 }
 
@@ -24,7 +27,11 @@ pub fn parse(line: &str) -> Option<Command> {
     let rest = line.trim_start().strip_prefix("::")?;
     let (head, data) = rest.split_once("::")?;
     let (name, properties) = head.split_once(' ').unwrap_or((head, ""));
-    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    {
         return None;
     }
     let properties = properties
@@ -33,13 +40,25 @@ pub fn parse(line: &str) -> Option<Command> {
         .filter(|(_, v)| !v.is_empty())
         .map(|(k, v)| (k.trim().to_string(), decode(v, true)))
         .collect();
-    Some(Command { name: name.to_ascii_lowercase(), properties, data: decode(data, false) })
+    Some(Command {
+        name: name.to_ascii_lowercase(),
+        properties,
+        data: decode(data, false),
+    })
 }
 
 fn decode(text: &str, property: bool) -> String {
-    let mut out = text.replace("%0D", "\r").replace("%0d", "\r").replace("%0A", "\n").replace("%0a", "\n");
+    let mut out = text
+        .replace("%0D", "\r")
+        .replace("%0d", "\r")
+        .replace("%0A", "\n")
+        .replace("%0a", "\n");
     if property {
-        out = out.replace("%3A", ":").replace("%3a", ":").replace("%2C", ",").replace("%2c", ",");
+        out = out
+            .replace("%3A", ":")
+            .replace("%3a", ":")
+            .replace("%2C", ",")
+            .replace("%2c", ",");
     }
     out.replace("%25", "%")
 }
@@ -47,7 +66,10 @@ fn decode(text: &str, property: bool) -> String {
 /// Reads `k=v` lines and `k<<DELIMITER` blocks.
 pub fn parse_pairs(content: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
-    let mut lines = content.split('\n').map(|l| l.strip_suffix('\r').unwrap_or(l)).enumerate();
+    let mut lines = content
+        .split('\n')
+        .map(|l| l.strip_suffix('\r').unwrap_or(l))
+        .enumerate();
     while let Some((number, line)) = lines.next() {
         if line.is_empty() {
             continue;
@@ -55,11 +77,16 @@ pub fn parse_pairs(content: &str) -> Result<Vec<(String, String)>, String> {
         let equals = line.find('=');
         let block = line.find("<<");
         match (equals, block) {
-            (Some(e), Some(b)) if e < b => pairs.push((line[..e].to_string(), line[e + 1..].to_string())),
+            (Some(e), Some(b)) if e < b => {
+                pairs.push((line[..e].to_string(), line[e + 1..].to_string()))
+            }
             (_, Some(b)) => {
                 let (name, delimiter) = (&line[..b], &line[b + 2..]);
                 if name.is_empty() || delimiter.is_empty() {
-                    return Err(format!("line {}: a block needs a name and a delimiter", number + 1));
+                    return Err(format!(
+                        "line {}: a block needs a name and a delimiter",
+                        number + 1
+                    ));
                 }
                 let mut value: Vec<&str> = Vec::new();
                 loop {
@@ -67,7 +94,10 @@ pub fn parse_pairs(content: &str) -> Result<Vec<(String, String)>, String> {
                         Some((_, end)) if end == delimiter => break,
                         Some((_, line)) => value.push(line),
                         None => {
-                            return Err(format!("line {}: delimiter {delimiter:?} never comes", number + 1));
+                            return Err(format!(
+                                "line {}: delimiter {delimiter:?} never comes",
+                                number + 1
+                            ));
                         }
                     }
                 }
@@ -75,7 +105,12 @@ pub fn parse_pairs(content: &str) -> Result<Vec<(String, String)>, String> {
             }
             (Some(0), None) => return Err(format!("line {}: the name is missing", number + 1)),
             (Some(e), None) => pairs.push((line[..e].to_string(), line[e + 1..].to_string())),
-            (None, None) => return Err(format!("line {}: neither name=value nor a block", number + 1)),
+            (None, None) => {
+                return Err(format!(
+                    "line {}: neither name=value nor a block",
+                    number + 1
+                ));
+            }
         }
     }
     Ok(pairs)
@@ -114,7 +149,11 @@ mod tests {
         let expected = [("A", "1"), ("B", "one\ntwo=2"), ("C", "x<<y"), ("D", "")];
         let expected: Vec<_> = expected.map(|(a, b)| (a.to_string(), b.to_string())).into();
         assert_eq!(parse_pairs(text).unwrap(), expected);
-        assert!(parse_pairs("A<<E\nx\n").unwrap_err().contains("never comes"));
+        assert!(
+            parse_pairs("A<<E\nx\n")
+                .unwrap_err()
+                .contains("never comes")
+        );
         assert!(parse_pairs("nothing\n").is_err());
     }
 

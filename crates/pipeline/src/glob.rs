@@ -24,7 +24,11 @@ impl Patterns {
 
     /// Whether the text is selected.
     pub fn matches(&self, text: &str) -> bool {
-        self.0.iter().rev().find(|(_, regex)| regex.is_match(text)).is_some_and(|(wanted, _)| *wanted)
+        self.0
+            .iter()
+            .rev()
+            .find(|(_, regex)| regex.is_match(text))
+            .is_some_and(|(wanted, _)| *wanted)
     }
 
     /// Whether there is no pattern.
@@ -53,9 +57,13 @@ fn compile(pattern: &str) -> Result<Regex, String> {
                 }
             }
             '*' => out.push_str("[^/]*"),
-            repeat @ ('?' | '+') if i > 0 && !matches!(chars[i - 1], '*' | '?' | '+') => out.push(repeat),
+            repeat @ ('?' | '+') if i > 0 && !matches!(chars[i - 1], '*' | '?' | '+') => {
+                out.push(repeat)
+            }
             repeat @ ('?' | '+') => {
-                return Err(format!("{repeat:?} in {pattern:?} has no character before it to repeat"));
+                return Err(format!(
+                    "{repeat:?} in {pattern:?} has no character before it to repeat"
+                ));
             }
             '[' => {
                 let close = chars[i..].iter().position(|c| *c == ']').map(|n| n + i);
@@ -107,7 +115,11 @@ mod tests {
             (&["**/docs/**"], "x/y/docs/a.md", true),
             (&["**.js"], "src/js/app.js", true),
             (&["*.js"], "src/app.js", false),
-            (&["releases/**", "!releases/**-alpha"], "releases/1-alpha", false),
+            (
+                &["releases/**", "!releases/**-alpha"],
+                "releases/1-alpha",
+                false,
+            ),
             (&["releases/**", "!releases/**-alpha"], "releases/1", true),
             (&["!a", "a"], "a", true),
             (&["a.b"], "axb", false),

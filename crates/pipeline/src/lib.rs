@@ -17,6 +17,7 @@ pub mod job;
 pub mod mask;
 pub mod matching;
 pub mod matrix;
+pub mod runner;
 pub mod workflow;
 pub mod yaml;
 

@@ -69,7 +69,12 @@ impl Masker {
         }
         for start in 0..text.len() {
             let rest = &text[start..];
-            let Some(form) = self.forms[usize::from(rest[0])].iter().find(|f| rest.starts_with(f)) else { continue };
+            let Some(form) = self.forms[usize::from(rest[0])]
+                .iter()
+                .find(|f| rest.starts_with(f))
+            else {
+                continue;
+            };
             let end = start + form.len();
             match ranges.last_mut() {
                 Some(last) if start <= last.1 => last.1 = last.1.max(end),
@@ -106,10 +111,16 @@ impl Stream {
         // A form that starts in the tail may go on in the next chunk.
         let tail = masker.longest().saturating_sub(1);
         let mut safe = self.held.len().saturating_sub(tail);
-        if let Some((start, _)) = covered.iter().find(|(start, end)| *start < safe && *end > safe) {
+        if let Some((start, _)) = covered
+            .iter()
+            .find(|(start, end)| *start < safe && *end > safe)
+        {
             safe = *start;
         }
-        let ready: Vec<(usize, usize)> = covered.into_iter().filter(|(_, end)| *end <= safe).collect();
+        let ready: Vec<(usize, usize)> = covered
+            .into_iter()
+            .filter(|(_, end)| *end <= safe)
+            .collect();
         let rest = self.held.split_off(safe);
         let out = render(&self.held, &ready);
         self.held = rest;
@@ -136,7 +147,13 @@ fn forms(value: &str) -> Vec<Vec<u8>> {
             continue;
         }
         for engine in [&STANDARD, &URL_SAFE] {
-            out.insert(engine.encode(text).trim_end_matches('=').as_bytes().to_vec());
+            out.insert(
+                engine
+                    .encode(text)
+                    .trim_end_matches('=')
+                    .as_bytes()
+                    .to_vec(),
+            );
             for shift in 0..3 {
                 let mut padded = vec![0u8; shift];
                 padded.extend_from_slice(text.as_bytes());
@@ -153,7 +170,9 @@ fn forms(value: &str) -> Vec<Vec<u8>> {
         let url: String = text
             .bytes()
             .map(|b| match b {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(b).to_string(),
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                    char::from(b).to_string()
+                }
                 b => format!("%{b:02X}"),
             })
             .collect();

@@ -5,7 +5,13 @@ use crate::workflow::{self, Read, Trigger};
 use towpath_kit::kinds::Severity;
 use towpath_kit::traits::{PushEvent, TreeFile, WorkflowMatch, Workflows};
 
-const SKIP_WORDS: [&str; 5] = ["[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]"];
+const SKIP_WORDS: [&str; 5] = [
+    "[skip ci]",
+    "[ci skip]",
+    "[no ci]",
+    "[skip actions]",
+    "[actions skip]",
+];
 
 /// Directory of workflow files.
 pub const DIRECTORY: &str = ".github/workflows/";
@@ -30,12 +36,20 @@ pub struct WorkflowFiles;
 impl Workflows for WorkflowFiles {
     fn matching(&self, event: &PushEvent, files: &[TreeFile]) -> Vec<WorkflowMatch> {
         let deleted = event.after.bytes().all(|b| b == b'0');
-        let quiet = deleted || skips(&event.message) || event.ref_name.starts_with("refs/heads/env/");
+        let quiet =
+            deleted || skips(&event.message) || event.ref_name.starts_with("refs/heads/env/");
         let mut files: Vec<&TreeFile> = files.iter().filter(|f| is_workflow(&f.path)).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        let pushed =
-            Event { name: "push", ref_name: &event.ref_name, action: "", paths: event.paths.as_deref() };
-        files.into_iter().map(|file| answer(file, &pushed, quiet)).collect()
+        let pushed = Event {
+            name: "push",
+            ref_name: &event.ref_name,
+            action: "",
+            paths: event.paths.as_deref(),
+        };
+        files
+            .into_iter()
+            .map(|file| answer(file, &pushed, quiet))
+            .collect()
     }
 }
 
@@ -51,12 +65,17 @@ fn answer(file: &TreeFile, event: &Event<'_>, quiet: bool) -> WorkflowMatch {
 
 /// `name:`, or the path.
 pub fn name(read: &Read, path: &str) -> String {
-    read.workflow.as_ref().and_then(|w| w.name.clone()).filter(|n| !n.is_empty()).unwrap_or_else(|| path.to_string())
+    read.workflow
+        .as_ref()
+        .and_then(|w| w.name.clone())
+        .filter(|n| !n.is_empty())
+        .unwrap_or_else(|| path.to_string())
 }
 
 fn is_workflow(path: &str) -> bool {
-    path.strip_prefix(DIRECTORY)
-        .is_some_and(|name| !name.contains('/') && (name.ends_with(".yml") || name.ends_with(".yaml")))
+    path.strip_prefix(DIRECTORY).is_some_and(|name| {
+        !name.contains('/') && (name.ends_with(".yml") || name.ends_with(".yaml"))
+    })
 }
 
 /// Whether a commit message asks for no runs.
@@ -69,14 +88,21 @@ pub fn skips(message: &str) -> bool {
 /// Whether a file starts for an event. One that cannot be read far enough to know starts too:
 /// its run fails and shows why.
 pub fn starts(read: &Read, event: &Event<'_>) -> bool {
-    let Some(workflow) = &read.workflow else { return true };
+    let Some(workflow) = &read.workflow else {
+        return true;
+    };
     let broken = |f: &towpath_kit::kinds::Finding| {
-        f.severity == Severity::Error && matches!(f.rule.as_str(), "workflow/event" | "workflow/empty")
+        f.severity == Severity::Error
+            && matches!(f.rule.as_str(), "workflow/event" | "workflow/empty")
     };
     if workflow.triggers.is_empty() {
         return !read.runs();
     }
-    if workflow.triggers.iter().any(|t| t.event == event.name && matches(t, event)) {
+    if workflow
+        .triggers
+        .iter()
+        .any(|t| t.event == event.name && matches(t, event))
+    {
         return true;
     }
     // A misspelt event might have meant this one.
@@ -96,11 +122,21 @@ pub fn matches(trigger: &Trigger, event: &Event<'_>) -> bool {
             return false;
         }
     }
-    let has = |kind: &str| trigger.filter(kind).is_some() || trigger.filter(&format!("{kind}-ignore")).is_some();
+    let has = |kind: &str| {
+        trigger.filter(kind).is_some() || trigger.filter(&format!("{kind}-ignore")).is_some()
+    };
     let ref_matches = if let Some(branch) = event.ref_name.strip_prefix("refs/heads/") {
-        if has("branches") { selected(trigger, "branches", branch) } else { !has("tags") }
+        if has("branches") {
+            selected(trigger, "branches", branch)
+        } else {
+            !has("tags")
+        }
     } else if let Some(tag) = event.ref_name.strip_prefix("refs/tags/") {
-        if has("tags") { selected(trigger, "tags", tag) } else { !has("branches") }
+        if has("tags") {
+            selected(trigger, "tags", tag)
+        } else {
+            !has("branches")
+        }
     } else {
         false
     };
@@ -117,7 +153,9 @@ fn selected(trigger: &Trigger, kind: &str, name: &str) -> bool {
     if let Some(patterns) = trigger.filter(kind) {
         return read_patterns(patterns).is_none_or(|p| p.matches(name));
     }
-    let ignored = trigger.filter(&format!("{kind}-ignore")).unwrap_or_default();
+    let ignored = trigger
+        .filter(&format!("{kind}-ignore"))
+        .unwrap_or_default();
     read_patterns(ignored).is_none_or(|p| !p.matches(name))
 }
 

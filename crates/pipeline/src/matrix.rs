@@ -12,17 +12,35 @@ pub type Cell = Map<String, Json>;
 /// Cells of a job's `matrix:`; expressions in it are evaluated first.
 pub fn expand(matrix: &Json, scope: &Scope<'_>) -> Result<Vec<Cell>, String> {
     let matrix = resolve(matrix, scope, 0)?;
-    let Json::Object(matrix) = matrix else { return Err("matrix is not a map".into()) };
+    let Json::Object(matrix) = matrix else {
+        return Err("matrix is not a map".into());
+    };
     let entries = |key: &str| -> Result<Vec<Cell>, String> {
-        let Some(value) = matrix.get(key) else { return Ok(Vec::new()) };
-        let items = value.as_array().ok_or_else(|| format!("matrix {key} is not a list"))?;
-        items.iter().map(|i| i.as_object().cloned().ok_or_else(|| format!("an entry of matrix {key} is not a map"))).collect()
+        let Some(value) = matrix.get(key) else {
+            return Ok(Vec::new());
+        };
+        let items = value
+            .as_array()
+            .ok_or_else(|| format!("matrix {key} is not a list"))?;
+        items
+            .iter()
+            .map(|i| {
+                i.as_object()
+                    .cloned()
+                    .ok_or_else(|| format!("an entry of matrix {key} is not a map"))
+            })
+            .collect()
     };
     let (include, exclude) = (entries("include")?, entries("exclude")?);
     let mut cells = vec![Cell::new()];
     let mut axes = Vec::new();
-    for (key, values) in matrix.iter().filter(|(k, _)| !matches!(k.as_str(), "include" | "exclude")) {
-        let values = values.as_array().ok_or_else(|| format!("matrix {key} is not a list"))?;
+    for (key, values) in matrix
+        .iter()
+        .filter(|(k, _)| !matches!(k.as_str(), "include" | "exclude"))
+    {
+        let values = values
+            .as_array()
+            .ok_or_else(|| format!("matrix {key} is not a list"))?;
         if values.is_empty() {
             return Err(format!("matrix {key} is empty"));
         }
@@ -50,7 +68,9 @@ pub fn expand(matrix: &Json, scope: &Scope<'_>) -> Result<Vec<Cell>, String> {
     for entry in include {
         let mut extended = false;
         for (cell, original) in cells.iter_mut().zip(&originals) {
-            let fits = entry.iter().all(|(k, v)| original.get(k).is_none_or(|o| same(o, v)));
+            let fits = entry
+                .iter()
+                .all(|(k, v)| original.get(k).is_none_or(|o| same(o, v)));
             // An entry that names no axis extends every cell; one that names an axis with
             // another value extends none.
             if fits {
@@ -72,7 +92,9 @@ pub fn expand(matrix: &Json, scope: &Scope<'_>) -> Result<Vec<Cell>, String> {
 fn same(a: &Json, b: &Json) -> bool {
     match (a, b) {
         (Json::Number(a), Json::Number(b)) => a.as_f64() == b.as_f64(),
-        (Json::Array(a), Json::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Json::Array(a), Json::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
         (Json::Object(a), Json::Object(b)) => {
             a.len() == b.len() && a.iter().all(|(k, v)| b.get(k).is_some_and(|o| same(v, o)))
         }
@@ -81,15 +103,17 @@ fn same(a: &Json, b: &Json) -> bool {
 }
 
 fn matches(cell: &Cell, partial: &Cell) -> bool {
-    partial.iter().all(|(key, value)| cell.get(key).is_some_and(|own| contains(own, value)))
+    partial
+        .iter()
+        .all(|(key, value)| cell.get(key).is_some_and(|own| contains(own, value)))
 }
 
 // Excluded maps match partially, like the cell itself.
 fn contains(own: &Json, wanted: &Json) -> bool {
     match (own, wanted) {
-        (Json::Object(own), Json::Object(wanted)) => {
-            wanted.iter().all(|(k, v)| own.get(k).is_some_and(|o| contains(o, v)))
-        }
+        (Json::Object(own), Json::Object(wanted)) => wanted
+            .iter()
+            .all(|(k, v)| own.get(k).is_some_and(|o| contains(o, v))),
         (own, wanted) => same(own, wanted),
     }
 }
@@ -100,9 +124,12 @@ fn resolve(json: &Json, scope: &Scope<'_>, depth: usize) -> Result<Json, String>
     }
     Ok(match json {
         Json::String(text) if text.contains("${{") => value_of(text, scope)?.to_json(),
-        Json::Array(items) => {
-            Json::Array(items.iter().map(|i| resolve(i, scope, depth + 1)).collect::<Result<_, _>>()?)
-        }
+        Json::Array(items) => Json::Array(
+            items
+                .iter()
+                .map(|i| resolve(i, scope, depth + 1))
+                .collect::<Result<_, _>>()?,
+        ),
         Json::Object(map) => {
             let mut out = Map::new();
             for (key, value) in map {
@@ -122,5 +149,9 @@ pub fn cell_name(id: &str, cell: &Cell) -> String {
         .map(|v| Value::from_json(v).to_text())
         .filter(|t| !t.is_empty())
         .collect();
-    if values.is_empty() { id.to_string() } else { format!("{id} ({})", values.join(", ")) }
+    if values.is_empty() {
+        id.to_string()
+    } else {
+        format!("{id} ({})", values.join(", "))
+    }
 }

@@ -92,7 +92,9 @@ impl Node {
     /// The scalar's meaning.
     pub fn typed(&self) -> Option<Typed> {
         match &self.kind {
-            Kind::Scalar { text, plain: true, .. } => Some(core_schema(text)),
+            Kind::Scalar {
+                text, plain: true, ..
+            } => Some(core_schema(text)),
             Kind::Scalar { text, .. } => Some(Typed::Text(text.clone())),
             _ => None,
         }
@@ -121,7 +123,10 @@ impl Node {
 
     /// Value of a key of a map.
     pub fn get(&self, key: &str) -> Option<&Node> {
-        self.entries().iter().find(|(k, _)| k.text == key).map(|(_, v)| v)
+        self.entries()
+            .iter()
+            .find(|(k, _)| k.text == key)
+            .map(|(_, v)| v)
     }
 
     /// `a string`, `a list` or `a map`, for messages.
@@ -163,7 +168,9 @@ fn core_schema(text: &str) -> Typed {
         return Typed::Number(number as f64);
     }
     let numeric = text.bytes().any(|b| b.is_ascii_digit())
-        && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+        && text
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
     match text.parse::<f64>() {
         Ok(number) if numeric => Typed::Number(number),
         _ => Typed::Text(text.to_string()),
@@ -171,16 +178,29 @@ fn core_schema(text: &str) -> Typed {
 }
 
 fn place(span: &Span) -> Place {
-    Place { line: span.start.line() as u32, column: span.start.col() as u32 + 1 }
+    Place {
+        line: span.start.line() as u32,
+        column: span.start.col() as u32 + 1,
+    }
 }
 
 /// Reads one document.
 pub fn read(source: &str) -> Result<Node, Problem> {
     if source.len() > LIMIT_BYTES {
-        let message = format!("the file has {} bytes, more than {LIMIT_BYTES}", source.len());
-        return Err(Problem { at: Place { line: 1, column: 1 }, message });
+        let message = format!(
+            "the file has {} bytes, more than {LIMIT_BYTES}",
+            source.len()
+        );
+        return Err(Problem {
+            at: Place { line: 1, column: 1 },
+            message,
+        });
     }
-    let mut reader = Reader { parser: Parser::new_from_str(source), anchors: HashMap::new(), nodes: 0 };
+    let mut reader = Reader {
+        parser: Parser::new_from_str(source),
+        anchors: HashMap::new(),
+        nodes: 0,
+    };
     let mut root = None;
     let mut documents = 0;
     while let Some((event, at)) = reader.next()? {
@@ -188,15 +208,25 @@ pub fn read(source: &str) -> Result<Node, Problem> {
             Event::DocumentStart(..) => {
                 documents += 1;
                 if documents > 1 {
-                    return Err(Problem { at, message: "a second document in one file".into() });
+                    return Err(Problem {
+                        at,
+                        message: "a second document in one file".into(),
+                    });
                 }
             }
             Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             event => root = Some(reader.node(event, at, 0)?),
         }
     }
-    let empty = Kind::Scalar { text: String::new(), plain: true, block: false };
-    Ok(root.unwrap_or(Node { at: Place { line: 1, column: 1 }, kind: empty }))
+    let empty = Kind::Scalar {
+        text: String::new(),
+        plain: true,
+        block: false,
+    };
+    Ok(root.unwrap_or(Node {
+        at: Place { line: 1, column: 1 },
+        kind: empty,
+    }))
 }
 
 struct Reader<'a> {
@@ -213,8 +243,14 @@ impl<'a> Reader<'a> {
                 None => return Ok(None),
                 Some(Err(error)) => {
                     let mark = error.marker();
-                    let at = Place { line: mark.line().max(1) as u32, column: mark.col() as u32 + 1 };
-                    return Err(Problem { at, message: error.info() });
+                    let at = Place {
+                        line: mark.line().max(1) as u32,
+                        column: mark.col() as u32 + 1,
+                    };
+                    return Err(Problem {
+                        at,
+                        message: error.info(),
+                    });
                 }
                 Some(Ok((event, span))) => {
                     let known = matches!(
@@ -239,34 +275,52 @@ impl<'a> Reader<'a> {
     }
 
     fn inner(&mut self, at: Place) -> Result<(Event<'a>, Place), Problem> {
-        self.next()?.ok_or_else(|| Problem { at, message: "the text ends too early".into() })
+        self.next()?.ok_or_else(|| Problem {
+            at,
+            message: "the text ends too early".into(),
+        })
     }
 
     fn spend(&mut self, nodes: usize, at: Place) -> Result<(), Problem> {
         self.nodes += nodes;
         if self.nodes > LIMIT_NODES {
-            return Err(Problem { at, message: format!("more than {LIMIT_NODES} values") });
+            return Err(Problem {
+                at,
+                message: format!("more than {LIMIT_NODES} values"),
+            });
         }
         Ok(())
     }
 
     fn node(&mut self, event: Event<'a>, at: Place, depth: usize) -> Result<Node, Problem> {
         if depth > LIMIT_DEPTH {
-            return Err(Problem { at, message: format!("nested deeper than {LIMIT_DEPTH}") });
+            return Err(Problem {
+                at,
+                message: format!("nested deeper than {LIMIT_DEPTH}"),
+            });
         }
         self.spend(1, at)?;
         let (anchor, kind) = match event {
             Event::Alias(id) => {
                 let target = self.anchors.get(&id).cloned();
-                let target =
-                    target.ok_or_else(|| Problem { at, message: "the alias stands inside its own anchor".into() })?;
+                let target = target.ok_or_else(|| Problem {
+                    at,
+                    message: "the alias stands inside its own anchor".into(),
+                })?;
                 self.spend(target.count(), at)?;
                 return Ok(Node { at, ..target });
             }
             Event::Scalar(text, style, anchor, _) => {
                 let plain = style == ScalarStyle::Plain;
                 let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-                (anchor, Kind::Scalar { text: text.into_owned(), plain, block })
+                (
+                    anchor,
+                    Kind::Scalar {
+                        text: text.into_owned(),
+                        plain,
+                        block,
+                    },
+                )
             }
             Event::SequenceStart(_, anchor, _) => {
                 let mut items = Vec::new();
@@ -279,7 +333,12 @@ impl<'a> Reader<'a> {
                 (anchor, Kind::List(items))
             }
             Event::MappingStart(_, anchor, _) => (anchor, Kind::Map(self.entries(at, depth)?)),
-            _ => return Err(Problem { at, message: "a value was expected here".into() }),
+            _ => {
+                return Err(Problem {
+                    at,
+                    message: "a value was expected here".into(),
+                });
+            }
         };
         let node = Node { at, kind };
         if anchor != 0 {
@@ -298,12 +357,25 @@ impl<'a> Reader<'a> {
                 Event::Scalar(text, ..) => text.into_owned(),
                 Event::Alias(id) => match self.anchors.get(&id).and_then(Node::text) {
                     Some(text) => text.to_string(),
-                    None => return Err(Problem { at, message: "a key must be a string".into() }),
+                    None => {
+                        return Err(Problem {
+                            at,
+                            message: "a key must be a string".into(),
+                        });
+                    }
                 },
-                _ => return Err(Problem { at, message: "a key must be a string".into() }),
+                _ => {
+                    return Err(Problem {
+                        at,
+                        message: "a key must be a string".into(),
+                    });
+                }
             };
             if text == "<<" {
-                return Err(Problem { at, message: "merge keys (<<) are not supported".into() });
+                return Err(Problem {
+                    at,
+                    message: "merge keys (<<) are not supported".into(),
+                });
             }
             if let Some(first) = seen.insert(text.clone(), at) {
                 let message = format!("key {text:?} is already set on line {}", first.line);
@@ -332,7 +404,13 @@ mod tests {
         let list = jobs.get("a").unwrap().get("k").unwrap();
         assert_eq!(list.items()[0].typed(), Some(Typed::Number(1.0)));
         assert_eq!(list.items()[1].typed(), Some(Typed::Text("b".into())));
-        assert_eq!(list.items()[1].at, Place { line: 4, column: 12 });
+        assert_eq!(
+            list.items()[1].at,
+            Place {
+                line: 4,
+                column: 12
+            }
+        );
         assert_eq!(jobs.entries()[1].0.at, Place { line: 5, column: 3 });
         assert_eq!(jobs.get("b").unwrap().get("k").unwrap(), list);
     }

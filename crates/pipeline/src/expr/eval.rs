@@ -36,7 +36,11 @@ pub struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// A scope without workspace.
     pub fn new(contexts: &'a Value, status: Status) -> Self {
-        Self { contexts, status, hash_files: None }
+        Self {
+            contexts,
+            status,
+            hash_files: None,
+        }
     }
 }
 
@@ -54,7 +58,9 @@ impl Machine<'_> {
     pub(super) fn spend(&mut self, bytes: usize) -> Result<(), String> {
         self.spent += bytes;
         if self.spent > LIMIT_BYTES {
-            return Err(format!("the expression needs more than {LIMIT_BYTES} bytes"));
+            return Err(format!(
+                "the expression needs more than {LIMIT_BYTES} bytes"
+            ));
         }
         Ok(())
     }
@@ -85,8 +91,11 @@ impl Machine<'_> {
     // After a `.*`, an index applies to every element.
     fn index(&mut self, base: &Value, index: &Value, starred: bool) -> Result<Value, String> {
         if starred && let Value::Array(items) = base {
-            let found: Vec<Value> =
-                items.iter().map(|i| pick(i, index)).filter(|v| !matches!(v, Value::Null)).collect();
+            let found: Vec<Value> = items
+                .iter()
+                .map(|i| pick(i, index))
+                .filter(|v| !matches!(v, Value::Null))
+                .collect();
             self.spend(found.len() * 16)?;
             return Ok(Value::Array(Arc::new(found)));
         }
@@ -119,7 +128,9 @@ impl Machine<'_> {
             Operator::Less => Value::Bool(left.order(&right) == Some(Less)),
             Operator::LessEqual => Value::Bool(matches!(left.order(&right), Some(Less | Equal))),
             Operator::Greater => Value::Bool(left.order(&right) == Some(Greater)),
-            Operator::GreaterEqual => Value::Bool(matches!(left.order(&right), Some(Greater | Equal))),
+            Operator::GreaterEqual => {
+                Value::Bool(matches!(left.order(&right), Some(Greater | Equal)))
+            }
         })
     }
 }
@@ -128,7 +139,11 @@ fn pick(base: &Value, index: &Value) -> Value {
     match (base, index) {
         (Value::Array(items), Value::Number(_) | Value::Text(_)) => {
             let number = index.to_number();
-            if number >= 0.0 { items.get(number as usize).cloned().unwrap_or(Value::Null) } else { Value::Null }
+            if number >= 0.0 {
+                items.get(number as usize).cloned().unwrap_or(Value::Null)
+            } else {
+                Value::Null
+            }
         }
         (Value::Object(_), Value::Text(key)) => base.get(key),
         (Value::Object(_), Value::Number(_)) => base.get(&index.to_text()),

@@ -25,19 +25,33 @@ pub const FUNCTIONS: [(&str, usize, usize); 13] = [
 /// Functions that answer how earlier work ended.
 pub const STATUS_FUNCTIONS: [&str; 4] = ["always", "cancelled", "failure", "success"];
 
-pub(super) fn call(machine: &mut Machine<'_>, name: &str, arguments: &[Expr]) -> Result<Value, String> {
-    let Some((known, least, most)) = FUNCTIONS.iter().find(|(f, _, _)| name.eq_ignore_ascii_case(f)) else {
+pub(super) fn call(
+    machine: &mut Machine<'_>,
+    name: &str,
+    arguments: &[Expr],
+) -> Result<Value, String> {
+    let Some((known, least, most)) = FUNCTIONS
+        .iter()
+        .find(|(f, _, _)| name.eq_ignore_ascii_case(f))
+    else {
         return Err(format!("unknown function {name:?}"));
     };
     if arguments.len() < *least || arguments.len() > *most {
-        return Err(format!("{known} takes {least} to {most} arguments, not {}", arguments.len()));
+        return Err(format!(
+            "{known} takes {least} to {most} arguments, not {}",
+            arguments.len()
+        ));
     }
     let status = machine.scope.status;
     match *known {
         "always" => return Ok(Value::Bool(true)),
         "cancelled" => return Ok(Value::Bool(status.cancelled)),
         "failure" => return Ok(Value::Bool(status.failed && !status.cancelled)),
-        "success" => return Ok(Value::Bool(!status.failed && !status.cancelled && !status.incomplete)),
+        "success" => {
+            return Ok(Value::Bool(
+                !status.failed && !status.cancelled && !status.incomplete,
+            ));
+        }
         "case" => return case(machine, arguments),
         _ => {}
     }
@@ -56,7 +70,10 @@ pub(super) fn call(machine: &mut Machine<'_>, name: &str, arguments: &[Expr]) ->
         "fromJSON" => from_json(&first.to_text())?,
         "hashFiles" => {
             let patterns: Vec<String> = values.iter().map(Value::to_text).collect();
-            let hash = machine.scope.hash_files.ok_or("hashFiles needs a workspace")?;
+            let hash = machine
+                .scope
+                .hash_files
+                .ok_or("hashFiles needs a workspace")?;
             Value::text(hash(&patterns)?)
         }
         other => return Err(format!("unknown function {other:?}")),
@@ -92,12 +109,23 @@ fn contains(within: &Value, what: &Value) -> bool {
     match within {
         Value::Array(items) => items.iter().any(|item| item.loosely_equals(what)),
         Value::Object(_) => false,
-        _ => is_plain(what) && within.to_text().to_lowercase().contains(&what.to_text().to_lowercase()),
+        _ => {
+            is_plain(what)
+                && within
+                    .to_text()
+                    .to_lowercase()
+                    .contains(&what.to_text().to_lowercase())
+        }
     }
 }
 
 fn affix(text: &Value, part: &Value, test: impl Fn(&str, &str) -> bool) -> bool {
-    is_plain(text) && is_plain(part) && test(&text.to_text().to_lowercase(), &part.to_text().to_lowercase())
+    is_plain(text)
+        && is_plain(part)
+        && test(
+            &text.to_text().to_lowercase(),
+            &part.to_text().to_lowercase(),
+        )
 }
 
 fn format(machine: &mut Machine<'_>, pattern: &str, values: &[Value]) -> Result<String, String> {
@@ -122,7 +150,8 @@ fn format(machine: &mut Machine<'_>, pattern: &str, values: &[Value]) -> Result<
                     index.push(digit);
                 }
                 let value = index.parse::<usize>().ok().and_then(|i| values.get(i));
-                let value = value.ok_or_else(|| format!("format has no argument {{{index}}} in {pattern:?}"))?;
+                let value = value
+                    .ok_or_else(|| format!("format has no argument {{{index}}} in {pattern:?}"))?;
                 let text = value.to_text();
                 machine.spend(text.len())?;
                 out.push_str(&text);
@@ -137,9 +166,13 @@ fn format(machine: &mut Machine<'_>, pattern: &str, values: &[Value]) -> Result<
 fn join(value: &Value, separator: Option<&Value>) -> Value {
     let separator = separator.map_or(",".to_string(), Value::to_text);
     match value {
-        Value::Array(items) => {
-            Value::text(items.iter().map(Value::to_text).collect::<Vec<_>>().join(&separator))
-        }
+        Value::Array(items) => Value::text(
+            items
+                .iter()
+                .map(Value::to_text)
+                .collect::<Vec<_>>()
+                .join(&separator),
+        ),
         Value::Object(_) => Value::text(""),
         plain => Value::text(plain.to_text()),
     }
@@ -154,8 +187,13 @@ fn to_json(value: &Value) -> Result<String, String> {
 }
 
 fn from_json(text: &str) -> Result<Value, String> {
-    let json: serde_json::Value = serde_json::from_str(text)
-        .map_err(|e| format!("fromJSON: not JSON at line {} column {}", e.line(), e.column()))?;
+    let json: serde_json::Value = serde_json::from_str(text).map_err(|e| {
+        format!(
+            "fromJSON: not JSON at line {} column {}",
+            e.line(),
+            e.column()
+        )
+    })?;
     Ok(match Value::from_json(&json) {
         Value::Array(items) => Value::Array(Arc::new(items.to_vec())),
         other => other,

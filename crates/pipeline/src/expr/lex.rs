@@ -19,13 +19,17 @@ pub(super) enum Token {
     Sign(&'static str),
 }
 
-const SIGNS: [&str; 16] =
-    ["&&", "||", "==", "!=", "<=", ">=", "<", ">", "!", "(", ")", "[", "]", ".", ",", "*"];
+const SIGNS: [&str; 16] = [
+    "&&", "||", "==", "!=", "<=", ">=", "<", ">", "!", "(", ")", "[", "]", ".", ",", "*",
+];
 
 /// Tokens with their byte offsets.
 pub(super) fn lex(source: &str) -> Result<Vec<(Token, usize)>, Problem> {
     if source.chars().count() > LIMIT_CHARS {
-        return Err(Problem { offset: 0, message: format!("longer than {LIMIT_CHARS} characters") });
+        return Err(Problem {
+            offset: 0,
+            message: format!("longer than {LIMIT_CHARS} characters"),
+        });
     }
     let mut tokens = Vec::new();
     let bytes = source.as_bytes();
@@ -50,7 +54,10 @@ pub(super) fn lex(source: &str) -> Result<Vec<(Token, usize)>, Problem> {
             let number = text_number(&rest[..end]);
             if number.is_nan() {
                 let message = format!("{:?} is not a number", &rest[..end]);
-                return Err(Problem { offset: at, message });
+                return Err(Problem {
+                    offset: at,
+                    message,
+                });
             }
             tokens.push((Token::Number(number), at));
             at += end;
@@ -72,7 +79,10 @@ pub(super) fn lex(source: &str) -> Result<Vec<(Token, usize)>, Problem> {
                 '+' | '-' | '/' | '%' => ": expressions have no arithmetic",
                 _ => "",
             };
-            return Err(Problem { offset: at, message: format!("unexpected {bad:?}{hint}") });
+            return Err(Problem {
+                offset: at,
+                message: format!("unexpected {bad:?}{hint}"),
+            });
         }
     }
     Ok(tokens)

@@ -47,16 +47,25 @@ pub enum Operator {
 /// Parses the text between `${{` and `}}`.
 pub fn parse(source: &str) -> Result<Expr, Problem> {
     let tokens = lex(source)?;
-    let mut parser = Parser { tokens, at: 0, end: source.len(), depth: 0 };
+    let mut parser = Parser {
+        tokens,
+        at: 0,
+        end: source.len(),
+        depth: 0,
+    };
     if parser.tokens.is_empty() {
-        return Err(Problem { offset: 0, message: "the expression is empty".into() });
+        return Err(Problem {
+            offset: 0,
+            message: "the expression is empty".into(),
+        });
     }
     let expr = parser.binary(0)?;
     match parser.tokens.get(parser.at) {
         None => Ok(expr),
-        Some((token, offset)) => {
-            Err(Problem { offset: *offset, message: format!("unexpected {}", describe(token)) })
-        }
+        Some((token, offset)) => Err(Problem {
+            offset: *offset,
+            message: format!("unexpected {}", describe(token)),
+        }),
     }
 }
 
@@ -77,7 +86,9 @@ fn describe(token: &Token) -> String {
 }
 
 fn operator(token: &Token) -> Option<(Operator, u8)> {
-    let Token::Sign(sign) = token else { return None };
+    let Token::Sign(sign) = token else {
+        return None;
+    };
     Some(match *sign {
         "||" => (Operator::Or, 1),
         "&&" => (Operator::And, 2),
@@ -93,11 +104,16 @@ fn operator(token: &Token) -> Option<(Operator, u8)> {
 
 impl Parser {
     fn offset(&self) -> usize {
-        self.tokens.get(self.at).map_or(self.end, |(_, offset)| *offset)
+        self.tokens
+            .get(self.at)
+            .map_or(self.end, |(_, offset)| *offset)
     }
 
     fn problem<T>(&self, message: impl Into<String>) -> Result<T, Problem> {
-        Err(Problem { offset: self.offset(), message: message.into() })
+        Err(Problem {
+            offset: self.offset(),
+            message: message.into(),
+        })
     }
 
     fn accept(&mut self, sign: &str) -> bool {
@@ -107,10 +123,17 @@ impl Parser {
     }
 
     fn expect(&mut self, sign: &str) -> Result<(), Problem> {
-        if self.accept(sign) { Ok(()) } else { self.problem(format!("{sign:?} is missing")) }
+        if self.accept(sign) {
+            Ok(())
+        } else {
+            self.problem(format!("{sign:?} is missing"))
+        }
     }
 
-    fn deeper<T>(&mut self, inner: impl FnOnce(&mut Self) -> Result<T, Problem>) -> Result<T, Problem> {
+    fn deeper<T>(
+        &mut self,
+        inner: impl FnOnce(&mut Self) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
         self.depth += 1;
         if self.depth > LIMIT_DEPTH {
             return self.problem(format!("nested deeper than {LIMIT_DEPTH}"));
@@ -239,7 +262,9 @@ impl Expr {
         let mut found = false;
         self.walk(&mut |expr| {
             if let Expr::Call(name, _, _) = expr {
-                found |= super::STATUS_FUNCTIONS.iter().any(|f| name.eq_ignore_ascii_case(f));
+                found |= super::STATUS_FUNCTIONS
+                    .iter()
+                    .any(|f| name.eq_ignore_ascii_case(f));
             }
         });
         found

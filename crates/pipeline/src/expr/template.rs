@@ -23,10 +23,14 @@ pub fn parts(text: &str) -> Result<Vec<Part>, Problem> {
             out.push(Part::Literal(text[at..start].to_string()));
         }
         let inner = start + 3;
-        let length = closing(&text[inner..])
-            .ok_or_else(|| Problem { offset: start, message: "this ${{ has no closing }}".into() })?;
-        let expr = parse(&text[inner..inner + length])
-            .map_err(|p| Problem { offset: inner + p.offset, message: p.message })?;
+        let length = closing(&text[inner..]).ok_or_else(|| Problem {
+            offset: start,
+            message: "this ${{ has no closing }}".into(),
+        })?;
+        let expr = parse(&text[inner..inner + length]).map_err(|p| Problem {
+            offset: inner + p.offset,
+            message: p.message,
+        })?;
         out.push(Part::Expression(expr));
         at = inner + length + 2;
     }
@@ -81,10 +85,18 @@ pub fn condition_expr(text: &str) -> Result<Expr, Problem> {
         return Ok(Expr::Call("success".into(), Vec::new(), 0));
     }
     if !trimmed.contains("${{") {
-        return parse(trimmed).map_err(|p| Problem { offset: p.offset + lead, ..p });
+        return parse(trimmed).map_err(|p| Problem {
+            offset: p.offset + lead,
+            ..p
+        });
     }
-    let mut parts = parts(trimmed).map_err(|p| Problem { offset: p.offset + lead, ..p })?;
-    if parts.len() == 1 && let Some(Part::Expression(expr)) = parts.pop() {
+    let mut parts = parts(trimmed).map_err(|p| Problem {
+        offset: p.offset + lead,
+        ..p
+    })?;
+    if parts.len() == 1
+        && let Some(Part::Expression(expr)) = parts.pop()
+    {
         return Ok(expr);
     }
     let mut pattern = String::new();
@@ -100,7 +112,11 @@ pub fn condition_expr(text: &str) -> Result<Expr, Problem> {
     }
     arguments.insert(0, Expr::Text(pattern));
     let text = Expr::Call("format".into(), arguments, lead);
-    Ok(Expr::Binary(Operator::NotEqual, Box::new(text), Box::new(Expr::Text(String::new()))))
+    Ok(Expr::Binary(
+        Operator::NotEqual,
+        Box::new(text),
+        Box::new(Expr::Text(String::new())),
+    ))
 }
 
 /// Whether an `if:` holds; without a status function, `success() &&` is implied.
@@ -124,14 +140,23 @@ mod tests {
         let scope = Scope::new(&contexts, Status::default());
         let text = "v=${{ a.b[1] }} ${{ 'it''s }}' }}!";
         assert_eq!(interpolate(text, &scope).unwrap(), "v=2.5 it's }}!");
-        assert!(matches!(value_of("${{ a.b }}", &scope).unwrap(), Value::Array(_)));
+        assert!(matches!(
+            value_of("${{ a.b }}", &scope).unwrap(),
+            Value::Array(_)
+        ));
         assert_eq!(parts("x ${{ a").unwrap_err().offset, 2);
     }
 
     #[test]
     fn success_is_implied() {
         let contexts = Value::Null;
-        let failed = Scope::new(&contexts, Status { failed: true, ..Status::default() });
+        let failed = Scope::new(
+            &contexts,
+            Status {
+                failed: true,
+                ..Status::default()
+            },
+        );
         let well = Scope::new(&contexts, Status::default());
         assert!(!condition("true", &failed).unwrap());
         assert!(condition("true", &well).unwrap());

@@ -108,7 +108,12 @@ impl Value {
         match self {
             Self::Text(text) => 16 + text.len(),
             Self::Array(items) => 16 + items.iter().map(Value::size).sum::<usize>(),
-            Self::Object(entries) => 16 + entries.iter().map(|(k, v)| k.len() + v.size()).sum::<usize>(),
+            Self::Object(entries) => {
+                16 + entries
+                    .iter()
+                    .map(|(k, v)| k.len() + v.size())
+                    .sum::<usize>()
+            }
             _ => 16,
         }
     }
@@ -120,8 +125,12 @@ impl Value {
             Json::Bool(value) => Self::Bool(*value),
             Json::Number(value) => Self::Number(value.as_f64().unwrap_or(f64::NAN)),
             Json::String(text) => Self::text(text),
-            Json::Array(items) => Self::Array(Arc::new(items.iter().map(Self::from_json).collect())),
-            Json::Object(map) => Self::object(map.iter().map(|(k, v)| (k.clone(), Self::from_json(v)))),
+            Json::Array(items) => {
+                Self::Array(Arc::new(items.iter().map(Self::from_json).collect()))
+            }
+            Json::Object(map) => {
+                Self::object(map.iter().map(|(k, v)| (k.clone(), Self::from_json(v))))
+            }
         }
     }
 
@@ -130,17 +139,26 @@ impl Value {
         match self {
             Self::Null => Json::Null,
             Self::Bool(value) => Json::Bool(*value),
-            Self::Number(value) if value.fract() == 0.0 && value.abs() < 9e15 => Json::from(*value as i64),
+            Self::Number(value) if value.fract() == 0.0 && value.abs() < 9e15 => {
+                Json::from(*value as i64)
+            }
             Self::Number(value) => Json::from(*value),
             Self::Text(text) => Json::String(text.to_string()),
             Self::Array(items) => Json::Array(items.iter().map(Self::to_json).collect()),
-            Self::Object(entries) => Json::Object(entries.iter().map(|(k, v)| (k.clone(), v.to_json())).collect()),
+            Self::Object(entries) => Json::Object(
+                entries
+                    .iter()
+                    .map(|(k, v)| (k.clone(), v.to_json()))
+                    .collect(),
+            ),
         }
     }
 }
 
 fn same_text(a: &str, b: &str) -> bool {
-    a == b || a.eq_ignore_ascii_case(b) || (!(a.is_ascii() && b.is_ascii()) && a.to_uppercase() == b.to_uppercase())
+    a == b
+        || a.eq_ignore_ascii_case(b)
+        || (!(a.is_ascii() && b.is_ascii()) && a.to_uppercase() == b.to_uppercase())
 }
 
 /// 15 significant digits, without a trailing zero fraction.
@@ -171,11 +189,15 @@ pub fn number_text(value: f64) -> String {
     }
     let decimals = (14 - exponent).clamp(0, 30) as usize;
     let text = format!("{value:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_string()
+    } else {
+        text
+    }
 }
 
 /// Text to number: trimmed; empty is 0; decimal, exponent, hex and octal; else NaN.
-pub fn text_number(text: &str) -> f64 {
+pub(super) fn text_number(text: &str) -> f64 {
     let text = text.trim();
     if text.is_empty() {
         return 0.0;
@@ -191,6 +213,12 @@ pub fn text_number(text: &str) -> f64 {
         "-Infinity" => return f64::NEG_INFINITY,
         _ => {}
     }
-    let numeric = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
-    if numeric { text.parse().unwrap_or(f64::NAN) } else { f64::NAN }
+    let numeric = text
+        .bytes()
+        .all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+    if numeric {
+        text.parse().unwrap_or(f64::NAN)
+    } else {
+        f64::NAN
+    }
 }

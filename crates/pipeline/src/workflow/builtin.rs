@@ -33,7 +33,13 @@ pub struct Builtin {
 }
 
 const fn b(name: &'static str, kind: Kind, inputs: &'static [&'static str]) -> Builtin {
-    Builtin { name, kind, inputs, required: &[], later: &[] }
+    Builtin {
+        name,
+        kind,
+        inputs,
+        required: &[],
+        later: &[],
+    }
 }
 
 /// All of them.
@@ -92,14 +98,27 @@ pub const BUILTINS: &[Builtin] = &[
     Builtin {
         name: "actions/cache",
         kind: Kind::Cache,
-        inputs: &["path", "key", "restore-keys", "fail-on-cache-miss", "lookup-only", "upload-chunk-size"],
+        inputs: &[
+            "path",
+            "key",
+            "restore-keys",
+            "fail-on-cache-miss",
+            "lookup-only",
+            "upload-chunk-size",
+        ],
         required: &["path", "key"],
         later: &["enableCrossOsArchive", "save-always"],
     },
     Builtin {
         name: "actions/cache/restore",
         kind: Kind::CacheRestore,
-        inputs: &["path", "key", "restore-keys", "fail-on-cache-miss", "lookup-only"],
+        inputs: &[
+            "path",
+            "key",
+            "restore-keys",
+            "fail-on-cache-miss",
+            "lookup-only",
+        ],
         required: &["path", "key"],
         later: &["enableCrossOsArchive"],
     },
@@ -152,11 +171,24 @@ pub const BUILTINS: &[Builtin] = &[
             "ulimit",
         ],
     },
-    b("docker/login-action", Kind::NotNeeded, &["registry", "username", "password", "logout", "ecr", "scope"]),
+    b(
+        "docker/login-action",
+        Kind::NotNeeded,
+        &["registry", "username", "password", "logout", "ecr", "scope"],
+    ),
     b(
         "docker/setup-buildx-action",
         Kind::NotNeeded,
-        &["version", "driver", "driver-opts", "buildkitd-flags", "install", "use", "name", "cleanup"],
+        &[
+            "version",
+            "driver",
+            "driver-opts",
+            "buildkitd-flags",
+            "install",
+            "use",
+            "name",
+            "cleanup",
+        ],
     ),
     b(
         "docker/setup-qemu-action",
@@ -166,7 +198,15 @@ pub const BUILTINS: &[Builtin] = &[
     b(
         "actions/setup-go",
         Kind::Setup("go"),
-        &["go-version", "go-version-file", "check-latest", "cache", "cache-dependency-path", "token", "architecture"],
+        &[
+            "go-version",
+            "go-version-file",
+            "check-latest",
+            "cache",
+            "cache-dependency-path",
+            "token",
+            "architecture",
+        ],
     ),
     b(
         "actions/setup-node",
@@ -201,12 +241,35 @@ pub const BUILTINS: &[Builtin] = &[
     b(
         "actions/setup-java",
         Kind::Setup("java"),
-        &["java-version", "java-version-file", "distribution", "cache", "check-latest", "architecture"],
+        &[
+            "java-version",
+            "java-version-file",
+            "distribution",
+            "cache",
+            "check-latest",
+            "architecture",
+        ],
     ),
-    b("actions/setup-dotnet", Kind::Setup("dotnet"), &["dotnet-version", "global-json-file", "cache"]),
-    b("ruby/setup-ruby", Kind::Setup("ruby"), &["ruby-version", "bundler-cache"]),
-    b("dtolnay/rust-toolchain", Kind::Setup("rust"), &["toolchain", "components", "targets", "target"]),
-    b("actions-rust-lang/setup-rust-toolchain", Kind::Setup("rust"), &["toolchain", "components", "target", "cache"]),
+    b(
+        "actions/setup-dotnet",
+        Kind::Setup("dotnet"),
+        &["dotnet-version", "global-json-file", "cache"],
+    ),
+    b(
+        "ruby/setup-ruby",
+        Kind::Setup("ruby"),
+        &["ruby-version", "bundler-cache"],
+    ),
+    b(
+        "dtolnay/rust-toolchain",
+        Kind::Setup("rust"),
+        &["toolchain", "components", "targets", "target"],
+    ),
+    b(
+        "actions-rust-lang/setup-rust-toolchain",
+        Kind::Setup("rust"),
+        &["toolchain", "components", "target", "cache"],
+    ),
     Builtin {
         name: "towpath/gate-coverage",
         kind: Kind::GateCoverage,
@@ -214,13 +277,29 @@ pub const BUILTINS: &[Builtin] = &[
         required: &["file", "threshold"],
         later: &[],
     },
-    b("towpath/gate-secrets", Kind::GateSecrets, &["path", "exclude"]),
-    b("towpath/gate-vulnerabilities", Kind::GateVulnerabilities, &["image", "path", "severity", "fixable-only", "require-database"]),
+    b(
+        "towpath/gate-secrets",
+        Kind::GateSecrets,
+        &["path", "exclude"],
+    ),
+    b(
+        "towpath/gate-vulnerabilities",
+        Kind::GateVulnerabilities,
+        &[
+            "image",
+            "path",
+            "fail-on",
+            "fixable-only",
+            "require-database",
+        ],
+    ),
 ];
 
 /// The built-in that a `uses:` names, with its version.
 pub fn find(uses: &str) -> Option<(&'static Builtin, &str)> {
     let (name, version) = uses.split_once('@').unwrap_or((uses, ""));
-    let found = BUILTINS.iter().find(|b| b.name.eq_ignore_ascii_case(name))?;
+    let found = BUILTINS
+        .iter()
+        .find(|b| b.name.eq_ignore_ascii_case(name))?;
     Some((found, version))
 }

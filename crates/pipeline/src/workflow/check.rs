@@ -14,9 +14,18 @@ const LIMIT_FINDINGS: usize = 100;
 
 /// Findings of a file, in the order of their places.
 pub(super) fn check(path: &str, source: &str, root: &Node) -> Vec<Finding> {
-    let mut checker = Checker { path, source, findings: Vec::new() };
+    let mut checker = Checker {
+        path,
+        source,
+        findings: Vec::new(),
+    };
     if root.is_null() {
-        checker.error(root.at, "empty", "the workflow file is empty", "start with `on:` and `jobs:`");
+        checker.error(
+            root.at,
+            "empty",
+            "the workflow file is empty",
+            "start with `on:` and `jobs:`",
+        );
     } else {
         checker.map(root, grammar::ROOT, "the workflow");
     }
@@ -27,7 +36,14 @@ pub(super) fn check(path: &str, source: &str, root: &Node) -> Vec<Finding> {
 }
 
 /// A finding about a workflow file.
-pub(super) fn finding(severity: Severity, path: &str, at: Place, rule: &str, message: String, hint: &str) -> Finding {
+pub(super) fn finding(
+    severity: Severity,
+    path: &str,
+    at: Place,
+    rule: &str,
+    message: String,
+    hint: &str,
+) -> Finding {
     Finding {
         severity,
         rule: format!("workflow/{rule}"),
@@ -47,18 +63,37 @@ pub(super) struct Checker<'a> {
 
 impl Checker<'_> {
     pub(super) fn error(&mut self, at: Place, rule: &str, message: impl Into<String>, hint: &str) {
-        self.findings.push(finding(Severity::Error, self.path, at, rule, message.into(), hint));
+        self.findings.push(finding(
+            Severity::Error,
+            self.path,
+            at,
+            rule,
+            message.into(),
+            hint,
+        ));
     }
 
     pub(super) fn warn(&mut self, at: Place, rule: &str, message: impl Into<String>, hint: &str) {
-        self.findings.push(finding(Severity::Warning, self.path, at, rule, message.into(), hint));
+        self.findings.push(finding(
+            Severity::Warning,
+            self.path,
+            at,
+            rule,
+            message.into(),
+            hint,
+        ));
     }
 
     /// Whether the node is a map; says so where it is not.
     pub(super) fn is_map(&mut self, node: &Node, what: &str) -> bool {
         let found = matches!(node.kind, Kind::Map(_));
         if !found {
-            self.error(node.at, "type", format!("{what} must be a map, not {}", node.shape()), "");
+            self.error(
+                node.at,
+                "type",
+                format!("{what} must be a map, not {}", node.shape()),
+                "",
+            );
         }
         found
     }
@@ -77,8 +112,16 @@ impl Checker<'_> {
                 }
             }
         }
-        for field in fields.iter().filter(|f| f.required && node.get(f.key).is_none()) {
-            self.error(node.at, "missing-key", format!("{what} has no {:?}", field.key), "");
+        for field in fields
+            .iter()
+            .filter(|f| f.required && node.get(f.key).is_none())
+        {
+            self.error(
+                node.at,
+                "missing-key",
+                format!("{what} has no {:?}", field.key),
+                "",
+            );
         }
     }
 
@@ -87,7 +130,12 @@ impl Checker<'_> {
             Some(near) => format!("did you mean {near:?}?"),
             None => format!("known here: {}", known.join(", ")),
         };
-        self.error(at, "unknown-key", format!("{what} has no key {key:?}"), &hint);
+        self.error(
+            at,
+            "unknown-key",
+            format!("{what} has no key {key:?}"),
+            &hint,
+        );
     }
 
     fn rule(&mut self, key: &'static str, key_at: Place, node: &Node, rule: Rule) {
@@ -108,7 +156,12 @@ impl Checker<'_> {
             Rule::Jobs => jobs::jobs(self, node),
             Rule::Steps => jobs::steps(self, node),
             Rule::Later(hint) => {
-                self.error(key_at, "unsupported", format!("{key:?} is not supported yet"), hint);
+                self.error(
+                    key_at,
+                    "unsupported",
+                    format!("{key:?} is not supported yet"),
+                    hint,
+                );
             }
         }
     }
@@ -141,15 +194,24 @@ impl Checker<'_> {
     pub(super) fn flag(&mut self, node: &Node, what: &str, allowed: Allowed) {
         match node.typed() {
             Some(Typed::Bool(_)) => {}
-            Some(Typed::Text(text)) if is_one_expression(&text) => expressions::template(self, node, allowed),
-            _ => self.error(node.at, "type", format!("{what:?} must be true, false or one expression"), ""),
+            Some(Typed::Text(text)) if is_one_expression(&text) => {
+                expressions::template(self, node, allowed)
+            }
+            _ => self.error(
+                node.at,
+                "type",
+                format!("{what:?} must be true, false or one expression"),
+                "",
+            ),
         }
     }
 
     fn number(&mut self, node: &Node, what: &str, allowed: Allowed) {
         match node.typed() {
             Some(Typed::Number(number)) if number > 0.0 => {}
-            Some(Typed::Text(text)) if is_one_expression(&text) => expressions::template(self, node, allowed),
+            Some(Typed::Text(text)) if is_one_expression(&text) => {
+                expressions::template(self, node, allowed)
+            }
             _ => {
                 let message = format!("{what:?} must be a number above 0 or one expression");
                 self.error(node.at, "type", message, "");
@@ -163,7 +225,12 @@ impl Checker<'_> {
         }
         for (key, value) in node.entries() {
             if key.text.is_empty() || key.text.contains(['=', '\0']) {
-                self.error(key.at, "name", format!("{:?} cannot be a name in {what:?}", key.text), "");
+                self.error(
+                    key.at,
+                    "name",
+                    format!("{:?} cannot be a name in {what:?}", key.text),
+                    "",
+                );
             }
             self.text(value, &key.text, allowed);
         }
@@ -174,7 +241,12 @@ impl Checker<'_> {
             Kind::Scalar { .. } => self.text(node, what, allowed),
             Kind::List(items) => items.iter().for_each(|item| self.text(item, what, allowed)),
             Kind::Map(_) => {
-                self.error(node.at, "type", format!("{what:?} must be a text or a list of texts"), "");
+                self.error(
+                    node.at,
+                    "type",
+                    format!("{what:?} must be a text or a list of texts"),
+                    "",
+                );
             }
         }
     }
@@ -193,9 +265,16 @@ impl Checker<'_> {
                 "cancel-in-progress" => self.flag(value, "cancel-in-progress", allowed),
                 "queue" => match value.text() {
                     Some("single") => {}
-                    Some("max") if cancels.is_some_and(|c| c.typed() == Some(Typed::Bool(true))) => {
+                    Some("max")
+                        if cancels.is_some_and(|c| c.typed() == Some(Typed::Bool(true))) =>
+                    {
                         let hint = "drop one of the two";
-                        self.error(value.at, "conflict", "\"queue: max\" cannot cancel what is in progress", hint);
+                        self.error(
+                            value.at,
+                            "conflict",
+                            "\"queue: max\" cannot cancel what is in progress",
+                            hint,
+                        );
                     }
                     Some("max") => {}
                     _ => self.error(value.at, "value", "\"queue\" is single or max", ""),
@@ -204,7 +283,12 @@ impl Checker<'_> {
             }
         }
         if node.get("group").is_none() {
-            self.error(node.at, "missing-key", "\"concurrency\" has no \"group\"", "");
+            self.error(
+                node.at,
+                "missing-key",
+                "\"concurrency\" has no \"group\"",
+                "",
+            );
         }
     }
 
@@ -217,9 +301,19 @@ impl Checker<'_> {
         }
         if let Some(text) = node.text() {
             if !matches!(text, "read-all" | "write-all" | "{}") {
-                self.error(node.at, "value", format!("{text:?} is not a permission"), "read-all, write-all or a map");
+                self.error(
+                    node.at,
+                    "value",
+                    format!("{text:?} is not a permission"),
+                    "read-all, write-all or a map",
+                );
             } else if text == "write-all" {
-                self.warn(node.at, "permissions", "\"write-all\" gives no more than the usual rights here", HINT);
+                self.warn(
+                    node.at,
+                    "permissions",
+                    "\"write-all\" gives no more than the usual rights here",
+                    HINT,
+                );
             }
             return;
         }
@@ -238,7 +332,12 @@ impl Checker<'_> {
                     let message = format!("the job token gets no \"{}: write\"", key.text);
                     self.warn(value.at, "permissions", message, HINT);
                 }
-                _ => self.error(value.at, "value", format!("{:?} is read, write or none", key.text), ""),
+                _ => self.error(
+                    value.at,
+                    "value",
+                    format!("{:?} is read, write or none", key.text),
+                    "",
+                ),
             }
         }
     }
@@ -247,7 +346,8 @@ impl Checker<'_> {
 /// Whether the text is one `${{ … }}` and nothing else.
 pub(super) fn is_one_expression(text: &str) -> bool {
     let text = text.trim();
-    text.starts_with("${{") && text.ends_with("}}")
+    text.starts_with("${{")
+        && text.ends_with("}}")
         && !matches!(expr::parts(text), Ok(parts) if parts.len() != 1)
 }
 
@@ -258,7 +358,12 @@ pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     }
     let lower = word.to_lowercase().replace('_', "-");
     let limit = if word.len() > 10 { 3 } else { 2 };
-    known.iter().map(|k| (edits(&lower, &k.to_lowercase()), *k)).filter(|(d, _)| *d <= limit).min().map(|(_, k)| k)
+    known
+        .iter()
+        .map(|k| (edits(&lower, &k.to_lowercase()), *k))
+        .filter(|(d, _)| *d <= limit)
+        .min()
+        .map(|(_, k)| k)
 }
 
 fn edits(a: &str, b: &str) -> usize {
@@ -268,11 +373,12 @@ fn edits(a: &str, b: &str) -> usize {
         let mut diagonal = row[0];
         row[0] = i + 1;
         for (j, cb) in b.iter().enumerate() {
-            let next = (diagonal + usize::from(ca != *cb)).min(row[j] + 1).min(row[j + 1] + 1);
+            let next = (diagonal + usize::from(ca != *cb))
+                .min(row[j] + 1)
+                .min(row[j + 1] + 1);
             diagonal = row[j + 1];
             row[j + 1] = next;
         }
     }
     row[b.len()]
 }
-

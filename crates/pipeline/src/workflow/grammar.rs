@@ -47,11 +47,19 @@ pub(super) struct Field {
 }
 
 const fn f(key: &'static str, rule: Rule) -> Field {
-    Field { key, rule, required: false }
+    Field {
+        key,
+        rule,
+        required: false,
+    }
 }
 
 const fn must(key: &'static str, rule: Rule) -> Field {
-    Field { key, rule, required: true }
+    Field {
+        key,
+        rule,
+        required: true,
+    }
 }
 
 pub(super) const ROOT: &[Field] = &[
@@ -66,11 +74,12 @@ pub(super) const ROOT: &[Field] = &[
 ];
 
 const ROOT_DEFAULTS: &[Field] = &[f("run", Rule::Map(ROOT_DEFAULTS_RUN))];
-const ROOT_DEFAULTS_RUN: &[Field] =
-    &[f("shell", Rule::Plain), f("working-directory", Rule::Plain)];
+const ROOT_DEFAULTS_RUN: &[Field] = &[f("shell", Rule::Plain), f("working-directory", Rule::Plain)];
 const JOB_DEFAULTS: &[Field] = &[f("run", Rule::Map(JOB_DEFAULTS_RUN))];
-const JOB_DEFAULTS_RUN: &[Field] =
-    &[f("shell", Rule::Text(c::DEFAULTS)), f("working-directory", Rule::Text(c::DEFAULTS))];
+const JOB_DEFAULTS_RUN: &[Field] = &[
+    f("shell", Rule::Text(c::DEFAULTS)),
+    f("working-directory", Rule::Text(c::DEFAULTS)),
+];
 
 pub(super) const JOB: &[Field] = &[
     f("name", Rule::Text(c::JOB)),
@@ -78,7 +87,10 @@ pub(super) const JOB: &[Field] = &[
     f("if", Rule::If(c::JOB_IF)),
     f("permissions", Rule::Permissions),
     must("runs-on", Rule::RunsOn),
-    f("environment", Rule::Later("deploy with an Environment object and its promotion policy instead")),
+    f(
+        "environment",
+        Rule::Later("deploy with an Environment object and its promotion policy instead"),
+    ),
     f("concurrency", Rule::Concurrency(c::JOB)),
     f("outputs", Rule::Env(c::OUTPUTS)),
     f("env", Rule::Env(c::JOB_ENV)),
@@ -88,15 +100,34 @@ pub(super) const JOB: &[Field] = &[
     f("cancel-timeout-minutes", Rule::Number(c::JOB)),
     f("continue-on-error", Rule::Flag(c::JOB)),
     f("strategy", Rule::Map(STRATEGY)),
-    f("container", Rule::Later("jobs run on the runner image that runs-on names")),
-    f("services", Rule::Later("start what the steps need in a step")),
+    f(
+        "container",
+        Rule::Later("jobs run on the runner image that runs-on names"),
+    ),
+    f(
+        "services",
+        Rule::Later("start what the steps need in a step"),
+    ),
     f("snapshot", Rule::Later("leave it out")),
-    f("uses", Rule::Later("reusable workflows: write the steps here")),
-    f("with", Rule::Later("reusable workflows: write the steps here")),
-    f("secrets", Rule::Later("reusable workflows: write the steps here")),
+    f(
+        "uses",
+        Rule::Later("reusable workflows: write the steps here"),
+    ),
+    f(
+        "with",
+        Rule::Later("reusable workflows: write the steps here"),
+    ),
+    f(
+        "secrets",
+        Rule::Later("reusable workflows: write the steps here"),
+    ),
 ];
 
-pub(super) const NO_CONTEXT: Allowed = Allowed { contexts: &[], status: false, hash_files: false };
+pub(super) const NO_CONTEXT: Allowed = Allowed {
+    contexts: &[],
+    status: false,
+    hash_files: false,
+};
 
 const STRATEGY: &[Field] = &[
     f("matrix", Rule::Matrix),
@@ -121,13 +152,26 @@ pub(super) const STEP: &[Field] = &[
 
 pub(super) const CONCURRENCY: [&str; 3] = ["group", "cancel-in-progress", "queue"];
 
-pub(super) const FILTERS: [&str; 6] =
-    ["branches", "branches-ignore", "tags", "tags-ignore", "paths", "paths-ignore"];
+pub(super) const FILTERS: [&str; 6] = [
+    "branches",
+    "branches-ignore",
+    "tags",
+    "tags-ignore",
+    "paths",
+    "paths-ignore",
+];
 
-pub(super) const DISPATCH_INPUT: [&str; 6] =
-    ["description", "required", "default", "type", "options", "deprecationMessage"];
+pub(super) const DISPATCH_INPUT: [&str; 6] = [
+    "description",
+    "required",
+    "default",
+    "type",
+    "options",
+    "deprecationMessage",
+];
 
-pub(super) const DISPATCH_TYPES: [&str; 5] = ["string", "boolean", "number", "choice", "environment"];
+pub(super) const DISPATCH_TYPES: [&str; 5] =
+    ["string", "boolean", "number", "choice", "environment"];
 
 /// Events that start runs here.
 pub(super) const EVENTS: [&str; 3] = ["push", "pull_request", "workflow_dispatch"];

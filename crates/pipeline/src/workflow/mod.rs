@@ -35,23 +35,43 @@ impl Read {
 pub fn read(path: &str, content: &[u8]) -> Read {
     let one = |at, rule: &str, message: String, hint: &str| Read {
         workflow: None,
-        findings: vec![check::finding(Severity::Error, path, at, rule, message, hint)],
+        findings: vec![check::finding(
+            Severity::Error,
+            path,
+            at,
+            rule,
+            message,
+            hint,
+        )],
     };
     let start = yaml::Place { line: 1, column: 1 };
     if content.len() > yaml::LIMIT_BYTES {
-        let message = format!("the file has {} bytes, more than {}", content.len(), yaml::LIMIT_BYTES);
+        let message = format!(
+            "the file has {} bytes, more than {}",
+            content.len(),
+            yaml::LIMIT_BYTES
+        );
         return one(start, "too-large", message, "split the workflow");
     }
     let source = match std::str::from_utf8(content) {
         Ok(source) => source,
         Err(error) => {
-            let line = content[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() as u32 + 1;
+            let line = content[..error.valid_up_to()]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count() as u32
+                + 1;
             let at = yaml::Place { line, column: 1 };
             return one(at, "encoding", "the file is not UTF-8".into(), "");
         }
     };
     match yaml::read(source) {
-        Err(problem) => one(problem.at, "yaml", format!("not valid YAML: {}", problem.message), ""),
+        Err(problem) => one(
+            problem.at,
+            "yaml",
+            format!("not valid YAML: {}", problem.message),
+            "",
+        ),
         Ok(node) => Read {
             findings: check::check(path, source, &node),
             workflow: Some(read::workflow(&node)),

@@ -41,7 +41,10 @@ pub struct Trigger {
 impl Trigger {
     /// Patterns of one filter.
     pub fn filter(&self, name: &str) -> Option<&[String]> {
-        self.filters.iter().find(|(n, _)| n == name).map(|(_, p)| p.as_slice())
+        self.filters
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, p)| p.as_slice())
     }
 }
 
@@ -175,7 +178,11 @@ impl Step {
         }
         match (&self.run, &self.uses) {
             (Some(run), _) => {
-                let line = run.lines().find(|l| !l.trim().is_empty()).unwrap_or_default().trim();
+                let line = run
+                    .lines()
+                    .find(|l| !l.trim().is_empty())
+                    .unwrap_or_default()
+                    .trim();
                 format!("Run {line}")
             }
             (None, Some(uses)) => format!("Run {uses}"),

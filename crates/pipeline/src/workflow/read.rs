@@ -29,7 +29,11 @@ fn texts(node: Option<&Node>) -> Vec<String> {
 }
 
 fn pairs(node: Option<&Node>) -> Pairs {
-    node.map(Node::entries).unwrap_or_default().iter().map(|(k, v)| (k.text.clone(), text(v))).collect()
+    node.map(Node::entries)
+        .unwrap_or_default()
+        .iter()
+        .map(|(k, v)| (k.text.clone(), text(v)))
+        .collect()
 }
 
 fn defaults(node: &Node) -> Defaults {
@@ -43,7 +47,10 @@ fn defaults(node: &Node) -> Defaults {
 fn concurrency(node: &Node) -> Option<Concurrency> {
     let node = node.get("concurrency")?;
     if node.text().is_some() {
-        return Some(Concurrency { group: text(node), ..Concurrency::default() });
+        return Some(Concurrency {
+            group: text(node),
+            ..Concurrency::default()
+        });
     }
     Some(Concurrency {
         group: optional(node, "group").unwrap_or_default(),
@@ -56,7 +63,12 @@ fn concurrency(node: &Node) -> Option<Concurrency> {
 pub(super) fn json(node: &Node) -> Json {
     match &node.kind {
         Kind::List(items) => Json::Array(items.iter().map(json).collect()),
-        Kind::Map(entries) => Json::Object(entries.iter().map(|(k, v)| (k.text.clone(), json(v))).collect()),
+        Kind::Map(entries) => Json::Object(
+            entries
+                .iter()
+                .map(|(k, v)| (k.text.clone(), json(v)))
+                .collect(),
+        ),
         Kind::Scalar { .. } => match node.typed() {
             Some(Typed::Bool(value)) => Json::Bool(value),
             Some(Typed::Number(value)) => crate::expr::Value::Number(value).to_json(),
@@ -71,7 +83,13 @@ pub(super) fn triggers(node: Option<&Node>) -> Vec<Trigger> {
     let Some(node) = node else { return Vec::new() };
     match &node.kind {
         Kind::Map(entries) => entries.iter().map(|(k, v)| trigger(&k.text, v)).collect(),
-        _ => texts(Some(node)).into_iter().map(|event| Trigger { event, ..Trigger::default() }).collect(),
+        _ => texts(Some(node))
+            .into_iter()
+            .map(|event| Trigger {
+                event,
+                ..Trigger::default()
+            })
+            .collect(),
     }
 }
 
@@ -87,7 +105,10 @@ fn trigger(event: &str, node: &Node) -> Trigger {
         event: event.to_string(),
         filters,
         types: texts(node.get("types")),
-        inputs: inputs.iter().map(|(name, input)| self::input(&name.text, input)).collect(),
+        inputs: inputs
+            .iter()
+            .map(|(name, input)| self::input(&name.text, input))
+            .collect(),
     }
 }
 
@@ -134,7 +155,13 @@ fn job(id: &str, node: &Node) -> Job {
         defaults: defaults(node),
         concurrency: concurrency(node),
         outputs: pairs(node.get("outputs")),
-        steps: node.get("steps").map(Node::items).unwrap_or_default().iter().map(step).collect(),
+        steps: node
+            .get("steps")
+            .map(Node::items)
+            .unwrap_or_default()
+            .iter()
+            .map(step)
+            .collect(),
         timeout_minutes: optional(node, "timeout-minutes"),
         cancel_timeout_minutes: optional(node, "cancel-timeout-minutes"),
         continue_on_error: optional(node, "continue-on-error"),

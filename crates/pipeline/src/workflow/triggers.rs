@@ -2,14 +2,21 @@
 
 use super::check::Checker;
 use super::contexts;
-use super::grammar::{DISPATCH_INPUT, DISPATCH_TYPES, EVENTS, FILTERS, OTHER_EVENTS, PULL_REQUEST_TYPES};
+use super::grammar::{
+    DISPATCH_INPUT, DISPATCH_TYPES, EVENTS, FILTERS, OTHER_EVENTS, PULL_REQUEST_TYPES,
+};
 use crate::glob::Patterns;
 use crate::yaml::{Kind, Node, Place, Typed};
 
 /// Checks `on:`.
 pub(super) fn check(checker: &mut Checker<'_>, node: &Node, key_at: Place) {
     match &node.kind {
-        Kind::Scalar { text, .. } => event(checker, text, if text.is_empty() { key_at } else { node.at }, None),
+        Kind::Scalar { text, .. } => event(
+            checker,
+            text,
+            if text.is_empty() { key_at } else { node.at },
+            None,
+        ),
         Kind::List(items) if items.is_empty() => {
             checker.error(node.at, "value", "\"on\" names no event", "");
         }
@@ -32,7 +39,12 @@ pub(super) fn check(checker: &mut Checker<'_>, node: &Node, key_at: Place) {
 fn event(checker: &mut Checker<'_>, name: &str, at: Place, options: Option<&Node>) {
     if OTHER_EVENTS.contains(&name) {
         let hint = format!("events that start runs here: {}", EVENTS.join(", "));
-        return checker.warn(at, "event", format!("event {name:?} never starts a run here"), &hint);
+        return checker.warn(
+            at,
+            "event",
+            format!("event {name:?} never starts a run here"),
+            &hint,
+        );
     }
     if !EVENTS.contains(&name) {
         let hint = match super::check::nearest(name, &EVENTS) {
@@ -41,7 +53,9 @@ fn event(checker: &mut Checker<'_>, name: &str, at: Place, options: Option<&Node
         };
         return checker.error(at, "event", format!("there is no event {name:?}"), &hint);
     }
-    let Some(options) = options.filter(|o| !o.is_null()) else { return };
+    let Some(options) = options.filter(|o| !o.is_null()) else {
+        return;
+    };
     if !checker.is_map(options, &format!("event {name:?}")) {
         return;
     }
@@ -58,7 +72,13 @@ fn event(checker: &mut Checker<'_>, name: &str, at: Place, options: Option<&Node
             (_, other) => {
                 let known: &[&str] = match name {
                     "push" => &FILTERS,
-                    "pull_request" => &["types", "branches", "branches-ignore", "paths", "paths-ignore"],
+                    "pull_request" => &[
+                        "types",
+                        "branches",
+                        "branches-ignore",
+                        "paths",
+                        "paths-ignore",
+                    ],
                     _ => &["inputs"],
                 };
                 checker.unknown_key(other, key.at, known, &format!("event {name:?}"));
@@ -67,9 +87,16 @@ fn event(checker: &mut Checker<'_>, name: &str, at: Place, options: Option<&Node
     }
     for filter in ["branches", "tags", "paths"] {
         let ignore = format!("{filter}-ignore");
-        if options.get(filter).is_some() && let Some(both) = options.get(&ignore) {
+        if options.get(filter).is_some()
+            && let Some(both) = options.get(&ignore)
+        {
             let hint = format!("use {filter:?} with ! in front of what is not wanted");
-            checker.error(both.at, "conflict", format!("{filter:?} and {ignore:?} cannot stand together"), &hint);
+            checker.error(
+                both.at,
+                "conflict",
+                format!("{filter:?} and {ignore:?} cannot stand together"),
+                &hint,
+            );
         }
     }
 }
@@ -91,12 +118,22 @@ fn filter_patterns(checker: &mut Checker<'_>, filter: &str, node: &Node) {
         };
         positive |= !text.starts_with('!');
         if let Err(problem) = Patterns::new([text]) {
-            checker.error(item.at, "pattern", problem, "* ? + [] ** and a leading ! are special");
+            checker.error(
+                item.at,
+                "pattern",
+                problem,
+                "* ? + [] ** and a leading ! are special",
+            );
         }
     }
     if !items.is_empty() && !positive && !filter.ends_with("-ignore") {
         let hint = "put a pattern without ! before";
-        checker.error(node.at, "pattern", format!("{filter:?} only takes back, so it never matches"), hint);
+        checker.error(
+            node.at,
+            "pattern",
+            format!("{filter:?} only takes back, so it never matches"),
+            hint,
+        );
     }
 }
 
@@ -106,7 +143,12 @@ fn types(checker: &mut Checker<'_>, node: &Node) {
             Some(text) if PULL_REQUEST_TYPES.contains(&text) => {}
             Some(text) => {
                 let hint = format!("types: {}", PULL_REQUEST_TYPES.join(", "));
-                checker.error(item.at, "value", format!("\"pull_request\" has no type {text:?}"), &hint);
+                checker.error(
+                    item.at,
+                    "value",
+                    format!("\"pull_request\" has no type {text:?}"),
+                    &hint,
+                );
             }
             None => checker.error(item.at, "type", "\"types\" holds names", ""),
         }
@@ -136,7 +178,12 @@ fn inputs(checker: &mut Checker<'_>, node: &Node) {
                 }
                 "options" => {
                     if value.items().is_empty() {
-                        checker.error(value.at, "type", "\"options\" is a list with at least one entry", "");
+                        checker.error(
+                            value.at,
+                            "type",
+                            "\"options\" is a list with at least one entry",
+                            "",
+                        );
                     }
                 }
                 "default" => checker.text(value, "default", contexts::ROOT),
@@ -144,8 +191,15 @@ fn inputs(checker: &mut Checker<'_>, node: &Node) {
                 other => checker.unknown_key(other, key.at, &DISPATCH_INPUT, "an input"),
             }
         }
-        if input.get("type").and_then(Node::text) == Some("choice") && input.get("options").is_none() {
-            checker.error(name.at, "missing-key", format!("choice {:?} has no \"options\"", name.text), "");
+        if input.get("type").and_then(Node::text) == Some("choice")
+            && input.get("options").is_none()
+        {
+            checker.error(
+                name.at,
+                "missing-key",
+                format!("choice {:?} has no \"options\"", name.text),
+                "",
+            );
         }
     }
 }
