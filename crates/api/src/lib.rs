@@ -9,15 +9,18 @@
 //! [`json`] and [`unknown`] (from bytes to a known object), [`field`] and [`status`] (what is told
 //! to the client when something is wrong), [`names`], [`quantity`] and [`time`] (the small
 //! grammars), [`selector`], [`generation`] and [`scale`] (what a server does with any kind),
-//! [`merge`] and [`apply`] (patches and ownership).
+//! [`defaults`] (what is filled in), [`merge`] and [`apply`] (patches and ownership),
+//! [`table`] and [`jsonpath`] (what is shown).
 
 #![warn(missing_docs)]
 
 pub mod apply;
+pub mod defaults;
 pub mod facts;
 pub mod field;
 pub mod generation;
 pub mod json;
+pub mod jsonpath;
 pub mod merge;
 pub mod names;
 pub mod quantity;
@@ -25,5 +28,6 @@ pub mod scale;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod table;
 pub mod time;
 pub mod unknown;

@@ -130,6 +130,13 @@ fn parse(block: &'static Block) -> Schema {
         }
         let mut slot = slot(words.next().unwrap_or("any"));
         words.for_each(|option| slot_option(&mut slot, option));
+        if let Some((fill, zero_is_missing)) = crate::defaults::fill_of(block.name, name) {
+            slot.fill = Some(fill);
+            slot.zero_is_missing = zero_is_missing;
+        }
+        if slot.always || slot.fill.is_some() || slot.default.is_some() {
+            schema.defaulted.push(schema.fields.len());
+        }
         schema.fields.insert(name.into(), slot);
     }
     schema

@@ -88,6 +88,8 @@ pub struct Schema {
     pub embedded: bool,
     /// `null` is a value.
     pub nullable: bool,
+    /// Positions of the fields that get a value when not given.
+    pub defaulted: Vec<usize>,
     /// Name of the built-in definition; empty for custom resources.
     pub name: &'static str,
     /// Value rules of a custom resource.
@@ -100,6 +102,10 @@ pub struct Slot {
     target: Target,
     /// Value used when the place is empty.
     pub default: Option<Value>,
+    /// Value a built-in kind gets here though its published schema does not say so.
+    pub fill: Option<Value>,
+    /// Whether zero counts as not given.
+    pub zero_is_missing: bool,
     /// A structure that is present, empty, when not given.
     pub always: bool,
     /// Strategic merge patch rules.
