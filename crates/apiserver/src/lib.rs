@@ -1,0 +1,51 @@
+//! The Kubernetes HTTP API: routes, authentication, authorization, admission, watch, apply,
+//! OpenAPI, streams.
+//!
+//! One data-driven server for every kind: what exists comes from the fact tables and from
+//! definitions of custom resources ([`kinds`]), what objects mean from the pure `api` crate
+//! ([`model`]). Every request takes one pipeline ([`core`]), whether it came over TLS
+//! ([`front`]) or from a component of this process; there is no back door.
+//!
+//! Not here: controllers, the scheduler, anything that runs containers. Conversion and
+//! admission webhooks, CEL, aggregation, protobuf and port-forward are not supported.
+
+mod accept;
+mod admission;
+mod alloc;
+mod body;
+mod bootstrap;
+mod core;
+mod crd;
+mod delete;
+mod der;
+mod discovery;
+mod expire;
+mod filter;
+mod form;
+mod front;
+mod guard;
+mod health;
+mod kinds;
+mod model;
+mod openapi;
+mod paging;
+mod patch;
+mod pki;
+mod pods;
+mod rbac;
+mod read;
+mod record;
+mod reviews;
+mod route;
+mod server;
+mod streams;
+mod sub;
+mod token;
+mod watch;
+mod write;
+mod ws;
+
+pub use body::Body;
+pub use front::InProcess;
+pub use pki::PkiError;
+pub use server::{ApiServer, Config, Error};

@@ -27,6 +27,12 @@ impl Snapshot {
         self.tables.get(resource)?.get(key)
     }
 
+    /// Objects of a resource; a cheap clone, comparable with `ptr_eq` to see whether anything
+    /// has changed.
+    pub fn table(&self, resource: &str) -> Table {
+        self.tables.get(resource).cloned().unwrap_or_default()
+    }
+
     /// How many objects a resource has.
     pub fn count(&self, resource: &str) -> usize {
         self.tables.get(resource).map_or(0, OrdMap::len)

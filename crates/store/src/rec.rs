@@ -73,6 +73,19 @@ pub struct Rec {
 }
 
 impl Rec {
+    /// An object that was never stored (a dry run's), at revision 0.
+    pub fn unsaved(key: Arc<str>, new: NewRec) -> Self {
+        Self {
+            key,
+            revision: 0,
+            created: 0,
+            meta: new.meta,
+            row: 0,
+            body: new.body,
+            hole: new.hole,
+        }
+    }
+
     /// Namespace; empty for cluster scope.
     pub fn namespace(&self) -> &str {
         self.key

@@ -1,0 +1,144 @@
+//! Request and response bodies, and answers in the shapes of the API.
+
+use bytes::Bytes;
+use futures::Stream;
+use futures::stream::BoxStream;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use serde_json::Value;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use towpath_api::status::Failure;
+
+/// A request's body, whatever it came in by.
+pub(crate) type Incoming = UnsyncBoxBody<Bytes, io::Error>;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+fn cause<E: Into<Cause>>(error: E) -> io::Error {
+    io::Error::other(error)
+}
+
+/// Any body as a request's.
+pub(crate) fn incoming<B>(body: B) -> Incoming
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Cause>,
+{
+    body.map_err(cause::<B::Error>).boxed_unsync()
+}
+
+/// A response's body: bytes, or a stream of them.
+pub struct Body(Kind);
+
+enum Kind {
+    Once(Option<Bytes>),
+    Stream(BoxStream<'static, io::Result<Bytes>>),
+}
+
+impl Body {
+    pub(crate) fn stream(stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
+        Self(Kind::Stream(Box::pin(stream)))
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self(Kind::Once(Some(bytes).filter(|b| !b.is_empty())))
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut self.0 {
+            Kind::Once(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Kind::Stream(stream) => stream.as_mut().poll_next(cx).map_ok(Frame::data),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, Kind::Once(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Once(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Kind::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// What a handler answers.
+pub(crate) type Answer = Result<Response<Body>, Failure>;
+
+pub(crate) fn response(
+    code: u16,
+    content_type: &'static str,
+    body: impl Into<Body>,
+) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() =
+        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
+    response
+}
+
+pub(crate) fn json_bytes(code: u16, body: impl Into<Body>) -> Response<Body> {
+    response(code, "application/json", body)
+}
+
+pub(crate) fn json(code: u16, value: &Value) -> Response<Body> {
+    json_bytes(code, serde_json::to_vec(value).unwrap_or_default())
+}
+
+pub(crate) fn text(code: u16, text: impl Into<String>) -> Response<Body> {
+    response(code, "text/plain; charset=utf-8", text.into().into_bytes())
+}
+
+pub(crate) fn failure(failure: &Failure) -> Response<Body> {
+    let mut answer = json(failure.code, &failure.to_value());
+    let retry = failure
+        .details
+        .as_ref()
+        .and_then(|d| d["retryAfterSeconds"].as_u64());
+    if let Some(value) = retry.and_then(|s| HeaderValue::from_str(&s.to_string()).ok()) {
+        answer.headers_mut().insert(header::RETRY_AFTER, value);
+    }
+    if failure.code == 401 {
+        let challenge = HeaderValue::from_static("Bearer realm=\"kubernetes\"");
+        answer
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    answer
+}
+
+/// Adds warnings as headers, as clients show them.
+pub(crate) fn warn(answer: &mut Response<Body>, warnings: &[String]) {
+    for warning in warnings.iter().take(64) {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            answer.headers_mut().append(header::WARNING, value);
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! The one pipeline every request takes, whichever door it came in by: route, authenticate,
+//! impersonate, authorize, then the handler of its verb.
+
+use crate::body::{self, Answer, Body, Incoming};
+use crate::kinds::Kinds;
+use crate::pki::Pki;
+use crate::rbac::{Ask, Rbac};
+use crate::route::{self, Query, Route, Target};
+use crate::token::Tokens;
+use crate::{delete, discovery, health, paging::Pages, read, reviews, streams, sub, watch, write};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::{BodyExt, Limited};
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use towpath_api::status::{self, Denied, Failure};
+use towpath_kit::traits::{Credential, PodStreams, Principal};
+use towpath_stdx::{Clock, Random};
+use towpath_store::Store;
+
+/// Largest body of a request, as upstream.
+pub(crate) const BODY_BYTES: usize = 3 << 20;
+const BODY_DEADLINE: Duration = Duration::from_secs(60);
+/// Requests handled at a time; watches and streams do not count once they have begun.
+const IN_FLIGHT: usize = 512;
+
+/// Facts about this server that handlers need.
+pub(crate) struct Settings {
+    pub(crate) service_cidr: (IpAddr, u8),
+    pub(crate) node_ports: (u16, u16),
+    pub(crate) project_tokens: bool,
+}
+
+/// Everything handlers share.
+pub(crate) struct Core {
+    pub(crate) store: Store,
+    pub(crate) kinds: ArcSwap<Kinds>,
+    pub(crate) custom: parking_lot::Mutex<BTreeMap<String, Vec<Arc<crate::kinds::Resource>>>>,
+    pub(crate) rbac: Rbac,
+    pub(crate) tokens: Tokens,
+    pub(crate) pki: Pki,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) settings: Settings,
+    pub(crate) streams: RwLock<Option<Arc<dyn PodStreams>>>,
+    pub(crate) pages: Pages,
+    pub(crate) closing: AtomicBool,
+    pub(crate) in_flight: Arc<Semaphore>,
+}
+
+impl Core {
+    pub(crate) fn slots() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(IN_FLIGHT))
+    }
+}
+
+/// One authenticated, routed request.
+pub(crate) struct Call {
+    pub(crate) core: Arc<Core>,
+    pub(crate) principal: Principal,
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) query: Query,
+    pub(crate) path: String,
+}
+
+impl Call {
+    pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn content_type(&self) -> &str {
+        self.header(CONTENT_TYPE)
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+    }
+
+    /// `fieldManager`, or the program's name from its user agent.
+    pub(crate) fn manager(&self) -> String {
+        match self.query.get("fieldManager").filter(|m| !m.is_empty()) {
+            Some(manager) => manager.to_string(),
+            None => {
+                let agent = self.header(USER_AGENT);
+                let name = agent.split('/').next().unwrap_or_default();
+                let name = if name.is_empty() {
+                    self.principal.name.as_str()
+                } else {
+                    name
+                };
+                name.chars().filter(|c| !c.is_control()).take(128).collect()
+            }
+        }
+    }
+
+    /// Whether the principal may also do this.
+    pub(crate) fn may(&self, ask: &Ask<'_>) -> bool {
+        self.core
+            .rbac
+            .allowed(&self.core.store.snapshot(), &self.principal, ask)
+    }
+}
+
+/// Answers a request. `given` is the principal of a caller in this process or of a verified
+/// client certificate; without it the request's own credential counts.
+pub(crate) fn serve(
+    core: Arc<Core>,
+    request: Request<Incoming>,
+    given: Option<Principal>,
+) -> BoxFuture<'static, Response<Body>> {
+    Box::pin(async move {
+        let Ok(_slot) = core.in_flight.clone().try_acquire_owned() else {
+            return body::failure(&status::too_many_requests(
+                "Too many requests, please try again later.",
+                1,
+            ));
+        };
+        match handle(core.clone(), request, given).await {
+            Ok(answer) => answer,
+            Err(failure) => body::failure(&failure),
+        }
+    })
+}
+
+async fn handle(core: Arc<Core>, request: Request<Incoming>, given: Option<Principal>) -> Answer {
+    let (mut parts, incoming) = request.into_parts();
+    let principal = match given {
+        Some(principal) => principal,
+        None => authenticate(&core, &parts.headers)?,
+    };
+    let principal = impersonate(&core, principal, &parts.headers)?;
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let path = parts.uri.path().to_string();
+    let kinds = core.kinds.load_full();
+    let routed = route::route(&kinds, &parts.method, &path, &query)?;
+    let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+    let Parts {
+        method, headers, ..
+    } = parts;
+    let call = Call {
+        core,
+        principal,
+        method,
+        headers,
+        query,
+        path,
+    };
+    match routed {
+        Route::Objects(target) => {
+            authorize(&call, &ask(&target))?;
+            objects(call, target, incoming, upgrade).await
+        }
+        Route::Discovery(parts) => {
+            authorize(&call, &path_ask(&call))?;
+            discovery::serve(&call, &parts)
+        }
+        Route::Other => {
+            authorize(&call, &path_ask(&call))?;
+            health::serve(&call)
+        }
+        Route::Unknown => {
+            // A stranger learns nothing about what is served.
+            authorize(&call, &path_ask(&call)).map_err(|_| status::no_such_resource())?;
+            Err(status::no_such_resource())
+        }
+    }
+}
+
+async fn objects(
+    call: Call,
+    target: Target,
+    incoming: Incoming,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+) -> Answer {
+    let resource = target.resource.clone();
+    let supported = match target.subresource.as_str() {
+        "" => resource.has_verb(target.verb),
+        sub => resource
+            .subresource(sub)
+            .is_some_and(|sub| sub.verbs.iter().any(|verb| verb == target.verb)),
+    };
+    if !supported {
+        return Err(status::method_not_allowed(
+            &resource.group,
+            &resource.plural,
+            target.verb,
+        ));
+    }
+    if streams::is_stream(&target) {
+        return streams::serve(call, target, upgrade).await;
+    }
+    match target.verb {
+        "watch" => return watch::serve(call, target),
+        "list" => return read::list(&call, &target),
+        "get" if target.subresource.is_empty() || target.subresource == "status" => {
+            return read::get(&call, &target);
+        }
+        _ => {}
+    }
+    let bytes = read_body(incoming).await?;
+    if reviews::is_review(&resource) {
+        return reviews::serve(&call, &target, &bytes).await;
+    }
+    match (target.verb, target.subresource.as_str()) {
+        ("create", "") => write::create(&call, &target, &bytes).await,
+        ("update", "" | "status" | "finalize" | "ephemeralcontainers" | "resize" | "approval") => {
+            write::update(&call, &target, &bytes).await
+        }
+        ("patch", "" | "status" | "ephemeralcontainers" | "resize" | "approval" | "scale") => {
+            write::patch(&call, &target, bytes).await
+        }
+        ("delete", "") => delete::one(&call, &target, &bytes).await,
+        ("deletecollection", _) => delete::collection(&call, &target, &bytes).await,
+        _ => sub::serve(&call, &target, &bytes).await,
+    }
+}
+
+async fn read_body(incoming: Incoming) -> Result<Bytes, Failure> {
+    let limited = Limited::new(incoming, BODY_BYTES);
+    match tokio::time::timeout(BODY_DEADLINE, limited.collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error))
+            if error
+                .downcast_ref::<http_body_util::LengthLimitError>()
+                .is_some() =>
+        {
+            Err(status::too_large(BODY_BYTES))
+        }
+        Ok(Err(error)) => Err(status::bad_request(format!("read body: {error}"))),
+        Err(_) => Err(status::bad_request("the body did not arrive in time")),
+    }
+}
+
+fn authenticate(core: &Core, headers: &HeaderMap) -> Result<Principal, Failure> {
+    let Some(header) = headers.get(AUTHORIZATION) else {
+        return Ok(Principal::anonymous());
+    };
+    let credential = header
+        .to_str()
+        .ok()
+        .and_then(Credential::from_header)
+        .ok_or_else(status::unauthorized)?;
+    check_credential(core, &credential).ok_or_else(status::unauthorized)
+}
+
+pub(crate) fn check_credential(core: &Core, credential: &Credential) -> Option<Principal> {
+    let token = match credential {
+        Credential::Bearer(token) => token,
+        Credential::Basic { password, .. } => password,
+    };
+    let state = core.store.snapshot();
+    // Minted tokens and service accounts' alike; audiences are those of this server.
+    core.tokens
+        .check(token.reveal_secret(), &[], &state)
+        .map(|checked| checked.principal)
+}
+
+fn impersonate(
+    core: &Core,
+    principal: Principal,
+    headers: &HeaderMap,
+) -> Result<Principal, Failure> {
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
+            .to_string()
+    };
+    let all = |name: &str| -> Vec<String> {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .map(str::to_string)
+            .collect()
+    };
+    let user = text("impersonate-user");
+    let groups = all("impersonate-group");
+    let extras: Vec<(String, Vec<String>)> = headers
+        .keys()
+        .filter_map(|name| {
+            let key = name.as_str().strip_prefix("impersonate-extra-")?;
+            Some((route::decode(key, false), all(name.as_str())))
+        })
+        .collect();
+    if user.is_empty() {
+        if groups.is_empty() && extras.is_empty() {
+            return Ok(principal);
+        }
+        return Err(status::bad_request(
+            "requested impersonation without impersonating a user",
+        ));
+    }
+    let state = core.store.snapshot();
+    let check = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
+        let ask = Ask {
+            verb: "impersonate",
+            group,
+            resource,
+            subresource,
+            namespace,
+            name,
+            path: "",
+        };
+        match core.rbac.allowed(&state, &principal, &ask) {
+            true => Ok(()),
+            false => Err(deny(&principal, &ask)),
+        }
+    };
+    const AUTHENTICATION: &str = "authentication.k8s.io";
+    let mut target = Principal {
+        name: user.clone(),
+        ..Principal::default()
+    };
+    match user
+        .strip_prefix("system:serviceaccount:")
+        .and_then(|rest| rest.split_once(':'))
+    {
+        Some((namespace, name)) => {
+            check("", "serviceaccounts", "", namespace, name)?;
+            target.groups = crate::token::account(namespace, name, "").groups;
+        }
+        None => check("", "users", "", "", &user)?,
+    }
+    for group in &groups {
+        check("", "groups", "", "", group)?;
+    }
+    let uid = text("impersonate-uid");
+    if !uid.is_empty() {
+        check(AUTHENTICATION, "uids", "", "", &uid)?;
+        target.uid = uid;
+    }
+    for (key, values) in extras {
+        for value in &values {
+            check(AUTHENTICATION, "userextras", &key, "", value)?;
+        }
+        target.extra.insert(key, values);
+    }
+    if !groups.is_empty() {
+        target.groups = groups;
+    }
+    let sign = if target.name == "system:anonymous" {
+        "system:unauthenticated"
+    } else {
+        "system:authenticated"
+    };
+    if !target.groups.iter().any(|group| group == sign) {
+        target.groups.push(sign.into());
+    }
+    Ok(target)
+}
+
+fn ask(target: &Target) -> Ask<'_> {
+    Ask {
+        verb: target.verb,
+        group: &target.resource.group,
+        resource: &target.resource.plural,
+        subresource: &target.subresource,
+        // A namespace is in itself, for those who may act in it.
+        namespace: if target.resource.is("", "namespaces") {
+            &target.name
+        } else {
+            &target.namespace
+        },
+        name: &target.name,
+        path: "",
+    }
+}
+
+fn path_ask(call: &Call) -> Ask<'_> {
+    let verb = match call.method {
+        Method::GET | Method::HEAD => "get",
+        Method::POST => "post",
+        Method::PUT => "put",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ => "options",
+    };
+    Ask {
+        verb,
+        path: &call.path,
+        ..Ask::default()
+    }
+}
+
+pub(crate) fn deny(principal: &Principal, ask: &Ask<'_>) -> Failure {
+    status::denied(Denied {
+        user: &principal.name,
+        verb: ask.verb,
+        group: ask.group,
+        resource: ask.resource,
+        subresource: ask.subresource,
+        namespace: ask.namespace,
+        name: ask.name,
+        path: ask.path,
+    })
+}
+
+fn authorize(call: &Call, ask: &Ask<'_>) -> Result<(), Failure> {
+    if call.may(ask) {
+        return Ok(());
+    }
+    Err(deny(&call.principal, ask))
+}

@@ -1,0 +1,349 @@
+//! DELETE: preconditions, propagation, finalizers, and a grace period for pods, whose node
+//! removes them when their containers are gone.
+
+use crate::admission::{self, Change};
+use crate::body::{self, Answer};
+use crate::core::Call;
+use crate::filter::Filter;
+use crate::form;
+use crate::kinds::Resource;
+use crate::model;
+use crate::read;
+use crate::record;
+use crate::route::Target;
+use crate::write;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use towpath_api::status::{self, Failure, MODIFIED};
+use towpath_store::{Expect, Op, Rec, Refused, Txn};
+
+const TRIES: usize = 16;
+const DEFAULT_GRACE_SECONDS: u64 = 30;
+
+/// `DeleteOptions` from the body and the query.
+#[derive(Default)]
+struct DeleteOptions {
+    grace: Option<u64>,
+    propagation: Option<String>,
+    uid: Option<String>,
+    revision: Option<String>,
+    dry_run: bool,
+}
+
+fn options(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, Failure> {
+    let body = if bytes.iter().all(u8::is_ascii_whitespace) {
+        Value::Null
+    } else {
+        match call.content_type() {
+            "" | "application/json" => model::parse(bytes)?.0,
+            "application/yaml" => crate::patch::yaml(bytes)?,
+            _ => {
+                return Err(status::unsupported_media_type(&[
+                    "application/json",
+                    "application/yaml",
+                ]));
+            }
+        }
+    };
+    let text = |key: &str| {
+        body[key]
+            .as_str()
+            .or(call.query.get(key))
+            .map(str::to_string)
+    };
+    let orphan = body["orphanDependents"]
+        .as_bool()
+        .map(|orphan| if orphan { "Orphan" } else { "Background" }.to_string());
+    let propagation = text("propagationPolicy").or(orphan);
+    if let Some(other) = propagation
+        .as_deref()
+        .filter(|p| !matches!(*p, "Orphan" | "Background" | "Foreground"))
+    {
+        return Err(status::bad_request(format!(
+            "propagationPolicy: Unsupported value: {other:?}"
+        )));
+    }
+    let grace = body["gracePeriodSeconds"].as_i64().or(call
+        .query
+        .get("gracePeriodSeconds")
+        .and_then(|v| v.parse().ok()));
+    if grace.is_some_and(|grace| grace < 0) {
+        return Err(status::bad_request(
+            "gracePeriodSeconds: Invalid value: must be greater than or equal to 0",
+        ));
+    }
+    let dry_run = body["dryRun"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(|v| v == "All"))
+        || call.query.all("dryRun").any(|value| value == "All");
+    Ok(DeleteOptions {
+        grace: grace.map(|grace| grace as u64),
+        propagation,
+        uid: body["preconditions"]["uid"].as_str().map(str::to_string),
+        revision: body["preconditions"]["resourceVersion"]
+            .as_str()
+            .map(str::to_string),
+        dry_run,
+    })
+}
+
+pub(crate) async fn one(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
+    let options = options(call, bytes)?;
+    let (rec, gone) = remove(call, target, &options).await?;
+    let resource = &target.resource;
+    if gone && !returns_object(resource) {
+        let answer = status::deleted(
+            &resource.group,
+            &resource.plural,
+            &target.name,
+            &rec.meta.uid,
+        );
+        return Ok(body::json(200, &answer));
+    }
+    read::written(call, target, 200, &rec)
+}
+
+/// Kinds whose last state upstream sends back when they are gone.
+fn returns_object(resource: &Resource) -> bool {
+    resource.group.is_empty()
+        && matches!(
+            resource.plural.as_str(),
+            "pods"
+                | "services"
+                | "persistentvolumeclaims"
+                | "persistentvolumes"
+                | "serviceaccounts"
+                | "resourcequotas"
+                | "podtemplates"
+        )
+}
+
+/// Deletes by name without options, for other handlers (eviction).
+pub(crate) async fn evict(
+    call: &Call,
+    target: &Target,
+    bytes: &[u8],
+    dry_run: bool,
+) -> Result<(), Failure> {
+    let mut options = options(call, bytes)?;
+    options.dry_run |= dry_run;
+    remove(call, target, &options).await.map(drop)
+}
+
+// The object after the call, and whether it is gone.
+async fn remove(
+    call: &Call,
+    target: &Target,
+    options: &DeleteOptions,
+) -> Result<(Arc<Rec>, bool), Failure> {
+    let (core, resource) = (&call.core, &target.resource);
+    for _ in 0..TRIES {
+        let state = core.store.snapshot();
+        let key = towpath_store::key(&target.namespace, &target.name);
+        let current = state
+            .get(&resource.table, &key)
+            .cloned()
+            .ok_or_else(|| read::missing(target))?;
+        preconditions(target, &current, options)?;
+        let old = record::decode(&current);
+        let mut new = old.clone();
+        let waits = mark(call, resource, &mut new, options);
+        let change = Change {
+            call,
+            target,
+            state: &state,
+            old: Some(&old),
+            subresource: "delete",
+            dry_run: options.dry_run,
+        };
+        admission::admit_delete(&change)?;
+        if waits && new == old {
+            return Ok((current, false));
+        }
+        let new = record::encode(resource, &new);
+        if options.dry_run {
+            return Ok((write::unsaved(key, new), !waits));
+        }
+        let expect = Expect::revision(current.revision);
+        let table = resource.table.clone();
+        let mut ops = Vec::new();
+        if waits {
+            ops.push(Op::Put {
+                resource: table,
+                key,
+                expect,
+                new,
+            });
+        } else {
+            ops.push(Op::Delete {
+                resource: table,
+                key,
+                expect,
+                last: None,
+            });
+            ops.extend(admission::released(&change));
+        }
+        match core
+            .store
+            .commit(Txn {
+                ops,
+                class: write::class(resource),
+            })
+            .await
+        {
+            Ok(done) => {
+                crate::crd::after(core, resource);
+                let rec = done
+                    .recs
+                    .into_iter()
+                    .next()
+                    .flatten()
+                    .ok_or_else(|| read::missing(target))?;
+                return Ok((rec, !waits));
+            }
+            Err(Refused::Conflict { .. }) => {}
+            Err(other) => return Err(write::refused(other)),
+        }
+    }
+    Err(status::conflict(
+        &resource.group,
+        &resource.plural,
+        &target.name,
+        MODIFIED,
+    ))
+}
+
+fn preconditions(target: &Target, current: &Rec, options: &DeleteOptions) -> Result<(), Failure> {
+    let resource = &target.resource;
+    if let Some(uid) = options
+        .uid
+        .as_deref()
+        .filter(|uid| **uid != *current.meta.uid)
+    {
+        return Err(status::uid_precondition(
+            &resource.group,
+            &resource.plural,
+            &target.name,
+            uid,
+            &current.meta.uid,
+        ));
+    }
+    let present = current.revision.to_string();
+    if let Some(wanted) = options
+        .revision
+        .as_deref()
+        .filter(|wanted| **wanted != present)
+    {
+        let why = format!(
+            "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {present}"
+        );
+        return Err(status::conflict(
+            &resource.group,
+            &resource.plural,
+            &target.name,
+            &why,
+        ));
+    }
+    Ok(())
+}
+
+/// Marks an object for deletion as far as it has to wait; `false` where it can go at once.
+fn mark(call: &Call, resource: &Resource, object: &mut Value, options: &DeleteOptions) -> bool {
+    let now = call.core.clock.since_epoch().as_secs();
+    let grace = if resource.is("", "pods") {
+        pod_grace(object, options.grace)
+    } else {
+        0
+    };
+    propagate(object, options.propagation.as_deref());
+    let is_namespace = resource.is("", "namespaces");
+    let waits = |list: &Value| list.as_array().is_some_and(|l| !l.is_empty());
+    let held = waits(&object["metadata"]["finalizers"])
+        || is_namespace && waits(&object["spec"]["finalizers"]);
+    if !held && grace == 0 {
+        return false;
+    }
+    let marked = !object["metadata"]["deletionTimestamp"].is_null();
+    let shorter = object["metadata"]["deletionGracePeriodSeconds"]
+        .as_u64()
+        .is_none_or(|before| grace < before);
+    if !marked || shorter {
+        if !marked && let Some(generation) = object["metadata"]["generation"].as_i64() {
+            object["metadata"]["generation"] = (generation + 1).into();
+        }
+        object["metadata"]["deletionTimestamp"] = towpath_stdx::clock::rfc3339(now + grace).into();
+        object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+    }
+    if is_namespace {
+        object["status"]["phase"] = "Terminating".into();
+    }
+    true
+}
+
+/// Seconds a pod gets: none where no node has it or it has ended already.
+fn pod_grace(pod: &Value, asked: Option<u64>) -> u64 {
+    let assigned = pod["spec"]["nodeName"]
+        .as_str()
+        .is_some_and(|node| !node.is_empty());
+    let ended = matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    );
+    if !assigned || ended {
+        return 0;
+    }
+    let own = pod["spec"]["terminationGracePeriodSeconds"]
+        .as_u64()
+        .unwrap_or(DEFAULT_GRACE_SECONDS);
+    asked.unwrap_or(own)
+}
+
+fn propagate(object: &mut Value, policy: Option<&str>) {
+    let wanted = match policy {
+        Some("Orphan") => Some("orphan"),
+        Some("Foreground") => Some("foregroundDeletion"),
+        Some(_) => None,
+        None => return,
+    };
+    let metadata = &mut object["metadata"];
+    let mut finalizers = metadata["finalizers"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    finalizers.retain(|f| f != "orphan" && f != "foregroundDeletion");
+    if let Some(wanted) = wanted {
+        finalizers.push(json!(wanted));
+    }
+    if finalizers.is_empty() {
+        if let Some(map) = metadata.as_object_mut() {
+            map.remove("finalizers");
+        }
+    } else {
+        metadata["finalizers"] = finalizers.into();
+    }
+}
+
+pub(crate) async fn collection(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
+    let options = options(call, bytes)?;
+    let filter = Filter::new(target, &call.query)?;
+    let state = call.core.store.snapshot();
+    let (found, _) = read::select(&state, target, &filter, None, 0);
+    let mut items = Vec::with_capacity(found.len());
+    for rec in found {
+        let one = Target {
+            namespace: rec.namespace().into(),
+            name: rec.name().into(),
+            ..target.clone()
+        };
+        match remove(call, &one, &options).await {
+            Ok((rec, _)) => items.push(form::serve_version(&target.resource, record::decode(&rec))),
+            Err(failure) if failure.code == 404 => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    let metadata = json!({"resourceVersion": call.core.store.revision().to_string()});
+    Ok(body::json(
+        200,
+        &form::many(call, target, crate::accept::Form::Object, items, metadata),
+    ))
+}

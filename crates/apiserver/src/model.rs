@@ -1,0 +1,288 @@
+//! Where the server meets the pure crate that knows what objects mean: decoding, defaults,
+//! validation, merges, ownership of fields, tables. One place, so that every verb treats an
+//! object alike, built-in or custom.
+
+use crate::kinds::{Kinds, Resource};
+use serde_json::{Value, json};
+use towpath_api::apply;
+use towpath_api::generation;
+use towpath_api::json as text;
+use towpath_api::merge;
+use towpath_api::schema;
+use towpath_api::status::{self, Failure};
+use towpath_api::unknown;
+
+/// How strictly unknown and duplicate fields are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strictness {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+impl Strictness {
+    pub(crate) fn parse(value: Option<&str>) -> Result<Self, Failure> {
+        match value.unwrap_or_default() {
+            "" | "Warn" => Ok(Self::Warn),
+            "Ignore" => Ok(Self::Ignore),
+            "Strict" => Ok(Self::Strict),
+            other => Err(status::bad_request(format!(
+                "invalid value for fieldValidation: {other:?}, allowed: Ignore, Warn, Strict"
+            ))),
+        }
+    }
+}
+
+/// Parses a JSON body; also gives the keys that occur twice.
+pub(crate) fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), Failure> {
+    text::parse(bytes, text::Limits::default()).map_err(|error| match error {
+        text::Error::TooLarge { limit, .. } => status::too_large(limit),
+        other => status::bad_request(format!("error decoding body: {other}")),
+    })
+}
+
+/// Checks the shape of an object as it came in: unknown and duplicate fields by strictness,
+/// wrong types always. Custom resources are pruned.
+pub(crate) fn shape(
+    resource: &Resource,
+    object: &mut Value,
+    twice: &[String],
+    strictness: Strictness,
+    warnings: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let Some(schema) = resource.schema() else {
+        return Ok(());
+    };
+    if strictness != Strictness::Ignore {
+        let mut found: Vec<String> = unknown::check(schema, object)
+            .iter()
+            .map(|p| status::unknown_field(p))
+            .collect();
+        found.extend(twice.iter().map(|p| status::duplicate_field(p)));
+        if strictness == Strictness::Strict && !found.is_empty() {
+            return Err(status::strict(&resource.kind, &resource.version, &found));
+        }
+        warnings.extend(found);
+    }
+    unknown::prune(schema, object);
+    if !resource.is_custom() {
+        schema::coerce(schema, object);
+        if let Some(why) = schema::type_error(schema, object) {
+            return Err(status::undecodable(&resource.kind, &resource.version, &why));
+        }
+    }
+    Ok(())
+}
+
+/// Turns an object in the version of a resource into its stored form.
+pub(crate) fn to_stored(resource: &Resource, object: &mut Value) {
+    if !resource.is_stored_form() {
+        let (group, version) = &resource.stored_as;
+        object["apiVersion"] = towpath_api::facts::api_version(group, version).into();
+    }
+}
+
+/// The reverse of [`to_stored`].
+pub(crate) fn from_stored(resource: &Resource, object: &mut Value) {
+    object["apiVersion"] = resource.api_version().into();
+}
+
+/// Status and generation of a new object.
+pub(crate) fn prepare_create(resource: &Resource, object: &mut Value) {
+    match &resource.custom {
+        Some(custom) => generation::prepare_custom_create(object, custom.status),
+        None => {
+            generation::prepare_create(&resource.group, &resource.version, &resource.kind, object)
+        }
+    }
+}
+
+/// Status and generation of an object written through its main path.
+pub(crate) fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
+    match &resource.custom {
+        Some(custom) => generation::prepare_custom_update(new, old, custom.status),
+        None => {
+            generation::prepare_update(&resource.group, &resource.version, &resource.kind, new, old)
+        }
+    }
+}
+
+/// What a writer of the status may not change is put back.
+pub(crate) fn prepare_status(resource: &Resource, new: &mut Value, old: &Value) {
+    if resource.is_custom() {
+        let status = new.get("status").cloned();
+        let fields = new["metadata"].get("managedFields").cloned();
+        *new = old.clone();
+        match status {
+            Some(status) => new["status"] = status,
+            None => {
+                if let Some(object) = new.as_object_mut() {
+                    object.remove("status");
+                }
+            }
+        }
+        if let Some(fields) = fields {
+            new["metadata"]["managedFields"] = fields;
+        }
+        return;
+    }
+    generation::prepare_status_update(&resource.group, &resource.version, &resource.kind, new, old);
+}
+
+/// Fills in defaults.
+pub(crate) fn default(resource: &Resource, object: &mut Value) {
+    let _ = (resource, object);
+}
+
+/// Changes when the document of a group and version does.
+pub(crate) fn openapi_version(kinds: &Kinds, path: &str) -> String {
+    let _ = kinds;
+    path.to_string()
+}
+
+/// The OpenAPI v3 document of a group and version.
+pub(crate) fn openapi(_kinds: &Kinds, _group: &str, _version: &str) -> Option<Value> {
+    None
+}
+
+/// Checks a new object or a change of one.
+pub(crate) fn validate(
+    _resource: &Resource,
+    _new: &Value,
+    _old: Option<&Value>,
+) -> Result<(), Failure> {
+    Ok(())
+}
+
+fn ignored(resource: &Resource, subresource: &str) -> apply::Ignored {
+    let status = resource.subresource("status").is_some();
+    match (subresource, &resource.custom) {
+        ("status", Some(custom)) => apply::Ignored::custom_status(&custom.schema),
+        ("status", None) => apply::Ignored::status(),
+        _ => apply::Ignored::main(status),
+    }
+}
+
+/// Records who wrote which fields.
+pub(crate) fn own(
+    resource: &Resource,
+    subresource: &str,
+    old: Option<&Value>,
+    new: &mut Value,
+    manager: &str,
+    now: &str,
+) {
+    let Some(schema) = resource.schema() else {
+        return;
+    };
+    let api_version = resource.api_version();
+    let writer = apply::Writer {
+        manager,
+        api_version: &api_version,
+        subresource,
+        time: now,
+    };
+    apply::update(schema, old, new, writer, &ignored(resource, subresource));
+}
+
+/// Server-side apply: the merged object with its owners. `old` is absent where it does not exist.
+pub(crate) fn apply_config(
+    resource: &Resource,
+    subresource: &str,
+    old: Option<&Value>,
+    config: &Value,
+    (manager, force, now): (&str, bool, &str),
+) -> Result<Value, Failure> {
+    let schema = resource
+        .schema()
+        .ok_or_else(|| status::internal("no schema"))?;
+    let api_version = resource.api_version();
+    let writer = apply::Writer {
+        manager,
+        api_version: &api_version,
+        subresource,
+        time: now,
+    };
+    let new = apply::apply(
+        schema,
+        old,
+        config,
+        writer,
+        &ignored(resource, subresource),
+        force,
+    )?;
+    Ok(new
+        .or_else(|| old.cloned())
+        .unwrap_or_else(|| config.clone()))
+}
+
+fn merged(
+    resource: &Resource,
+    old: &Value,
+    result: Result<Value, merge::Error>,
+) -> Result<Value, Failure> {
+    let name = old["metadata"]["name"].as_str().unwrap_or_default();
+    result.map_err(|error| error.failure(&resource.group, &resource.kind, name))
+}
+
+/// RFC 6902.
+pub(crate) fn json_patch(
+    resource: &Resource,
+    old: &Value,
+    patch: &Value,
+) -> Result<Value, Failure> {
+    merged(resource, old, merge::json_patch(old, patch))
+}
+
+/// RFC 7386.
+pub(crate) fn merge_patch(
+    resource: &Resource,
+    old: &Value,
+    patch: &Value,
+) -> Result<Value, Failure> {
+    merged(resource, old, merge::merge_patch(old, patch))
+}
+
+/// Kubernetes' own patch, which knows lists by their keys.
+pub(crate) fn strategic(resource: &Resource, old: &Value, patch: &Value) -> Result<Value, Failure> {
+    let schema = resource
+        .schema()
+        .ok_or_else(|| status::internal("no schema"))?;
+    merged(resource, old, merge::strategic(schema, old, patch))
+}
+
+/// Rows for people.
+pub(crate) fn table(
+    _resource: &Resource,
+    objects: Vec<Value>,
+    metadata: Value,
+    include: &str,
+    now: i64,
+    _columns: bool,
+) -> Value {
+    let rows: Vec<Value> = objects
+        .into_iter()
+        .map(|object| {
+            let created = object["metadata"]["creationTimestamp"].as_str().and_then(towpath_api::time::parse_rfc3339);
+            let age = created.map_or("<unknown>".to_string(), |at| towpath_api::time::human(now - at));
+            let name = object["metadata"]["name"].clone();
+            let mut row = json!({"cells": [name, age]});
+            match include {
+                "None" => {}
+                "Object" => row["object"] = object,
+                _ => {
+                    row["object"] = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]});
+                }
+            }
+            row
+        })
+        .collect();
+    json!({
+        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+        "columnDefinitions": [
+            {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0},
+            {"name": "Age", "type": "string", "format": "", "description": "", "priority": 0}
+        ],
+        "rows": rows,
+    })
+}

@@ -1,0 +1,132 @@
+//! The four kinds of patch.
+
+use crate::core::Call;
+use crate::kinds::Resource;
+use crate::model;
+use crate::route::Target;
+use crate::write::{self, Options};
+use serde_json::Value;
+use towpath_api::status::{self, Failure};
+
+/// A patch as it came in.
+pub(crate) struct Patch {
+    kind: Kind,
+    body: Value,
+    twice: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Json,
+    Merge,
+    Strategic,
+    Apply,
+}
+
+/// Reads one YAML (or JSON) document.
+pub(crate) fn yaml(bytes: &[u8]) -> Result<Value, Failure> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| status::bad_request("error decoding YAML: not UTF-8"))?;
+    serde_saphyr::from_str(text)
+        .map_err(|error| status::bad_request(format!("error decoding YAML: {error}")))
+}
+
+impl Patch {
+    pub(crate) fn read(call: &Call, target: &Target, bytes: &[u8]) -> Result<Self, Failure> {
+        let kind = match call.content_type() {
+            "application/json-patch+json" => Kind::Json,
+            "application/merge-patch+json" => Kind::Merge,
+            "application/strategic-merge-patch+json" if !target.resource.is_custom() => {
+                Kind::Strategic
+            }
+            "application/apply-patch+yaml" => Kind::Apply,
+            _ => {
+                let mut known = vec![
+                    "application/json-patch+json",
+                    "application/merge-patch+json",
+                ];
+                if !target.resource.is_custom() {
+                    known.push("application/strategic-merge-patch+json");
+                }
+                known.push("application/apply-patch+yaml");
+                return Err(status::unsupported_media_type(&known));
+            }
+        };
+        if kind == Kind::Apply && call.query.get("fieldManager").is_none_or(str::is_empty) {
+            return Err(status::bad_request(
+                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+            ));
+        }
+        let (body, twice) = match kind {
+            // Most clients send JSON, which is YAML too and much faster to read.
+            Kind::Apply if bytes.first() != Some(&b'{') => (yaml(bytes)?, Vec::new()),
+            _ => model::parse(bytes)?,
+        };
+        Ok(Self { kind, body, twice })
+    }
+
+    pub(crate) fn is_apply(&self) -> bool {
+        self.kind == Kind::Apply
+    }
+
+    pub(crate) fn twice(&self) -> &[String] {
+        &self.twice
+    }
+
+    /// The first state of an object that an apply creates.
+    pub(crate) fn create(
+        &self,
+        call: &Call,
+        target: &Target,
+        options: &Options,
+    ) -> Result<Value, Failure> {
+        self.applied(call, target, options, None)
+    }
+
+    fn applied(
+        &self,
+        call: &Call,
+        target: &Target,
+        options: &Options,
+        old: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let mut config = self.body.clone();
+        write::kind_of(&target.resource, &mut config)?;
+        let name = config["metadata"]["name"].as_str().unwrap_or_default();
+        if !name.is_empty() && name != target.name {
+            return Err(status::bad_request(format!(
+                "the name of the object ({name}) does not match the name on the URL ({})",
+                target.name
+            )));
+        }
+        config["metadata"]["name"] = target.name.clone().into();
+        let now = call.core.clock.rfc3339();
+        let how = (options.manager.as_str(), options.force, now.as_str());
+        model::apply_config(&target.resource, &target.subresource, old, &config, how)
+    }
+
+    /// The next state.
+    pub(crate) fn apply(
+        &self,
+        call: &Call,
+        target: &Target,
+        options: &Options,
+        old: &Value,
+    ) -> Result<Value, Failure> {
+        let new = match self.kind {
+            Kind::Json => model::json_patch(&target.resource, old, &self.body)?,
+            Kind::Merge => model::merge_patch(&target.resource, old, &self.body)?,
+            Kind::Strategic => model::strategic(&target.resource, old, &self.body)?,
+            Kind::Apply => self.applied(call, target, options, Some(old))?,
+        };
+        Ok(new)
+    }
+
+    /// The same on a document that is not the object itself (a scale).
+    pub(crate) fn apply_plain(&self, resource: &Resource, old: &Value) -> Result<Value, Failure> {
+        match self.kind {
+            Kind::Json => model::json_patch(resource, old, &self.body),
+            _ => model::merge_patch(resource, old, &self.body),
+        }
+    }
+}

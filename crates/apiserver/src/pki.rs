@@ -1,0 +1,254 @@
+//! The cluster's own certificate authority, the server's certificate, client certificates and
+//! the key that signs tokens, kept under `<data>/pki`.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use towpath_stdx::{Clock, Random, Secret};
+
+/// Why there is no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// A file cannot be read or written.
+    #[error("keep {path}")]
+    File {
+        /// Which.
+        path: String,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A key or certificate cannot be made or read.
+    #[error("make {what}")]
+    Certificate {
+        /// Which.
+        what: &'static str,
+        /// Cause.
+        #[source]
+        source: rcgen::Error,
+    },
+    /// TLS refuses what we made.
+    #[error("set up TLS")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Everything under `<data>/pki`.
+pub(crate) struct Pki {
+    pub(crate) ca_pem: String,
+    ca_key: String,
+    pub(crate) token_key_pem: String,
+    pub(crate) token_public_pem: String,
+    pub(crate) admin_token: Secret,
+    directory: PathBuf,
+}
+
+fn file(path: &Path) -> impl FnOnce(io::Error) -> PkiError {
+    let path = path.display().to_string();
+    move |source| PkiError::File { path, source }
+}
+
+fn made(what: &'static str) -> impl FnOnce(rcgen::Error) -> PkiError {
+    move |source| PkiError::Certificate { what, source }
+}
+
+// Reads a file, or makes and keeps its content, readable by its owner alone.
+fn kept(path: &Path, make: impl FnOnce() -> Result<String, PkiError>) -> Result<String, PkiError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if !text.is_empty() => return Ok(text),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file(path)(error)),
+        _ => {}
+    }
+    let text = make()?;
+    write_private(path, text.as_bytes()).map_err(file(path))?;
+    Ok(text)
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let part = path.with_extension("part");
+    let mut out = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&part)?;
+    out.write_all(bytes)?;
+    out.sync_all()?;
+    std::fs::rename(&part, path)?;
+    let parent = path.parent().unwrap_or(Path::new("."));
+    std::fs::File::open(parent)?.sync_all()
+}
+
+fn named(common_name: &str, organization: Option<&str>) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    if let Some(organization) = organization {
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, organization);
+    }
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+// Certificates begin in the past, so that a clock that was set back does not refuse them.
+fn years(clock: &dyn Clock) -> i32 {
+    clock.rfc3339()[..4].parse().unwrap_or(2026)
+}
+
+impl Pki {
+    /// Reads or makes the authority, the token key and the admin token.
+    pub(crate) fn open(
+        directory: &Path,
+        clock: &dyn Clock,
+        random: &dyn Random,
+    ) -> Result<Self, PkiError> {
+        std::fs::create_dir_all(directory).map_err(file(directory))?;
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))
+            .map_err(file(directory))?;
+        let new_key = || {
+            KeyPair::generate()
+                .map(|key| key.serialize_pem())
+                .map_err(made("a key"))
+        };
+        let ca_key = kept(&directory.join("ca.key"), new_key)?;
+        let ca_pem = kept(&directory.join("ca.crt"), || {
+            let key = KeyPair::from_pem(&ca_key).map_err(made("the authority's key"))?;
+            let mut params = named("towpath", None);
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            params.key_usages = vec![
+                KeyUsagePurpose::KeyCertSign,
+                KeyUsagePurpose::CrlSign,
+                KeyUsagePurpose::DigitalSignature,
+            ];
+            params.not_before = date_time_ymd(years(clock) - 1, 1, 1);
+            params.not_after = date_time_ymd(years(clock) + 20, 1, 1);
+            let certificate = params
+                .self_signed(&key)
+                .map_err(made("the authority's certificate"))?;
+            Ok(certificate.pem())
+        })?;
+        let token_key_pem = kept(&directory.join("token.key"), new_key)?;
+        let token_public_pem = KeyPair::from_pem(&token_key_pem)
+            .map_err(made("the token key"))?
+            .public_key_pem();
+        let admin_token = kept(&directory.join("admin.token"), || {
+            Ok(towpath_stdx::id::token(random))
+        })?;
+        let admin_token = Secret::from(admin_token.trim().to_string());
+        Ok(Self {
+            ca_pem,
+            ca_key,
+            token_key_pem,
+            token_public_pem,
+            admin_token,
+            directory: directory.to_path_buf(),
+        })
+    }
+
+    fn issue(
+        &self,
+        mut params: CertificateParams,
+        clock: &dyn Clock,
+        years_valid: i32,
+    ) -> Result<(String, Vec<u8>, KeyPair), PkiError> {
+        let ca_key = KeyPair::from_pem(&self.ca_key).map_err(made("the authority's key"))?;
+        let issuer =
+            Issuer::from_ca_cert_pem(&self.ca_pem, ca_key).map_err(made("the authority"))?;
+        params.not_before = date_time_ymd(years(clock) - 1, 1, 1);
+        params.not_after = date_time_ymd(years(clock) + years_valid, 12, 31);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate().map_err(made("a key"))?;
+        let certificate = params
+            .signed_by(&key, &issuer)
+            .map_err(made("a certificate"))?;
+        Ok((certificate.pem(), certificate.der().to_vec(), key))
+    }
+
+    /// A TLS configuration with a fresh server certificate for the given names and addresses;
+    /// client certificates of this authority are checked where offered.
+    pub(crate) fn server_config(
+        &self,
+        names: &[String],
+        clock: &dyn Clock,
+    ) -> Result<ServerConfig, PkiError> {
+        let mut params =
+            CertificateParams::new(names.to_vec()).map_err(made("the server's certificate"))?;
+        params.distinguished_name = named("towpath-apiserver", None).distinguished_name;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let (_, der, key) = self.issue(params, clock, 2)?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = |error: rustls::Error| PkiError::Tls(error.into());
+        let mut roots = rustls::RootCertStore::empty();
+        roots
+            .add(CertificateDer::from(pem_der(&self.ca_pem)))
+            .map_err(tls)?;
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                .allow_unauthenticated()
+                .build()
+                .map_err(|error| PkiError::Tls(error.into()))?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(tls)?
+            .with_client_cert_verifier(clients)
+            .with_single_cert(vec![CertificateDer::from(der)], key)
+            .map_err(tls)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+
+    /// A client certificate: common name = user, organization = group. Returns certificate and
+    /// key as PEM.
+    pub(crate) fn client_certificate(
+        &self,
+        user: &str,
+        group: &str,
+        clock: &dyn Clock,
+    ) -> Result<(String, Secret), PkiError> {
+        let mut params = named(user, Some(group));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let (pem, _, key) = self.issue(params, clock, 1)?;
+        Ok((pem, Secret::from(key.serialize_pem())))
+    }
+
+    /// Directory of the files.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+/// The bytes of the first block of a PEM text.
+fn pem_der(pem: &str) -> Vec<u8> {
+    let body: String = pem
+        .lines()
+        .filter(|line| !line.starts_with("-----"))
+        .collect();
+    towpath_stdx::base64_decode(&body).unwrap_or_default()
+}
+
+/// User and groups of a client certificate that TLS has verified.
+pub(crate) fn subject(certificate: &CertificateDer<'_>) -> Option<(String, Vec<String>)> {
+    let names = crate::der::subject(certificate)?;
+    let find = |oid: &[u8]| {
+        names
+            .iter()
+            .filter(|(o, _)| o == oid)
+            .map(|(_, v)| v.clone())
+            .collect::<Vec<_>>()
+    };
+    let user = find(crate::der::COMMON_NAME).into_iter().next()?;
+    Some((user, find(crate::der::ORGANIZATION)))
+}

@@ -1,0 +1,272 @@
+//! GET and LIST: stored bytes are spliced into the answer; nothing is decoded unless another
+//! form or version is asked for.
+
+use crate::accept::{Form, negotiate};
+use crate::body::{self, Answer, Body};
+use crate::core::Call;
+use crate::filter::Filter;
+use crate::form::{self, Shown};
+use crate::paging::Continue;
+use crate::record;
+use crate::route::Target;
+use bytes::Bytes;
+use futures::stream;
+use http::header::ACCEPT;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use towpath_api::status::{self, Failure};
+use towpath_store::{Rec, Snapshot};
+
+const CHUNK_BYTES: usize = 128 << 10;
+
+/// 404 as for any object.
+pub(crate) fn missing(target: &Target) -> Failure {
+    status::not_found(
+        &target.resource.group,
+        &target.resource.plural,
+        &target.name,
+    )
+}
+
+/// The stored object a request names.
+pub(crate) fn find(call: &Call, target: &Target) -> Result<Arc<Rec>, Failure> {
+    let key = towpath_store::key(&target.namespace, &target.name);
+    call.core
+        .store
+        .snapshot()
+        .get(&target.resource.table, &key)
+        .cloned()
+        .ok_or_else(|| missing(target))
+}
+
+pub(crate) fn get(call: &Call, target: &Target) -> Answer {
+    let form = negotiate(call.header(ACCEPT))?;
+    if let Some(wanted) = call.query.number("resourceVersion")? {
+        let current = call.core.store.revision();
+        if wanted > current {
+            return Err(status::too_large_resource_version(wanted, current));
+        }
+    }
+    let rec = find(call, target)?;
+    if form == Form::Object && target.resource.is_stored_form() {
+        return Ok(body::json_bytes(200, rec.json()));
+    }
+    let object = form::serve_version(&target.resource, record::decode(&rec));
+    Ok(body::json(200, &form::one(call, target, form, object)))
+}
+
+/// A written object as the client asked for it.
+pub(crate) fn written(call: &Call, target: &Target, code: u16, rec: &Rec) -> Answer {
+    let form = negotiate(call.header(ACCEPT))?;
+    if form == Form::Object && target.resource.is_stored_form() {
+        return Ok(body::json_bytes(code, rec.json()));
+    }
+    let object = form::serve_version(&target.resource, record::decode(rec));
+    Ok(body::json(code, &form::one(call, target, form, object)))
+}
+
+struct Page {
+    state: Arc<Snapshot>,
+    after: Option<String>,
+    limit: usize,
+}
+
+fn page(call: &Call) -> Result<Page, Failure> {
+    let core = &call.core;
+    let limit = call.query.number("limit")?.unwrap_or(0) as usize;
+    let now = core.clock.monotonic();
+    if let Some(token) = call.query.get("continue").filter(|t| !t.is_empty()) {
+        if call
+            .query
+            .get("resourceVersion")
+            .is_some_and(|rv| !rv.is_empty() && rv != "0")
+        {
+            return Err(status::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        let token = Continue::decode(token)?;
+        let state = match token.revision {
+            None => core.store.snapshot(),
+            Some(revision) => core
+                .pages
+                .get(revision, now)
+                .ok_or_else(|| token.expired())?,
+        };
+        return Ok(Page {
+            state,
+            after: Some(token.after),
+            limit,
+        });
+    }
+    let state = core.store.snapshot();
+    let wanted = call.query.number("resourceVersion")?.unwrap_or(0);
+    if wanted > state.revision() {
+        return Err(status::too_large_resource_version(wanted, state.revision()));
+    }
+    match call.query.get("resourceVersionMatch").unwrap_or_default() {
+        "" | "NotOlderThan" => {}
+        "Exact" if wanted == 0 => {
+            return Err(status::bad_request(
+                "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
+            ));
+        }
+        "Exact" if wanted != state.revision() => {
+            let state = core.pages.get(wanted, now);
+            let state = state.ok_or_else(|| {
+                status::expired(format!(
+                    "The resourceVersion for the provided list is too old: {wanted}"
+                ))
+            })?;
+            return Ok(Page {
+                state,
+                after: None,
+                limit,
+            });
+        }
+        "Exact" => {}
+        other => {
+            return Err(status::bad_request(format!(
+                "unknown resourceVersionMatch {other:?}"
+            )));
+        }
+    }
+    Ok(Page {
+        state,
+        after: None,
+        limit,
+    })
+}
+
+/// Objects that match, in key order, at most `limit` (0 for all) after a key; tells also how
+/// many more there are, where that is known without work.
+pub(crate) fn select(
+    state: &Snapshot,
+    target: &Target,
+    filter: &Filter,
+    after: Option<&str>,
+    limit: usize,
+) -> (Vec<Arc<Rec>>, bool) {
+    let table = &target.resource.table;
+    if let (Some(name), false) = (
+        filter.name(),
+        target.namespace.is_empty() && target.resource.namespaced,
+    ) {
+        let found = state.get(table, &towpath_store::key(&target.namespace, name));
+        return (
+            found
+                .filter(|rec| filter.matches(rec))
+                .cloned()
+                .into_iter()
+                .collect(),
+            false,
+        );
+    }
+    let mut found = Vec::new();
+    for rec in state.range(table, &target.namespace, after) {
+        if filter.is_everything() || filter.matches(rec) {
+            if limit > 0 && found.len() == limit {
+                return (found, true);
+            }
+            found.push(rec.clone());
+        }
+    }
+    (found, false)
+}
+
+pub(crate) fn list(call: &Call, target: &Target) -> Answer {
+    let form = negotiate(call.header(ACCEPT))?;
+    let filter = Filter::new(target, &call.query)?;
+    let page = page(call)?;
+    let (items, more) = select(
+        &page.state,
+        target,
+        &filter,
+        page.after.as_deref(),
+        page.limit,
+    );
+    let mut metadata = json!({"resourceVersion": page.state.revision().to_string()});
+    if let (true, Some(last)) = (more, items.last()) {
+        call.core
+            .pages
+            .hold(&page.state, call.core.clock.monotonic());
+        let token = Continue {
+            revision: Some(page.state.revision()),
+            after: last.key.to_string(),
+        };
+        metadata["continue"] = token.encode().into();
+        if filter.is_everything() {
+            let rest = page
+                .state
+                .range(&target.resource.table, &target.namespace, Some(&last.key))
+                .count();
+            metadata["remainingItemCount"] = rest.into();
+        }
+    }
+    if form == Form::Object && target.resource.is_stored_form() {
+        return Ok(body::json_bytes(200, spliced(target, &metadata, items)));
+    }
+    let objects = items
+        .iter()
+        .map(|rec| form::serve_version(&target.resource, record::decode(rec)))
+        .collect();
+    Ok(body::json(
+        200,
+        &form::many(call, target, form, objects, metadata),
+    ))
+}
+
+// The list as bytes; long ones are put together piece by piece while they are sent.
+fn spliced(target: &Target, metadata: &Value, items: Vec<Arc<Rec>>) -> Body {
+    let head = format!(
+        "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[",
+        Value::from(target.resource.list_kind.as_str()),
+        Value::from(target.resource.api_version())
+    );
+    let mut out = head.into_bytes();
+    let total: usize = items.iter().map(|rec| rec.body_bytes() + 24).sum();
+    if total < 2 * CHUNK_BYTES {
+        out.reserve(total);
+        append(&mut out, &mut VecDeque::from(items), usize::MAX, true);
+        out.extend_from_slice(b"]}");
+        return out.into();
+    }
+    let state = (out, VecDeque::from(items), true, false);
+    Body::stream(stream::unfold(
+        state,
+        |(mut out, mut items, first, done)| async move {
+            if done {
+                return None;
+            }
+            out.reserve(CHUNK_BYTES);
+            append(&mut out, &mut items, CHUNK_BYTES, first);
+            let done = items.is_empty();
+            if done {
+                out.extend_from_slice(b"]}");
+            }
+            Some((Ok(Bytes::from(out)), (Vec::new(), items, false, done)))
+        },
+    ))
+}
+
+fn append(out: &mut Vec<u8>, items: &mut VecDeque<Arc<Rec>>, limit: usize, mut first: bool) {
+    while out.len() < limit {
+        let Some(rec) = items.pop_front() else { return };
+        if !first {
+            out.push(b',');
+        }
+        first = false;
+        rec.write_to(out);
+    }
+}
+
+impl Shown {
+    /// Form and place of a request's answer.
+    pub(crate) fn of(call: &Call, target: &Target) -> Result<Self, Failure> {
+        Ok(Self {
+            form: negotiate(call.header(ACCEPT))?,
+            resource: target.resource.clone(),
+        })
+    }
+}

@@ -1,0 +1,316 @@
+//! The server as the composition root sees it.
+
+use crate::bootstrap;
+use crate::core::{Core, Settings, check_credential};
+use crate::crd;
+use crate::expire;
+use crate::front::{self, InProcess};
+use crate::kinds::Kinds;
+use crate::pki::{Pki, PkiError};
+use crate::rbac::{Ask, Rbac};
+use crate::token::Tokens;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use towpath_daemon::{CancellationToken, Service};
+use towpath_kit::traits::{
+    Action, AuthError, Authenticator, Authorizer, Credential, PodStreams, Principal,
+};
+use towpath_stdx::{Clock, Random, Secret, SystemClock, SystemRandom};
+use towpath_store::{Options, Store};
+
+/// Where and how to serve.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data directory: objects go to `objects/`, keys to `pki/` below it.
+    pub data_dir: PathBuf,
+    /// Addresses of the HTTPS listener that [`ApiServer::daemon_service`] starts.
+    pub listen: Vec<SocketAddr>,
+    /// Range of service addresses.
+    pub service_cidr: (IpAddr, u8),
+    /// First and last node port.
+    pub node_ports: (u16, u16),
+    /// Further names and addresses for the server's certificate.
+    pub names: Vec<String>,
+    /// Whether pods get a projected service account token volume (the node must support it).
+    pub project_tokens: bool,
+}
+
+impl Config {
+    /// Defaults over a data directory: 127.0.0.1:6443, services in 10.96.0.0/16.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 6443))],
+            service_cidr: (IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), 16),
+            node_ports: (30000, 32767),
+            names: Vec::new(),
+            project_tokens: false,
+        }
+    }
+}
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object store did not open.
+    #[error("open the object store")]
+    Store(#[from] towpath_store::Error),
+    /// Keys and certificates.
+    #[error("set up the server's identity")]
+    Pki(#[from] PkiError),
+    /// The token key cannot be used.
+    #[error("read the token key")]
+    Token(#[from] jsonwebtoken::errors::Error),
+    /// The first objects could not be written.
+    #[error("write the first objects: {0}")]
+    Bootstrap(String),
+    /// The port is taken, or the address not there.
+    #[error("listen on {address}")]
+    Listen {
+        /// Address.
+        address: SocketAddr,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The API server. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiServer {
+    core: Arc<Core>,
+    config: Arc<Config>,
+    cancel: CancellationToken,
+    listening: Arc<RwLock<Vec<SocketAddr>>>,
+}
+
+impl ApiServer {
+    /// Opens the store, makes keys and first objects; serves in-process callers from then on.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        Self::open_with(config, Arc::new(SystemClock), Arc::new(SystemRandom)).await
+    }
+
+    /// The same with another clock and randomness.
+    pub async fn open_with(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, Error> {
+        let pki = Pki::open(&config.data_dir.join("pki"), &*clock, &*random)?;
+        let directory = config.data_dir.join("objects");
+        let opened =
+            tokio::task::spawn_blocking(move || Store::open(&directory, Options::default())).await;
+        let store = opened.map_err(|error| Error::Bootstrap(error.to_string()))??;
+        let tokens = Tokens::new(&pki, clock.clone())?;
+        let settings = Settings {
+            service_cidr: config.service_cidr,
+            node_ports: config.node_ports,
+            project_tokens: config.project_tokens,
+        };
+        let core = Arc::new(Core {
+            store,
+            kinds: ArcSwap::from_pointee(Kinds::with(&BTreeMap::new())),
+            custom: parking_lot::Mutex::default(),
+            rbac: Rbac::default(),
+            tokens,
+            pki,
+            clock,
+            random,
+            settings,
+            streams: RwLock::default(),
+            pages: crate::paging::Pages::default(),
+            closing: AtomicBool::new(false),
+            in_flight: Core::slots(),
+        });
+        crd::refresh(&core);
+        bootstrap::run(&core)
+            .await
+            .map_err(|failure| Error::Bootstrap(failure.message))?;
+        let server = Self {
+            core,
+            config: Arc::new(config),
+            cancel: CancellationToken::new(),
+            listening: Arc::default(),
+        };
+        towpath_daemon::spawn(
+            "event expiry",
+            expire::run(server.core.clone(), server.cancel.clone()),
+        );
+        Ok(server)
+    }
+
+    /// The API for one principal in this process.
+    pub fn service(&self, principal: Principal) -> InProcess {
+        InProcess::new(self.core.clone(), principal)
+    }
+
+    /// Checks credentials and mints tokens.
+    pub fn authenticator(&self) -> Arc<dyn Authenticator> {
+        Arc::new(Doors(self.core.clone()))
+    }
+
+    /// Decides by RBAC.
+    pub fn authorizer(&self) -> Arc<dyn Authorizer> {
+        Arc::new(Doors(self.core.clone()))
+    }
+
+    /// Hands in who streams logs and runs programs in containers.
+    pub fn set_pod_streams(&self, streams: Arc<dyn PodStreams>) {
+        *self.core.streams.write() = Some(streams);
+    }
+
+    /// Token of the administrator, made at first start (`pki/admin.token`).
+    pub fn admin_token(&self) -> Secret {
+        self.core.pki.admin_token.clone()
+    }
+
+    /// Certificate of the cluster's authority as PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.core.pki.ca_pem
+    }
+
+    /// A kubeconfig with the administrator's token for a server URL (`https://127.0.0.1:6443`).
+    pub fn kubeconfig(&self, server_url: &str) -> String {
+        let ca = base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            &self.core.pki.ca_pem,
+        );
+        format!(
+            "apiVersion: v1\nkind: Config\nclusters:\n- name: towpath\n  cluster:\n    server: {server_url}\n    certificate-authority-data: {ca}\ncontexts:\n- name: towpath\n  context:\n    cluster: towpath\n    user: admin\ncurrent-context: towpath\nusers:\n- name: admin\n  user:\n    token: {}\n",
+            self.core.pki.admin_token.reveal_secret()
+        )
+    }
+
+    /// A client certificate and key (PEM) for a user in a group.
+    pub fn client_certificate(
+        &self,
+        user: &str,
+        group: &str,
+    ) -> Result<(String, Secret), PkiError> {
+        self.core
+            .pki
+            .client_certificate(user, group, &*self.core.clock)
+    }
+
+    /// Binds a further HTTPS address and serves it until [`stop`](Self::stop); returns the
+    /// address with the port that was bound.
+    pub async fn add_listener(&self, address: SocketAddr) -> Result<SocketAddr, Error> {
+        let fail = |source| Error::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(fail)?;
+        let bound = listener.local_addr().map_err(fail)?;
+        let tls = self
+            .core
+            .pki
+            .server_config(&self.names(bound.ip()), &*self.core.clock)?;
+        towpath_daemon::spawn(
+            format!("apiserver {bound}"),
+            front::run(self.core.clone(), listener, tls, self.cancel.child_token()),
+        );
+        self.listening.write().push(bound);
+        Ok(bound)
+    }
+
+    /// Addresses that are served.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listening.read().clone()
+    }
+
+    fn names(&self, own: IpAddr) -> Vec<String> {
+        let mut names: Vec<String> = [
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+            "127.0.0.1",
+            "::1",
+        ]
+        .map(str::to_string)
+        .to_vec();
+        if let (IpAddr::V4(network), _) = self.config.service_cidr {
+            names.push(Ipv4Addr::from(u32::from(network) + 1).to_string());
+        }
+        if !own.is_unspecified() {
+            names.push(own.to_string());
+        }
+        names.extend(self.config.names.iter().cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The HTTPS listener as a service of the process, named `apiserver`; it closes the store
+    /// when it ends, so it must stop last.
+    pub fn daemon_service(&self) -> Service {
+        let server = self.clone();
+        Service::new("apiserver", &[], move |mut context| async move {
+            for address in server.config.listen.clone() {
+                server
+                    .add_listener(address)
+                    .await
+                    .map_err(|error| chain(&error))?;
+            }
+            context.ready();
+            context.cancel.cancelled().await;
+            server.stop().await;
+            Ok(())
+        })
+    }
+
+    /// Ends listeners and watches and closes the store.
+    pub async fn stop(&self) {
+        self.core.closing.store(true, Ordering::Relaxed);
+        self.cancel.cancel();
+        let store = self.core.store.clone();
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+struct Doors(Arc<Core>);
+
+#[async_trait]
+impl Authenticator for Doors {
+    async fn authenticate(&self, credential: &Credential) -> Result<Principal, AuthError> {
+        check_credential(&self.0, credential).ok_or(AuthError::Rejected)
+    }
+
+    fn mint(&self, principal: &Principal, ttl: Duration) -> Secret {
+        self.0.tokens.mint(principal, ttl)
+    }
+}
+
+impl Authorizer for Doors {
+    fn allowed(&self, principal: &Principal, action: &Action) -> bool {
+        let ask = Ask {
+            verb: &action.verb,
+            group: &action.group,
+            resource: &action.resource,
+            subresource: &action.subresource,
+            namespace: &action.namespace,
+            name: &action.name,
+            path: "",
+        };
+        self.0
+            .rbac
+            .allowed(&self.0.store.snapshot(), principal, &ask)
+    }
+}

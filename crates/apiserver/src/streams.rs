@@ -1,0 +1,192 @@
+//! Logs, exec and attach: found and checked here, streamed by the node.
+
+use crate::body::{self, Answer, Body};
+use crate::core::Call;
+use crate::read;
+use crate::record;
+use crate::route::Target;
+use crate::ws;
+use futures::StreamExt;
+use serde_json::Value;
+use std::sync::Arc;
+use towpath_api::status::{self, Failure};
+use towpath_kit::traits::{ContainerRef, ExecRequest, LogRequest, PodStreamError, PodStreams};
+
+pub(crate) fn is_stream(target: &Target) -> bool {
+    target.resource.is("", "pods")
+        && matches!(
+            target.subresource.as_str(),
+            "log" | "exec" | "attach" | "portforward" | "proxy"
+        )
+}
+
+pub(crate) async fn serve(
+    call: Call,
+    target: Target,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+) -> Answer {
+    let rec = read::find(&call, &target)?;
+    let pod = record::decode(&rec);
+    match target.subresource.as_str() {
+        "log" => log(&call, &target, &pod).await,
+        "exec" | "attach" => exec(&call, &target, &pod, upgrade).await,
+        other => Err(status::method_not_allowed(
+            "",
+            &format!("pods/{other}"),
+            target.verb,
+        )),
+    }
+}
+
+fn node(call: &Call) -> Result<Arc<dyn PodStreams>, Failure> {
+    call.core.streams.read().clone().ok_or_else(|| {
+        status::unavailable(
+            "this server runs without a node: there are no containers to stream from",
+        )
+    })
+}
+
+fn container(call: &Call, target: &Target, pod: &Value) -> Result<ContainerRef, Failure> {
+    if pod["spec"]["nodeName"]
+        .as_str()
+        .unwrap_or_default()
+        .is_empty()
+    {
+        return Err(status::bad_request(format!(
+            "pod {} does not have a host assigned",
+            target.name
+        )));
+    }
+    let names = |list: &str| -> Vec<String> {
+        let found = pod["spec"][list].as_array().into_iter().flatten();
+        found
+            .filter_map(|c| c["name"].as_str().map(str::to_string))
+            .collect()
+    };
+    let (main, init) = (names("containers"), names("initContainers"));
+    let ephemeral = names("ephemeralContainers");
+    let preferred =
+        pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str();
+    let asked = call.query.get("container").filter(|c| !c.is_empty());
+    let name = match (asked, main.as_slice()) {
+        (Some(name), _) => {
+            if ![&main, &init, &ephemeral]
+                .iter()
+                .any(|list| list.iter().any(|n| n == name))
+            {
+                return Err(status::bad_request(format!(
+                    "container {name} is not valid for pod {}",
+                    target.name
+                )));
+            }
+            name.to_string()
+        }
+        (None, [only]) => only.clone(),
+        (None, _) => match preferred.filter(|name| main.iter().any(|n| n == name)) {
+            Some(name) => name.to_string(),
+            None => {
+                let mut text = format!(
+                    "a container name must be specified for pod {}, choose one of: [{}]",
+                    target.name,
+                    main.join(" ")
+                );
+                if !init.is_empty() {
+                    text.push_str(&format!(
+                        " or one of the init containers: [{}]",
+                        init.join(" ")
+                    ));
+                }
+                return Err(status::bad_request(text));
+            }
+        },
+    };
+    Ok(ContainerRef {
+        namespace: target.namespace.clone(),
+        pod: target.name.clone(),
+        uid: pod["metadata"]["uid"].as_str().unwrap_or_default().into(),
+        container: name,
+    })
+}
+
+pub(crate) fn failure(error: PodStreamError) -> Failure {
+    match error {
+        PodStreamError::NotFound(why) => {
+            let mut failure = status::bad_request(why);
+            failure.code = 404;
+            failure.reason = "NotFound";
+            failure
+        }
+        PodStreamError::BadRequest(why) => status::bad_request(why),
+        other => status::internal(other),
+    }
+}
+
+async fn log(call: &Call, target: &Target, pod: &Value) -> Answer {
+    let query = &call.query;
+    let now = call.core.clock.since_epoch().as_secs();
+    let since = match (
+        query.number("sinceSeconds")?,
+        query.get("sinceTime").filter(|t| !t.is_empty()),
+    ) {
+        (Some(seconds), _) => Some(now.saturating_sub(seconds)),
+        (None, Some(time)) => {
+            let at = towpath_api::time::parse_rfc3339(time);
+            Some(
+                at.ok_or_else(|| status::bad_request(format!("invalid sinceTime {time:?}")))?
+                    .max(0) as u64,
+            )
+        }
+        (None, None) => None,
+    };
+    let request = LogRequest {
+        of: container(call, target, pod)?,
+        follow: query.is("follow"),
+        previous: query.is("previous"),
+        timestamps: query.is("timestamps"),
+        since,
+        tail_lines: query.number("tailLines")?,
+        limit_bytes: query.number("limitBytes")?,
+    };
+    let stream = node(call)?.log(request).await.map_err(failure)?;
+    Ok(body::response(
+        200,
+        "text/plain",
+        Body::stream(stream.boxed()),
+    ))
+}
+
+async fn exec(
+    call: &Call,
+    target: &Target,
+    pod: &Value,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+) -> Answer {
+    let query = &call.query;
+    let command: Vec<String> = query.all("command").map(str::to_string).collect();
+    if target.subresource == "exec" && command.is_empty() {
+        return Err(status::bad_request("you must specify at least 1 command"));
+    }
+    let tty = query.is("tty");
+    let request = ExecRequest {
+        of: container(call, target, pod)?,
+        command: if target.subresource == "exec" {
+            command
+        } else {
+            Vec::new()
+        },
+        stdin: query.is("stdin"),
+        stdout: query.is("stdout"),
+        stderr: query.is("stderr") && !tty,
+        tty,
+    };
+    if !request.stdin && !request.stdout && !request.stderr {
+        return Err(status::bad_request(
+            "you must specify at least one of stdin, stdout, stderr",
+        ));
+    }
+    let accepted = ws::accept(call)?;
+    let upgrade =
+        upgrade.ok_or_else(|| status::bad_request("the connection cannot be upgraded"))?;
+    let streams = node(call)?.exec(request).await.map_err(failure)?;
+    Ok(ws::run(accepted, upgrade, streams))
+}

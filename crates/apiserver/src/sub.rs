@@ -1,0 +1,309 @@
+//! Subresources that are actions or views: scale, binding, eviction, tokens.
+
+use crate::body::{self, Answer};
+use crate::core::Call;
+use crate::delete;
+use crate::form;
+use crate::kinds::Resource;
+use crate::model;
+use crate::patch::Patch;
+use crate::read;
+use crate::record;
+use crate::route::Target;
+use crate::token::{Bound, ISSUER, Reference};
+use crate::write::{self, Options};
+use serde_json::{Value, json};
+use std::time::Duration;
+use towpath_api::scale::{self, Paths};
+use towpath_api::selector::Label;
+use towpath_api::status::{self, Failure};
+
+pub(crate) async fn serve(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
+    match (target.verb, target.subresource.as_str()) {
+        ("get", "scale") => {
+            let rec = read::find(call, target)?;
+            let object = form::serve_version(&target.resource, record::decode(&rec));
+            Ok(body::json(200, &scale::read(&paths(target)?, &object)))
+        }
+        ("update", "scale") => {
+            let options = Options::read(call)?;
+            let sent = scale_body(call, bytes)?;
+            set_scale(call, target, &options, |_| Ok(sent.clone())).await
+        }
+        ("create", "binding") => bind(call, target, bytes).await,
+        ("create", "eviction") => evict(call, target, bytes).await,
+        ("create", "token") => token(call, target, bytes),
+        ("get", _) => read::get(call, target),
+        (verb, _) => Err(status::method_not_allowed(
+            &target.resource.group,
+            &target.resource.plural,
+            verb,
+        )),
+    }
+}
+
+fn paths(target: &Target) -> Result<Paths, Failure> {
+    let resource: &Resource = &target.resource;
+    match &resource.custom {
+        Some(custom) => custom.scale.clone(),
+        None => scale::builtin(&resource.group, &resource.kind),
+    }
+    .ok_or_else(status::no_such_resource)
+}
+
+fn parse(call: &Call, bytes: &[u8]) -> Result<Value, Failure> {
+    match call.content_type() {
+        "" | "application/json" => Ok(model::parse(bytes)?.0),
+        "application/yaml" => crate::patch::yaml(bytes),
+        _ => Err(status::unsupported_media_type(&[
+            "application/json",
+            "application/yaml",
+        ])),
+    }
+}
+
+fn scale_body(call: &Call, bytes: &[u8]) -> Result<Value, Failure> {
+    let sent = parse(call, bytes)?;
+    if sent["spec"]["replicas"].as_i64().unwrap_or(0) < 0 {
+        let error = towpath_api::field::FieldError::invalid(
+            "spec.replicas",
+            sent["spec"]["replicas"].clone(),
+            "must be greater than or equal to 0",
+        );
+        let name = sent["metadata"]["name"].as_str().unwrap_or_default();
+        return Err(status::invalid("autoscaling", "Scale", name, &[error]));
+    }
+    Ok(sent)
+}
+
+async fn set_scale(
+    call: &Call,
+    target: &Target,
+    options: &Options,
+    make: impl Fn(&Value) -> Result<Value, Failure>,
+) -> Answer {
+    let paths = paths(target)?;
+    // To the object it is a write of its spec; ownership records it as one of the scale.
+    let whole = Target {
+        subresource: String::new(),
+        ..target.clone()
+    };
+    let rec = write::replace(call, &whole, options, |old| {
+        let shown = scale::read(&paths, old);
+        let wanted = make(&shown)?;
+        let mut new = old.clone();
+        if let Some(metadata) = new["metadata"].as_object_mut() {
+            let named = wanted["metadata"]["resourceVersion"].clone();
+            metadata.insert("resourceVersion".into(), named);
+        }
+        scale::write(&paths, &wanted, &mut new);
+        Ok(new)
+    })
+    .await?;
+    let object = form::serve_version(&target.resource, record::decode(&rec));
+    Ok(body::json(200, &scale::read(&paths, &object)))
+}
+
+pub(crate) async fn patch_scale(
+    call: &Call,
+    target: &Target,
+    options: &Options,
+    patch: &Patch,
+) -> Answer {
+    set_scale(call, target, options, |shown| {
+        let mut bare = shown.clone();
+        if let Some(metadata) = bare["metadata"].as_object_mut() {
+            metadata.remove("resourceVersion");
+        }
+        let new = patch.apply_plain(&target.resource, &bare)?;
+        if new["spec"]["replicas"].as_i64().unwrap_or(0) < 0 {
+            return Err(status::bad_request(
+                "spec.replicas: Invalid value: must be greater than or equal to 0",
+            ));
+        }
+        Ok(new)
+    })
+    .await
+}
+
+// The scheduler's decision: sets the node once, and says so in the pod's conditions.
+async fn bind(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
+    let binding = parse(call, bytes)?;
+    let node = binding["target"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_string();
+    if node.is_empty() {
+        let error = towpath_api::field::FieldError::required("target.name", "");
+        return Err(status::invalid("", "Binding", &target.name, &[error]));
+    }
+    let options = Options::read(call)?;
+    let now = call.core.clock.rfc3339();
+    let whole = Target {
+        subresource: "binding".into(),
+        ..target.clone()
+    };
+    write::replace_raw(call, &whole, &options, |old| {
+        let fail = |why: String| Err(status::conflict("", "pods/binding", &target.name, &why));
+        if !old["metadata"]["deletionTimestamp"].is_null() {
+            return fail(format!("pod {} is being deleted, cannot be assigned to a host", target.name));
+        }
+        if let Some(taken) = old["spec"]["nodeName"].as_str().filter(|n| !n.is_empty()) {
+            return fail(format!("pod {} is already assigned to node {taken:?}", target.name));
+        }
+        let mut new = old.clone();
+        new["spec"]["nodeName"] = node.clone().into();
+        for part in ["annotations", "labels"] {
+            for (key, value) in binding["metadata"][part].as_object().into_iter().flatten() {
+                new["metadata"][part][key] = value.clone();
+            }
+        }
+        let mut conditions = old["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.retain(|c| c["type"] != "PodScheduled");
+        conditions.push(json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now}));
+        new["status"]["conditions"] = conditions.into();
+        Ok(new)
+    })
+    .await?;
+    Ok(body::json(
+        201,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+    ))
+}
+
+// A deletion that disruption budgets may forbid for now.
+async fn evict(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
+    let eviction = parse(call, bytes)?;
+    let rec = read::find(call, target)?;
+    let pod = record::decode(&rec);
+    let state = call.core.store.snapshot();
+    let running = !matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed" | "Pending")
+    );
+    if running && pod["metadata"]["deletionTimestamp"].is_null() {
+        for budget in state.range("policy/poddisruptionbudgets", &target.namespace, None) {
+            let budget = record::decode(budget);
+            let selector = Label::from_object(&budget["spec"]["selector"])
+                .map_err(|e| status::internal(e.to_string()))?;
+            if !selector.matches(&pod["metadata"]["labels"]) {
+                continue;
+            }
+            if budget["status"]["disruptionsAllowed"].as_i64().unwrap_or(0) < 1 {
+                let name = budget["metadata"]["name"].as_str().unwrap_or_default();
+                let mut failure = status::too_many_requests(
+                    "Cannot evict pod as it would violate the pod's disruption budget.",
+                    10,
+                );
+                failure.details = Some(json!({"causes": [{
+                    "reason": "DisruptionBudget",
+                    "message": format!("The disruption budget {name} does not allow evicting pods currently")
+                }]}));
+                return Err(failure);
+            }
+        }
+    }
+    let dry_run = Options::read(call)?.dry_run;
+    let options = serde_json::to_vec(&eviction["deleteOptions"]).unwrap_or_default();
+    let options = if eviction["deleteOptions"].is_object() {
+        options
+    } else {
+        Vec::new()
+    };
+    let pod = Target {
+        subresource: String::new(),
+        ..target.clone()
+    };
+    delete::evict(call, &pod, &options, dry_run).await?;
+    Ok(body::json(
+        201,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+    ))
+}
+
+// A token for a service account, bound to it and, where asked, to a pod or secret.
+fn token(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
+    let mut request = parse(call, bytes)?;
+    let core = &call.core;
+    let account = read::find(call, target)?;
+    let wanted = request["spec"]["expirationSeconds"]
+        .as_u64()
+        .unwrap_or(3600);
+    if wanted < 600 {
+        let error = towpath_api::field::FieldError::invalid(
+            "spec.expirationSeconds",
+            wanted,
+            "may not specify a duration less than 10 minutes",
+        );
+        return Err(status::invalid(
+            "authentication.k8s.io",
+            "TokenRequest",
+            "",
+            &[error],
+        ));
+    }
+    let seconds = wanted.min(365 * 24 * 3600);
+    let mut audiences: Vec<String> = request["spec"]["audiences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|a| a.as_str().map(str::to_string))
+        .collect();
+    if audiences.is_empty() {
+        audiences.push(ISSUER.into());
+    }
+    let mut bound = Bound {
+        namespace: target.namespace.clone(),
+        serviceaccount: Reference {
+            name: target.name.clone(),
+            uid: account.meta.uid.to_string(),
+        },
+        pod: None,
+        secret: None,
+    };
+    let object = request["spec"]["boundObjectRef"].clone();
+    if let (Some(kind), Some(name)) = (object["kind"].as_str(), object["name"].as_str()) {
+        let (table, slot) = match kind {
+            "Pod" => ("pods", &mut bound.pod),
+            "Secret" => ("secrets", &mut bound.secret),
+            other => {
+                return Err(status::bad_request(format!(
+                    "cannot bind token to object of type {other}"
+                )));
+            }
+        };
+        let state = core.store.snapshot();
+        let found = state.get(table, &towpath_store::key(&target.namespace, name));
+        let found = found.ok_or_else(|| status::not_found("", table, name))?;
+        if let Some(uid) = object["uid"]
+            .as_str()
+            .filter(|uid| !uid.is_empty() && **uid != *found.meta.uid)
+        {
+            return Err(status::uid_precondition(
+                "",
+                table,
+                name,
+                uid,
+                &found.meta.uid,
+            ));
+        }
+        *slot = Some(Reference {
+            name: name.into(),
+            uid: found.meta.uid.to_string(),
+        });
+    }
+    let id = towpath_stdx::id::uuid(&*core.random);
+    let (token, end) =
+        core.tokens
+            .issue(bound, audiences.clone(), Duration::from_secs(seconds), id);
+    request["kind"] = "TokenRequest".into();
+    request["apiVersion"] = "authentication.k8s.io/v1".into();
+    request["metadata"] = json!({"name": target.name, "namespace": target.namespace, "creationTimestamp": core.clock.rfc3339()});
+    request["spec"]["audiences"] = audiences.into();
+    request["spec"]["expirationSeconds"] = seconds.into();
+    request["status"] = json!({
+        "token": token.reveal_secret(),
+        "expirationTimestamp": towpath_stdx::clock::rfc3339(end),
+    });
+    Ok(body::json(201, &request))
+}

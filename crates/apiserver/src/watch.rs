@@ -1,0 +1,237 @@
+//! WATCH: a cursor on the store's event ring, turned into lines of JSON.
+//!
+//! Starts after a revision (exclusive), or with what is there: as ADDED events, and with
+//! `sendInitialEvents` followed by a bookmark that says that they are complete. A watch holds no
+//! buffer of its own: one that cannot follow is told 410 and ends.
+
+use crate::accept::Form;
+use crate::body::{self, Answer, Body};
+use crate::core::{Call, Core};
+use crate::filter::Filter;
+use crate::form::{self, Shown};
+use crate::read;
+use crate::record;
+use crate::route::Target;
+use bytes::Bytes;
+use futures::stream;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::Instant;
+use towpath_api::status::{self, Failure};
+use towpath_store::{Event, Rec, Watch};
+
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+const CHUNK_BYTES: usize = 64 << 10;
+const EVENTS: usize = 256;
+
+struct State {
+    core: Arc<Core>,
+    watch: Watch,
+    filter: Filter,
+    shown: Shown,
+    initial: VecDeque<Arc<Rec>>,
+    /// Revision of the bookmark that ends the initial events.
+    initial_end: Option<u64>,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    deadline: Instant,
+    backlog: VecDeque<Arc<Event>>,
+    done: bool,
+}
+
+pub(crate) fn serve(call: Call, target: Target) -> Answer {
+    let shown = Shown::of(&call, &target)?;
+    let filter = Filter::new(&target, &call.query)?;
+    let query = &call.query;
+    let from = match query.get("resourceVersion").unwrap_or_default() {
+        "" | "0" => None,
+        text => Some(
+            text.parse::<u64>()
+                .map_err(|_| status::bad_request(format!("invalid resource version {text:?}")))?,
+        ),
+    };
+    let send_initial = query
+        .get("sendInitialEvents")
+        .map(|_| query.is("sendInitialEvents"));
+    let bookmarks = query.is("allowWatchBookmarks");
+    if send_initial.is_some() && query.get("resourceVersionMatch") != Some("NotOlderThan") {
+        return Err(status::bad_request(
+            "sendInitialEvents: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ));
+    }
+    let state = call.core.store.snapshot();
+    if let Some(from) = from.filter(|from| *from > state.revision()) {
+        return Err(status::too_large_resource_version(from, state.revision()));
+    }
+    let (start, initial) = match (send_initial, from) {
+        (Some(true), _) | (None, None) => {
+            // A watch of one name was made one object's for authorization.
+            let whole = Target {
+                name: String::new(),
+                ..target.clone()
+            };
+            (
+                state.revision(),
+                read::select(&state, &whole, &filter, None, 0).0,
+            )
+        }
+        (Some(false), None) => (state.revision(), Vec::new()),
+        (_, Some(from)) => (from, Vec::new()),
+    };
+    let seconds = query
+        .number("timeoutSeconds")?
+        .filter(|s| *s > 0)
+        .unwrap_or_else(|| {
+            let mut byte = [0u8];
+            call.core.random.fill(&mut byte);
+            // Spread, so that not all clients come back at once.
+            1800 + u64::from(byte[0]) * 7
+        });
+    let now = Instant::now();
+    let mut byte = [0u8];
+    call.core.random.fill(&mut byte);
+    let state = State {
+        watch: call.core.store.watch(&target.resource.table, start),
+        core: call.core.clone(),
+        filter,
+        shown,
+        initial: initial.into(),
+        initial_end: (send_initial == Some(true)).then_some(start),
+        bookmarks,
+        next_bookmark: now + BOOKMARK_EVERY - Duration::from_millis(u64::from(byte[0]) * 20),
+        deadline: now + Duration::from_secs(seconds.min(24 * 3600)),
+        backlog: VecDeque::new(),
+        done: false,
+    };
+    let lines = stream::unfold(state, |mut state| async move {
+        let bytes = state.next().await?;
+        Some((Ok(bytes), state))
+    });
+    Ok(body::json_bytes(200, Body::stream(lines)))
+}
+
+impl State {
+    // The next chunk of whole lines; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        let mut out = Vec::new();
+        while !self.done && out.len() < CHUNK_BYTES && !self.initial.is_empty() {
+            if let Some(rec) = self.initial.pop_front() {
+                self.line(&mut out, "ADDED", &rec, rec.revision);
+            }
+        }
+        if self.initial.is_empty()
+            && let Some(revision) = self.initial_end.take()
+        {
+            self.bookmark(&mut out, revision, true);
+        }
+        while out.is_empty() {
+            if self.done {
+                return None;
+            }
+            self.wait(&mut out).await;
+        }
+        Some(out.into())
+    }
+
+    async fn wait(&mut self, out: &mut Vec<u8>) {
+        if self.backlog.is_empty() {
+            match self.watch.ready(EVENTS) {
+                Ok(events) => self.backlog.extend(events),
+                Err(gone) => {
+                    let text =
+                        format!("too old resource version: {} ({})", gone.asked, gone.oldest);
+                    self.fail(out, &status::expired(text));
+                    return;
+                }
+            }
+        }
+        if !self.backlog.is_empty() {
+            while out.len() < CHUNK_BYTES {
+                let Some(event) = self.backlog.pop_front() else {
+                    return;
+                };
+                self.event(out, &event);
+            }
+            return;
+        }
+        if self.core.closing.load(Ordering::Relaxed) {
+            self.done = true;
+            return;
+        }
+        let until = if self.bookmarks {
+            self.deadline.min(self.next_bookmark)
+        } else {
+            self.deadline
+        };
+        tokio::select! {
+            () = self.watch.changed() => {}
+            () = tokio::time::sleep_until(until) => {
+                let now = Instant::now();
+                self.done = now >= self.deadline;
+                self.next_bookmark = now + BOOKMARK_EVERY;
+                // All up to the published revision was looked at: the cursor stands there.
+                match self.watch.ready(EVENTS) {
+                    Ok(events) if events.is_empty() && self.bookmarks => {
+                        self.bookmark(out, self.watch.cursor(), false);
+                    }
+                    Ok(events) => {
+                        self.backlog.extend(events);
+                        self.done = false;
+                    }
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    fn event(&self, out: &mut Vec<u8>, event: &Event) {
+        let (was, is) = (event.old.as_ref(), event.new.as_ref());
+        let was = was.filter(|rec| self.filter.matches(rec));
+        let is = is.filter(|rec| self.filter.matches(rec));
+        match (was, is) {
+            (None, Some(new)) => self.line(out, "ADDED", new, event.revision),
+            (Some(_), Some(new)) => self.line(out, "MODIFIED", new, event.revision),
+            (Some(old), None) => self.line(out, "DELETED", old, event.revision),
+            (None, None) => {}
+        }
+    }
+
+    fn line(&self, out: &mut Vec<u8>, kind: &str, rec: &Rec, revision: u64) {
+        out.extend_from_slice(b"{\"type\":\"");
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(b"\",\"object\":");
+        if self.shown.form == Form::Object && self.shown.resource.is_stored_form() {
+            rec.write_at(revision, out);
+        } else {
+            let object =
+                form::serve_version(&self.shown.resource, record::decode_at(rec, revision));
+            write(out, &self.shown.event_object(&self.core, object));
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn bookmark(&self, out: &mut Vec<u8>, revision: u64, initial_end: bool) {
+        let mut metadata =
+            json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = self.shown.bookmark(metadata);
+        write(out, &json!({"type": "BOOKMARK", "object": object}));
+        out.push(b'\n');
+    }
+
+    fn fail(&mut self, out: &mut Vec<u8>, failure: &Failure) {
+        write(out, &json!({"type": "ERROR", "object": failure.to_value()}));
+        out.push(b'\n');
+        self.done = true;
+    }
+}
+
+fn write(out: &mut Vec<u8>, value: &Value) {
+    // Writing JSON into memory cannot fail.
+    let _ = serde_json::to_writer(out, value);
+}
