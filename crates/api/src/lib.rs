@@ -10,7 +10,8 @@
 //! to the client when something is wrong), [`names`], [`quantity`] and [`time`] (the small
 //! grammars), [`selector`], [`generation`] and [`scale`] (what a server does with any kind),
 //! [`defaults`] (what is filled in), [`merge`] and [`apply`] (patches and ownership),
-//! [`table`] and [`jsonpath`] (what is shown).
+//! [`table`] and [`jsonpath`] (what is shown), [`openapi`]
+//! (what is told about the API itself).
 
 #![warn(missing_docs)]
 
@@ -23,6 +24,7 @@ pub mod json;
 pub mod jsonpath;
 pub mod merge;
 pub mod names;
+pub mod openapi;
 pub mod quantity;
 pub mod scale;
 pub mod schema;

@@ -45,6 +45,14 @@ pub fn definitions_of(group: &str, version: &str) -> Vec<(&'static str, &'static
         .collect()
 }
 
+/// Group, version and kind of a definition that is a root.
+pub fn kind_of(name: &str) -> Option<(&'static str, &'static str, &'static str)> {
+    INDEX
+        .by_name
+        .get(name)
+        .and_then(|index| INDEX.blocks[*index].gvk)
+}
+
 pub(super) fn at(index: usize) -> &'static Schema {
     let block = &INDEX.blocks[index];
     block.schema.get_or_init(|| parse(block))

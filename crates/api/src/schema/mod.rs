@@ -9,7 +9,7 @@ mod crd;
 mod decode;
 mod rules;
 
-pub use builtin::{builtin, definition, definitions_of};
+pub use builtin::{builtin, definition, definitions_of, kind_of};
 pub use decode::{coerce, type_error};
 pub use rules::{Rules, check as check_rules};
 
