@@ -1,0 +1,89 @@
+//! The one set of shared copies that all controllers and the scheduler read.
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
+    ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::Client;
+use kube::runtime::watcher;
+use tokio_util::sync::CancellationToken;
+use towpath_kit::cache::Cache;
+
+/// Name of the config map that every namespace gets.
+pub(crate) const ROOT_CA_CONFIG_MAP: &str = "kube-root-ca.crt";
+
+/// One cache per kind, started once.
+pub(crate) struct Caches {
+    pub(crate) namespaces: Cache<Namespace>,
+    pub(crate) nodes: Cache<Node>,
+    pub(crate) pods: Cache<Pod>,
+    pub(crate) services: Cache<Service>,
+    pub(crate) endpoints: Cache<Endpoints>,
+    pub(crate) slices: Cache<EndpointSlice>,
+    pub(crate) accounts: Cache<ServiceAccount>,
+    pub(crate) root_cas: Cache<ConfigMap>,
+    pub(crate) claims: Cache<PersistentVolumeClaim>,
+    pub(crate) volumes: Cache<PersistentVolume>,
+    pub(crate) classes: Cache<StorageClass>,
+    pub(crate) deployments: Cache<Deployment>,
+    pub(crate) replica_sets: Cache<ReplicaSet>,
+    pub(crate) stateful_sets: Cache<StatefulSet>,
+    pub(crate) revisions: Cache<ControllerRevision>,
+    pub(crate) jobs: Cache<Job>,
+    pub(crate) autoscalers: Cache<HorizontalPodAutoscaler>,
+}
+
+impl Caches {
+    /// Starts all of them; they end with `cancel`.
+    pub(crate) fn start(client: &Client, cancel: &CancellationToken) -> Self {
+        let only_root_ca =
+            watcher::Config::default().fields(&format!("metadata.name={ROOT_CA_CONFIG_MAP}"));
+        Self {
+            namespaces: Cache::start(client, cancel.clone()),
+            nodes: Cache::start(client, cancel.clone()),
+            pods: Cache::start(client, cancel.clone()),
+            services: Cache::start(client, cancel.clone()),
+            endpoints: Cache::start(client, cancel.clone()),
+            slices: Cache::start(client, cancel.clone()),
+            accounts: Cache::start(client, cancel.clone()),
+            root_cas: Cache::start_filtered(client, only_root_ca, cancel.clone()),
+            claims: Cache::start(client, cancel.clone()),
+            volumes: Cache::start(client, cancel.clone()),
+            classes: Cache::start(client, cancel.clone()),
+            deployments: Cache::start(client, cancel.clone()),
+            replica_sets: Cache::start(client, cancel.clone()),
+            stateful_sets: Cache::start(client, cancel.clone()),
+            revisions: Cache::start(client, cancel.clone()),
+            jobs: Cache::start(client, cancel.clone()),
+            autoscalers: Cache::start(client, cancel.clone()),
+        }
+    }
+
+    /// Waits until every first listing is complete.
+    pub(crate) async fn ready(&self) {
+        tokio::join!(
+            self.namespaces.ready(),
+            self.nodes.ready(),
+            self.pods.ready(),
+            self.services.ready(),
+            self.endpoints.ready(),
+            self.slices.ready(),
+            self.accounts.ready(),
+            self.root_cas.ready(),
+            self.claims.ready(),
+            self.volumes.ready(),
+            self.classes.ready(),
+            self.deployments.ready(),
+            self.replica_sets.ready(),
+            self.stateful_sets.ready(),
+            self.revisions.ready(),
+            self.jobs.ready(),
+            self.autoscalers.ready(),
+        );
+    }
+}
