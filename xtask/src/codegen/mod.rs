@@ -7,6 +7,7 @@
 
 mod enums;
 mod modules;
+mod protobuf;
 mod resources;
 mod roles;
 mod schemas;
@@ -18,6 +19,9 @@ use std::path::{Path, PathBuf};
 const KUBERNETES: &str = "k8s.io/kubernetes@v1.36.3";
 /// Where the Go types with their enumerations are.
 const API: &str = "k8s.io/api@v0.36.3";
+
+/// Where the types are that all groups share.
+const APIMACHINERY: &str = "k8s.io/apimachinery@v0.36.3";
 
 /// Writes the tables.
 pub fn run() -> Result<()> {
@@ -49,10 +53,15 @@ fn tables() -> Result<Vec<(PathBuf, String)>> {
     let enums = enums::read(&api)?;
     let schemas = schemas::table(&kubernetes, &enums)?;
     let roles = roles::table(&kubernetes)?;
+    let protobuf = protobuf::table(&api, &modules::directory(APIMACHINERY)?)?;
     Ok(vec![
         (out.join("resources.txt"), resources),
         (out.join("schemas.txt"), schemas),
         (out.join("roles.json"), roles),
+        (
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/apiserver/facts/protobuf.txt"),
+            protobuf,
+        ),
     ])
 }
 
