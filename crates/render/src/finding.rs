@@ -34,12 +34,19 @@ pub struct Finding {
 impl Finding {
     /// An error without a place.
     pub fn error(rule: &'static str, message: impl Into<String>) -> Self {
-        Self { rule, message: message.into(), ..Self::default() }
+        Self {
+            rule,
+            message: message.into(),
+            ..Self::default()
+        }
     }
 
     /// A warning without a place.
     pub fn warning(rule: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(rule, message) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(rule, message)
+        }
     }
 
     /// The same, in a file, unless it has one already.

@@ -8,6 +8,7 @@
 //! * [`yaml`]: nodes with positions, the scalar rules Kubernetes clients use, the emitter whose
 //!   output equals that of the common Go tools.
 //! * [`kustomize`]: directories to objects, byte-equal with `kustomize build`.
+//! * [`build`]: the same for any directory of manifests.
 //! * [`object`]: one Kubernetes object and its identity.
 //! * [`diff`]: does the live object say what the source says?
 //! * [`health`]: is the live object doing what it says?
@@ -19,9 +20,12 @@ pub mod health;
 pub mod kustomize;
 pub mod object;
 pub mod order;
+mod plain;
 mod tree;
 pub mod yaml;
 
 pub use finding::{Finding, Severity};
+pub use kustomize::Rendered;
 pub use object::{Id, Object};
+pub use plain::build;
 pub use tree::Tree;

@@ -22,7 +22,13 @@ pub struct Id {
 impl Id {
     /// Identity of a JSON object; empty parts where it has none.
     pub fn of(object: &Json) -> Self {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Json::as_str).unwrap_or_default().to_string();
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Json::as_str)
+                .unwrap_or_default()
+                .to_string()
+        };
         let api_version = text("/apiVersion");
         let (group, version) = split_api_version(&api_version);
         Self {
@@ -36,7 +42,11 @@ impl Id {
 
     /// `group/version`, or `version` in the core group.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// Whether both mean the same object, whatever version they were written in.
@@ -78,32 +88,51 @@ impl Object {
     /// From a rendered node.
     pub fn from_node(node: &Node, file: &str) -> Self {
         let manifest = node.to_json();
-        Self { id: Id::of(&manifest), manifest, file: file.into() }
+        Self {
+            id: Id::of(&manifest),
+            manifest,
+            file: file.into(),
+        }
     }
 
     /// Value of an annotation.
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.manifest.get("metadata")?.get("annotations")?.get(key)?.as_str()
+        self.manifest
+            .get("metadata")?
+            .get("annotations")?
+            .get(key)?
+            .as_str()
     }
 }
 
 /// Kinds that live outside namespaces, of those whose scope is certain.
 pub fn is_cluster_scoped(group: &str, kind: &str) -> bool {
     match group {
-        "" => matches!(kind, "ComponentStatus" | "Namespace" | "Node" | "NodeProxyOptions" | "PersistentVolume"),
+        "" => matches!(
+            kind,
+            "ComponentStatus" | "Namespace" | "Node" | "NodeProxyOptions" | "PersistentVolume"
+        ),
         "admissionregistration.k8s.io" => {
-            matches!(kind, "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration")
+            matches!(
+                kind,
+                "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration"
+            )
         }
         "apiextensions.k8s.io" => kind == "CustomResourceDefinition",
         "apiregistration.k8s.io" => kind == "APIService",
         "certificates.k8s.io" => kind == "CertificateSigningRequest",
-        "flowcontrol.apiserver.k8s.io" => matches!(kind, "FlowSchema" | "PriorityLevelConfiguration"),
+        "flowcontrol.apiserver.k8s.io" => {
+            matches!(kind, "FlowSchema" | "PriorityLevelConfiguration")
+        }
         "networking.k8s.io" => kind == "IngressClass",
         "node.k8s.io" => kind == "RuntimeClass",
         "policy" => kind == "PodSecurityPolicy",
         "rbac.authorization.k8s.io" => matches!(kind, "ClusterRole" | "ClusterRoleBinding"),
         "scheduling.k8s.io" => kind == "PriorityClass",
-        "storage.k8s.io" => matches!(kind, "CSIDriver" | "CSINode" | "StorageClass" | "VolumeAttachment"),
+        "storage.k8s.io" => matches!(
+            kind,
+            "CSIDriver" | "CSINode" | "StorageClass" | "VolumeAttachment"
+        ),
         _ => false,
     }
 }

@@ -27,12 +27,17 @@ impl Tree {
             return !self.files.is_empty();
         }
         let prefix = format!("{path}/");
-        self.files.range(prefix.clone()..).next().is_some_and(|(k, _)| k.starts_with(&prefix))
+        self.files
+            .range(prefix.clone()..)
+            .next()
+            .is_some_and(|(k, _)| k.starts_with(&prefix))
     }
 
     /// Files and contents, in path order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.files.iter().map(|(path, content)| (path.as_str(), content.as_slice()))
+        self.files
+            .iter()
+            .map(|(path, content)| (path.as_str(), content.as_slice()))
     }
 
     /// Number of files.

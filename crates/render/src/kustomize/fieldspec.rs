@@ -31,7 +31,13 @@ pub(super) enum Make {
 
 impl FieldSpec {
     pub(super) fn new(group: &str, version: &str, kind: &str, path: &str, create: bool) -> Self {
-        Self { group: group.into(), version: version.into(), kind: kind.into(), path: steps(path), create }
+        Self {
+            group: group.into(),
+            version: version.into(),
+            kind: kind.into(),
+            path: steps(path),
+            create,
+        }
     }
 
     pub(super) fn selects(&self, gvk: Gvk<'_>) -> bool {
@@ -72,8 +78,14 @@ fn steps(path: &str) -> Vec<Step> {
     parts
         .into_iter()
         .map(|part| match part.strip_suffix("[]") {
-            Some(name) => Step { name: name.into(), list: true },
-            None => Step { name: part, list: false },
+            Some(name) => Step {
+                name: name.into(),
+                list: true,
+            },
+            None => Step {
+                name: part,
+                list: false,
+            },
         })
         .collect()
 }
@@ -84,7 +96,9 @@ fn walk(
     make: Make,
     set: &mut dyn FnMut(&mut Node) -> Result<(), Finding>,
 ) -> Result<(), Finding> {
-    let Some((step, rest)) = path.split_first() else { return set(node) };
+    let Some((step, rest)) = path.split_first() else {
+        return set(node);
+    };
     let at = node.at;
     match &mut node.value {
         Value::List(items) => {
@@ -95,7 +109,9 @@ fn walk(
         }
         Value::Map(map) => {
             let make_here = if step.list { Make::Nothing } else { make };
-            let Some(field) = field(map, step, rest.is_empty(), make_here) else { return Ok(()) };
+            let Some(field) = field(map, step, rest.is_empty(), make_here) else {
+                return Ok(());
+            };
             walk(field, rest, make, set)
         }
         Value::Scalar(crate::yaml::Scalar::Null, _) => Ok(()),

@@ -31,7 +31,10 @@ fn suffix(resource: &Resource) -> String {
         parts.push(("type", field(node.get("type"))));
     }
     parts.sort();
-    let body: Vec<String> = parts.into_iter().map(|(key, value)| format!("{}:{value}", quoted(key))).collect();
+    let body: Vec<String> = parts
+        .into_iter()
+        .map(|(key, value)| format!("{}:{value}", quoted(key)))
+        .collect();
     let digest = Sha256::digest(format!("{{{}}}", body.join(",")));
     let mut hex = String::new();
     for byte in &digest[..5] {
@@ -62,7 +65,10 @@ fn json(node: &Node) -> String {
         Value::Map(map) => {
             let mut keys: Vec<&String> = map.keys().collect();
             keys.sort();
-            let body: Vec<String> = keys.into_iter().map(|k| format!("{}:{}", quoted(k), json(&map[k]))).collect();
+            let body: Vec<String> = keys
+                .into_iter()
+                .map(|k| format!("{}:{}", quoted(k), json(&map[k])))
+                .collect();
             format!("{{{}}}", body.join(","))
         }
     }

@@ -17,28 +17,50 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// A finding at a place in the kustomization file.
-    pub(super) fn fault(&self, path: &Path, rule: &'static str, message: impl Into<String>) -> Finding {
-        Finding::error(rule, message).in_file(self.file).at(path.line, path.column)
+    pub(super) fn fault(
+        &self,
+        path: &Path,
+        rule: &'static str,
+        message: impl Into<String>,
+    ) -> Finding {
+        Finding::error(rule, message)
+            .in_file(self.file)
+            .at(path.line, path.column)
     }
 
     /// Content of a file that must be in or below the directory.
     pub(super) fn read(&self, path: &Path) -> Result<&'a [u8], Finding> {
         let full = self.locate(path)?;
-        self.tree
-            .file(&full)
-            .ok_or_else(|| self.fault(path, "kustomize/missing", format!("file {} does not exist", path.text)))
+        self.tree.file(&full).ok_or_else(|| {
+            self.fault(
+                path,
+                "kustomize/missing",
+                format!("file {} does not exist", path.text),
+            )
+        })
     }
 
     /// Full path of a file that must be in or below the directory.
     pub(super) fn locate(&self, path: &Path) -> Result<String, Finding> {
         let full = join(self.dir, &path.text).ok_or_else(|| self.outside(path))?;
-        let below = self.dir.is_empty() || full.strip_prefix(self.dir).is_some_and(|rest| rest.starts_with('/'));
-        if below { Ok(full) } else { Err(self.outside(path)) }
+        let below = self.dir.is_empty()
+            || full
+                .strip_prefix(self.dir)
+                .is_some_and(|rest| rest.starts_with('/'));
+        if below {
+            Ok(full)
+        } else {
+            Err(self.outside(path))
+        }
     }
 
     fn outside(&self, path: &Path) -> Finding {
-        let message = format!("{} is not in or below the directory of this kustomization", path.text);
-        self.fault(path, "kustomize/outside", message).hint("a directory with its own kustomization file may be elsewhere")
+        let message = format!(
+            "{} is not in or below the directory of this kustomization",
+            path.text
+        );
+        self.fault(path, "kustomize/outside", message)
+            .hint("a directory with its own kustomization file may be elsewhere")
     }
 }
 
@@ -56,7 +78,11 @@ pub(super) fn resources(text: &[u8], file: &str) -> Result<Vec<Resource>, Findin
 
 fn unpack(node: Node, file: &str, found: &mut Vec<Resource>, depth: usize) -> Result<(), Finding> {
     let at = node.at;
-    let fault = |message: &str| Err(Finding::error("kustomize/object", message).in_file(file).at(at.line, at.column));
+    let fault = |message: &str| {
+        Err(Finding::error("kustomize/object", message)
+            .in_file(file)
+            .at(at.line, at.column))
+    };
     match &node.value {
         Value::Map(map) if map.is_empty() => return Ok(()),
         Value::Map(_) => {}
@@ -68,22 +94,39 @@ fn unpack(node: Node, file: &str, found: &mut Vec<Resource>, depth: usize) -> Re
         return fault("the object has no kind");
     }
     if kind.ends_with("List") && depth < 8 {
-        let Value::Map(mut map) = node.value else { return Ok(()) };
+        let Value::Map(mut map) = node.value else {
+            return Ok(());
+        };
         match map.shift_remove("items").map(|items| items.value) {
             Some(Value::List(items)) => {
-                return items.into_iter().try_for_each(|item| unpack(item, file, found, depth + 1));
+                return items
+                    .into_iter()
+                    .try_for_each(|item| unpack(item, file, found, depth + 1));
             }
             Some(Value::Scalar(crate::yaml::Scalar::Null, _)) => return Ok(()),
             Some(_) => return fault("items must be a list"),
-            None => found.push(Resource::new(Node { value: Value::Map(map), at }, file)),
+            None => found.push(Resource::new(
+                Node {
+                    value: Value::Map(map),
+                    at,
+                },
+                file,
+            )),
         }
         return Ok(());
     }
-    if node.text_at(&["metadata", "name"]).is_none_or(str::is_empty) {
+    if node
+        .text_at(&["metadata", "name"])
+        .is_none_or(str::is_empty)
+    {
         return fault("the object has no metadata.name");
     }
     if let Some(at) = null_item(&node) {
-        return Err(Finding::error("kustomize/object", "a list has an empty item").in_file(file).at(at.line, at.column));
+        return Err(
+            Finding::error("kustomize/object", "a list has an empty item")
+                .in_file(file)
+                .at(at.line, at.column),
+        );
     }
     found.push(Resource::new(node, file));
     Ok(())
@@ -91,7 +134,13 @@ fn unpack(node: Node, file: &str, found: &mut Vec<Resource>, depth: usize) -> Re
 
 fn null_item(node: &Node) -> Option<crate::yaml::Place> {
     match &node.value {
-        Value::List(list) => list.iter().find_map(|n| if n.is_null() { Some(n.at) } else { null_item(n) }),
+        Value::List(list) => list.iter().find_map(|n| {
+            if n.is_null() {
+                Some(n.at)
+            } else {
+                null_item(n)
+            }
+        }),
         Value::Map(map) => map.values().find_map(null_item),
         Value::Scalar(..) => None,
     }

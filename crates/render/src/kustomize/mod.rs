@@ -17,6 +17,7 @@ mod json_patch;
 mod load;
 mod nameref;
 mod patch;
+mod pin;
 mod reader;
 mod replace;
 mod resource;
@@ -36,7 +37,13 @@ use resource::Resource;
 use spec::{Kustomization, Path};
 use std::collections::HashMap;
 
+pub use pin::pin;
+pub(crate) use schema::Schema;
 pub use transform::split_image;
+
+pub(crate) fn merge_schema(group: &str, kind: &str) -> Schema {
+    Schema::of(group, kind)
+}
 
 /// Names a kustomization file may have.
 pub const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
@@ -57,14 +64,27 @@ pub struct Rendered {
 impl Rendered {
     /// The text that `kustomize build` prints.
     pub fn to_yaml(&self) -> String {
-        self.nodes.iter().map(to_yaml).collect::<Vec<_>>().join("---\n")
+        self.nodes
+            .iter()
+            .map(to_yaml)
+            .collect::<Vec<_>>()
+            .join("---\n")
     }
 }
 
 /// Builds a directory. On failure the findings say what, where and what would help.
 pub fn build(tree: &Tree, dir: &str) -> Result<Rendered, Vec<Finding>> {
-    let dir = join("", dir).ok_or_else(|| vec![Finding::error("kustomize/outside", format!("{dir} leaves the tree"))])?;
-    let mut build = Build { tree, warnings: Vec::new(), loaded: 0 };
+    let dir = join("", dir).ok_or_else(|| {
+        vec![Finding::error(
+            "kustomize/outside",
+            format!("{dir} leaves the tree"),
+        )]
+    })?;
+    let mut build = Build {
+        tree,
+        warnings: Vec::new(),
+        loaded: 0,
+    };
     let mut resources = Vec::new();
     let top = build.directory(&dir, &mut Vec::new(), &mut resources, Some(false))?;
     hash::add(&mut resources);
@@ -74,14 +94,48 @@ pub fn build(tree: &Tree, dir: &str) -> Result<Rendered, Vec<Finding>> {
     if !top.fifo {
         sort::legacy(&mut resources, top.legacy_order.as_ref());
     }
-    let objects = resources.iter().map(|r| Object::from_node(&r.node, &r.file)).collect();
+    let objects = resources
+        .iter()
+        .map(|r| Object::from_node(&r.node, &r.file))
+        .collect();
     let nodes = resources.into_iter().map(|r| r.node).collect();
-    Ok(Rendered { objects, warnings: build.warnings, nodes })
+    Ok(Rendered {
+        objects,
+        warnings: build.warnings,
+        nodes,
+    })
+}
+
+/// Manifests as they are, each file's objects in turn.
+pub(crate) fn manifests(files: &[(&str, &[u8])]) -> Result<Rendered, Vec<Finding>> {
+    let mut rendered = Rendered::default();
+    let mut findings = Vec::new();
+    for (file, content) in files {
+        match load::resources(content, file) {
+            Ok(resources) => {
+                for resource in resources {
+                    rendered
+                        .objects
+                        .push(Object::from_node(&resource.node, file));
+                    rendered.nodes.push(resource.node);
+                }
+            }
+            Err(finding) => findings.push(finding),
+        }
+    }
+    if findings.is_empty() {
+        Ok(rendered)
+    } else {
+        Err(findings)
+    }
 }
 
 /// The kustomization file of a directory, where there is one.
 pub fn file_of(tree: &Tree, dir: &str) -> Option<String> {
-    FILE_NAMES.iter().filter_map(|name| join(dir, name)).find(|path| tree.file(path).is_some())
+    FILE_NAMES
+        .iter()
+        .filter_map(|name| join(dir, name))
+        .find(|path| tree.file(path).is_some())
 }
 
 struct Build<'a> {
@@ -101,17 +155,30 @@ impl Build<'_> {
     ) -> Result<Kustomization, Vec<Finding>> {
         let tree = self.tree;
         let Some(file) = file_of(tree, dir) else {
-            let message = format!("there is no kustomization file in {}", if dir.is_empty() { "." } else { dir });
+            let message = format!(
+                "there is no kustomization file in {}",
+                if dir.is_empty() { "." } else { dir }
+            );
             return Err(vec![Finding::error("kustomize/missing", message)]);
         };
         let content = tree.file(&file).unwrap_or_default();
         let (spec, warnings) = spec::read(&file, content)?;
         self.warnings.extend(warnings);
         if component.is_some_and(|wanted| wanted != spec.component) {
-            let message = if spec.component { "a component belongs under components" } else { "this is not a component" };
-            return Err(vec![Finding::error("kustomize/kind", message).in_file(&file)]);
+            let message = if spec.component {
+                "a component belongs under components"
+            } else {
+                "this is not a component"
+            };
+            return Err(vec![
+                Finding::error("kustomize/kind", message).in_file(&file),
+            ]);
         }
-        let source = Source { tree, dir, file: &file };
+        let source = Source {
+            tree,
+            dir,
+            file: &file,
+        };
         chain.push(dir.to_string());
         let done = self.accumulate(&source, &spec, chain, resources);
         chain.pop();
@@ -125,12 +192,19 @@ impl Build<'_> {
         chain: &mut Vec<String>,
         resources: &mut Vec<Resource>,
     ) -> Result<(), Vec<Finding>> {
-        let mut ids: HashMap<String, String> = resources.iter().map(|r| (r.key(), r.file.clone())).collect();
+        let mut ids: HashMap<String, String> = resources
+            .iter()
+            .map(|r| (r.key(), r.file.clone()))
+            .collect();
         for path in &spec.resources {
             let added = self.resource(source, path, chain)?;
             for resource in added {
                 if let Some(other) = ids.insert(resource.key(), resource.file.clone()) {
-                    let message = format!("{} comes twice: from {other} and from {}", resource.describe(), resource.file);
+                    let message = format!(
+                        "{} comes twice: from {other} and from {}",
+                        resource.describe(),
+                        resource.file
+                    );
                     return Err(vec![source.fault(path, "kustomize/conflict", message)]);
                 }
                 resources.push(resource);
@@ -139,7 +213,11 @@ impl Build<'_> {
         for generator in &spec.generators {
             let at = |finding: Finding| {
                 let finding = finding.in_file(source.file);
-                vec![if finding.line == 0 { finding.at(generator.line, generator.column) } else { finding }]
+                vec![if finding.line == 0 {
+                    finding.at(generator.line, generator.column)
+                } else {
+                    finding
+                }]
             };
             let mut made = generate::make(generator, source).map_err(at)?;
             made.file = source.file.to_string();
@@ -152,19 +230,38 @@ impl Build<'_> {
         transform(source, spec, resources).map_err(|finding| vec![finding.in_file(source.file)])
     }
 
-    fn resource(&mut self, source: &Source<'_>, path: &Path, chain: &mut Vec<String>) -> Result<Vec<Resource>, Vec<Finding>> {
-        if path.text.contains("://") || path.text.starts_with("git@") || path.text.starts_with("github.com/") {
-            let fault = source.fault(path, "kustomize/unsupported", format!("remote base {} is not supported", path.text));
+    fn resource(
+        &mut self,
+        source: &Source<'_>,
+        path: &Path,
+        chain: &mut Vec<String>,
+    ) -> Result<Vec<Resource>, Vec<Finding>> {
+        if path.text.contains("://")
+            || path.text.starts_with("git@")
+            || path.text.starts_with("github.com/")
+        {
+            let fault = source.fault(
+                path,
+                "kustomize/unsupported",
+                format!("remote base {} is not supported", path.text),
+            );
             return Err(vec![fault.hint("copy it into the repository")]);
         }
         let full = join(source.dir, &path.text);
-        if full.as_deref().is_some_and(|full| self.tree.file(full).is_some()) {
+        if full
+            .as_deref()
+            .is_some_and(|full| self.tree.file(full).is_some())
+        {
             let content = source.read(path).map_err(|f| vec![f])?;
             let full = source.locate(path).map_err(|f| vec![f])?;
             let found = load::resources(content, &full).map_err(|f| vec![f])?;
             self.loaded += found.len();
             if self.loaded > MAX_RESOURCES {
-                return Err(vec![source.fault(path, "kustomize/too-large", format!("more than {MAX_RESOURCES} objects"))]);
+                return Err(vec![source.fault(
+                    path,
+                    "kustomize/too-large",
+                    format!("more than {MAX_RESOURCES} objects"),
+                )]);
             }
             return Ok(found);
         }
@@ -175,32 +272,58 @@ impl Build<'_> {
     }
 
     // A directory that is neither missing nor one of those it is used by, nor above them.
-    fn enter(&self, source: &Source<'_>, path: &Path, chain: &[String]) -> Result<String, Vec<Finding>> {
+    fn enter(
+        &self,
+        source: &Source<'_>,
+        path: &Path,
+        chain: &[String],
+    ) -> Result<String, Vec<Finding>> {
         let fault = |rule, message: String| vec![source.fault(path, rule, message)];
-        let dir = join(source.dir, &path.text)
-            .ok_or_else(|| fault("kustomize/outside", format!("{} leaves the repository", path.text)))?;
+        let dir = join(source.dir, &path.text).ok_or_else(|| {
+            fault(
+                "kustomize/outside",
+                format!("{} leaves the repository", path.text),
+            )
+        })?;
         if !self.tree.is_dir(&dir) {
-            return Err(fault("kustomize/missing", format!("{} is neither a file nor a directory", path.text)));
+            return Err(fault(
+                "kustomize/missing",
+                format!("{} is neither a file nor a directory", path.text),
+            ));
         }
-        let above = |inner: &String| *inner == dir || dir.is_empty() || inner.starts_with(&format!("{dir}/"));
+        let above = |inner: &String| {
+            *inner == dir || dir.is_empty() || inner.starts_with(&format!("{dir}/"))
+        };
         if let Some(inner) = chain.iter().find(|inner| above(inner)) {
             let mut names: Vec<&str> = chain.iter().map(String::as_str).collect();
             names.push(&dir);
-            let message = format!("{dir} contains {inner}, which uses it: {}", names.join(" -> "));
+            let message = format!(
+                "{dir} contains {inner}, which uses it: {}",
+                names.join(" -> ")
+            );
             return Err(fault("kustomize/cycle", message));
         }
         if chain.len() >= MAX_DEPTH {
-            return Err(fault("kustomize/too-deep", format!("bases are nested deeper than {MAX_DEPTH}")));
+            return Err(fault(
+                "kustomize/too-deep",
+                format!("bases are nested deeper than {MAX_DEPTH}"),
+            ));
         }
         Ok(dir)
     }
 }
 
-fn transform(source: &Source<'_>, spec: &Kustomization, resources: &mut Vec<Resource>) -> Result<(), Finding> {
+fn transform(
+    source: &Source<'_>,
+    spec: &Kustomization,
+    resources: &mut Vec<Resource>,
+) -> Result<(), Finding> {
     if !spec.strategic.is_empty() || !spec.patches.is_empty() {
         let mut patches = patch::Patches::new(source, std::mem::take(resources));
         let mut run = || -> Result<(), Finding> {
-            spec.strategic.iter().try_for_each(|path| patches.strategic(path))?;
+            spec.strategic
+                .iter()
+                .try_for_each(|path| patches.strategic(path))?;
             spec.patches.iter().try_for_each(|patch| patches.any(patch))
         };
         run()?;
@@ -212,7 +335,9 @@ fn transform(source: &Source<'_>, spec: &Kustomization, resources: &mut Vec<Reso
     transform::annotations(resources, spec)?;
     if !spec.json6902.is_empty() {
         let mut patches = patch::Patches::new(source, std::mem::take(resources));
-        spec.json6902.iter().try_for_each(|patch| patches.json6902(patch))?;
+        spec.json6902
+            .iter()
+            .try_for_each(|patch| patches.json6902(patch))?;
         *resources = patches.finish();
     }
     transform::replicas(resources, &spec.replicas)?;
@@ -223,7 +348,11 @@ fn transform(source: &Source<'_>, spec: &Kustomization, resources: &mut Vec<Reso
         }
     }
     for replacement in &spec.replacements {
-        let place = |finding: Finding| finding.in_file(source.file).at(replacement.line, replacement.column);
+        let place = |finding: Finding| {
+            finding
+                .in_file(source.file)
+                .at(replacement.line, replacement.column)
+        };
         replace::apply(resources, replacement).map_err(place)?;
     }
     Ok(())
@@ -233,14 +362,24 @@ fn transform(source: &Source<'_>, spec: &Kustomization, resources: &mut Vec<Reso
 fn replacements_in(source: &Source<'_>, path: &Path) -> Result<Vec<spec::Replacement>, Finding> {
     let content = source.read(path)?;
     let file = source.locate(path)?;
-    let text = std::str::from_utf8(content)
-        .map_err(|_| source.fault(path, "kustomize/encoding", format!("{} is not UTF-8", path.text)))?;
+    let text = std::str::from_utf8(content).map_err(|_| {
+        source.fault(
+            path,
+            "kustomize/encoding",
+            format!("{} is not UTF-8", path.text),
+        )
+    })?;
     let documents = parse(text, Limits::default()).map_err(|finding| finding.in_file(&file))?;
-    let mut reader = reader::Reader { file: &file, findings: Vec::new() };
+    let mut reader = reader::Reader {
+        file: &file,
+        findings: Vec::new(),
+    };
     let mut spec = Kustomization::default();
     for document in &documents {
         match document.as_list() {
-            Some(list) => list.iter().for_each(|node| reader.replacement(node, &mut spec)),
+            Some(list) => list
+                .iter()
+                .for_each(|node| reader.replacement(node, &mut spec)),
             None => reader.replacement(document, &mut spec),
         }
     }

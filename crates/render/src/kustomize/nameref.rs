@@ -56,13 +56,36 @@ static RULES_BY_KIND: LazyLock<HashMap<&'static str, Vec<usize>>> = LazyLock::ne
 
 fn rules() -> Vec<Rule> {
     let mut rules = Vec::new();
-    let mut add = |target: (&'static str, &'static str, &'static str), group: &str, kind: &str, path: &str| {
-        let version = if kind == "Pod" && matches!(target.2, "ConfigMap" | "Secret") { "v1" } else { "" };
+    let mut add = |target: (&'static str, &'static str, &'static str),
+                   group: &str,
+                   kind: &str,
+                   path: &str| {
+        let version = if kind == "Pod" && matches!(target.2, "ConfigMap" | "Secret") {
+            "v1"
+        } else {
+            ""
+        };
         let spec = FieldSpec::new(group, version, kind, path, false);
-        rules.push(Rule { group: target.0, version: target.1, kind: target.2, role_ref: path.ends_with("roleRef/name"), spec });
+        rules.push(Rule {
+            group: target.0,
+            version: target.1,
+            kind: target.2,
+            role_ref: path.ends_with("roleRef/name"),
+            spec,
+        });
     };
-    for kind in ["Deployment", "ReplicationController", "ReplicaSet", "StatefulSet"] {
-        add(("", "", kind), "", "HorizontalPodAutoscaler", "spec/scaleTargetRef/name");
+    for kind in [
+        "Deployment",
+        "ReplicationController",
+        "ReplicaSet",
+        "StatefulSet",
+    ] {
+        add(
+            ("", "", kind),
+            "",
+            "HorizontalPodAutoscaler",
+            "spec/scaleTargetRef/name",
+        );
     }
     let config = ("", "v1", "ConfigMap");
     for (kind, base) in POD_SPECS {
@@ -80,7 +103,12 @@ fn rules() -> Vec<Rule> {
     add(config, "", "Node", "spec/configSource/configMap");
     add(config, "", "Role", "rules/resourceNames");
     add(config, "", "ClusterRole", "rules/resourceNames");
-    add(config, "", "Ingress", r"metadata/annotations/nginx.ingress.kubernetes.io\/fastcgi-params-configmap");
+    add(
+        config,
+        "",
+        "Ingress",
+        r"metadata/annotations/nginx.ingress.kubernetes.io\/fastcgi-params-configmap",
+    );
     let secret = ("", "v1", "Secret");
     for (kind, base) in POD_SPECS {
         for path in [
@@ -97,16 +125,36 @@ fn rules() -> Vec<Rule> {
     }
     add(secret, "", "Ingress", "spec/tls/secretName");
     for name in ["ingress.kubernetes.io", "nginx.ingress.kubernetes.io"] {
-        add(secret, "", "Ingress", &format!(r"metadata/annotations/{name}\/auth-secret"));
+        add(
+            secret,
+            "",
+            "Ingress",
+            &format!(r"metadata/annotations/{name}\/auth-secret"),
+        );
     }
-    add(secret, "", "Ingress", r"metadata/annotations/nginx.ingress.kubernetes.io\/auth-tls-secret");
+    add(
+        secret,
+        "",
+        "Ingress",
+        r"metadata/annotations/nginx.ingress.kubernetes.io\/auth-tls-secret",
+    );
     add(secret, "", "ServiceAccount", "imagePullSecrets/name");
-    for field in ["secretName", "adminSecretName", "userSecretName", "secretRef"] {
+    for field in [
+        "secretName",
+        "adminSecretName",
+        "userSecretName",
+        "secretRef",
+    ] {
         add(secret, "", "StorageClass", &format!("parameters/{field}"));
     }
     add(secret, "", "Role", "rules/resourceNames");
     add(secret, "", "ClusterRole", "rules/resourceNames");
-    add(secret, "serving.knative.dev", "Service", "spec/template/spec/containers/env/valueFrom/secretKeyRef/name");
+    add(
+        secret,
+        "serving.knative.dev",
+        "Service",
+        "spec/template/spec/containers/env/valueFrom/secretKeyRef/name",
+    );
     add(secret, "", "PersistentVolume", "spec/azureFile/secretName");
     let service = ("", "v1", "Service");
     add(service, "apps", "StatefulSet", "spec/serviceName");
@@ -118,33 +166,86 @@ fn rules() -> Vec<Rule> {
     ] {
         add(service, "", "Ingress", path);
     }
-    add(service, "apiregistration.k8s.io", "APIService", "spec/service/name");
-    add(service, ADMISSION, "ValidatingWebhookConfiguration", "webhooks/clientConfig/service");
-    add(service, ADMISSION, "MutatingWebhookConfiguration", "webhooks/clientConfig/service");
+    add(
+        service,
+        "apiregistration.k8s.io",
+        "APIService",
+        "spec/service/name",
+    );
+    add(
+        service,
+        ADMISSION,
+        "ValidatingWebhookConfiguration",
+        "webhooks/clientConfig/service",
+    );
+    add(
+        service,
+        ADMISSION,
+        "MutatingWebhookConfiguration",
+        "webhooks/clientConfig/service",
+    );
     add((RBAC, "", "Role"), RBAC, "RoleBinding", "roleRef/name");
-    add((RBAC, "", "ClusterRole"), RBAC, "RoleBinding", "roleRef/name");
-    add((RBAC, "", "ClusterRole"), RBAC, "ClusterRoleBinding", "roleRef/name");
+    add(
+        (RBAC, "", "ClusterRole"),
+        RBAC,
+        "RoleBinding",
+        "roleRef/name",
+    );
+    add(
+        (RBAC, "", "ClusterRole"),
+        RBAC,
+        "ClusterRoleBinding",
+        "roleRef/name",
+    );
     let account = ("", "v1", "ServiceAccount");
     add(account, RBAC, "RoleBinding", "subjects");
     add(account, RBAC, "ClusterRoleBinding", "subjects");
     for (target, path) in [
         (account, "serviceAccountName"),
-        (("", "v1", "PersistentVolumeClaim"), "volumes/persistentVolumeClaim/claimName"),
+        (
+            ("", "v1", "PersistentVolumeClaim"),
+            "volumes/persistentVolumeClaim/claimName",
+        ),
     ] {
         for (kind, base) in POD_SPECS_FEWER {
             add(target, "", kind, &format!("{base}/{path}"));
         }
     }
-    add(("", "v1", "PersistentVolume"), "", "PersistentVolumeClaim", "spec/volumeName");
-    add(("", "v1", "PersistentVolume"), "", "ClusterRole", "rules/resourceNames");
+    add(
+        ("", "v1", "PersistentVolume"),
+        "",
+        "PersistentVolumeClaim",
+        "spec/volumeName",
+    );
+    add(
+        ("", "v1", "PersistentVolume"),
+        "",
+        "ClusterRole",
+        "rules/resourceNames",
+    );
     let class = ("storage.k8s.io", "v1", "StorageClass");
     add(class, "", "PersistentVolume", "spec/storageClassName");
     add(class, "", "PersistentVolumeClaim", "spec/storageClassName");
-    add(class, "", "StatefulSet", "spec/volumeClaimTemplates/spec/storageClassName");
+    add(
+        class,
+        "",
+        "StatefulSet",
+        "spec/volumeClaimTemplates/spec/storageClassName",
+    );
     for (kind, base) in POD_SPECS_FEWER {
-        add(("scheduling.k8s.io", "v1", "PriorityClass"), "", kind, &format!("{base}/priorityClassName"));
+        add(
+            ("scheduling.k8s.io", "v1", "PriorityClass"),
+            "",
+            kind,
+            &format!("{base}/priorityClassName"),
+        );
     }
-    add((ADMISSION, "", "ValidatingAdmissionPolicy"), ADMISSION, "ValidatingAdmissionPolicyBinding", "spec/policyName");
+    add(
+        (ADMISSION, "", "ValidatingAdmissionPolicy"),
+        ADMISSION,
+        "ValidatingAdmissionPolicyBinding",
+        "spec/policyName",
+    );
     rules
 }
 
@@ -175,7 +276,11 @@ impl Facts {
             original_namespace: resource.original().2.into(),
             cluster_scoped: resource.cluster_scoped(),
             account: gvk.kind == "ServiceAccount",
-            previous: resource.previous.iter().map(|p| (p.kind.clone(), p.name.clone())).collect(),
+            previous: resource
+                .previous
+                .iter()
+                .map(|p| (p.kind.clone(), p.name.clone()))
+                .collect(),
             prefixes: resource.prefixes.clone(),
             suffixes: resource.suffixes.clone(),
         }
@@ -183,7 +288,16 @@ impl Facts {
 
     fn was(&self, group: &str, version: &str, kind: &str) -> bool {
         self.previous.iter().any(|(k, _)| {
-            selected(super::resource::Gvk { group: &self.group, version: &self.version, kind: k }, group, version, kind)
+            selected(
+                super::resource::Gvk {
+                    group: &self.group,
+                    version: &self.version,
+                    kind: k,
+                },
+                group,
+                version,
+                kind,
+            )
         })
     }
 }
@@ -207,19 +321,40 @@ pub(super) fn fix(resources: &mut [Resource]) -> Result<(), Finding> {
     if by_name.is_empty() {
         return Ok(());
     }
-    let index = Lookup { facts: &facts, by_name: &by_name, original_namespaces: &original_namespaces };
+    let index = Lookup {
+        facts: &facts,
+        by_name: &by_name,
+        original_namespaces: &original_namespaces,
+    };
     for (at, resource) in resources.iter_mut().enumerate() {
         let (_, kind, _) = resource.original();
-        let Some(rules) = RULES_BY_KIND.get(kind) else { continue };
-        let (group, version) = split_api_version(resource.node.text_at(&["apiVersion"]).unwrap_or_default());
+        let Some(rules) = RULES_BY_KIND.get(kind) else {
+            continue;
+        };
+        let (group, version) =
+            split_api_version(resource.node.text_at(&["apiVersion"]).unwrap_or_default());
         let (group, version) = (group.to_string(), version.to_string());
         let role_ref = role_ref(&resource.node);
         let account_namespaces = account_namespaces(resource);
         for rule in rules.iter().map(|&rule| &RULES[rule]) {
-            if !selected(super::resource::Gvk { group: &group, version: &version, kind: &rule.spec.kind }, &rule.spec.group, &rule.spec.version, "") {
+            if !selected(
+                super::resource::Gvk {
+                    group: &group,
+                    version: &version,
+                    kind: &rule.spec.kind,
+                },
+                &rule.spec.group,
+                &rule.spec.version,
+                "",
+            ) {
                 continue;
             }
-            let referrer = Referrer { facts: &facts[at], rule, role_ref: role_ref.as_ref(), account_namespaces: &account_namespaces };
+            let referrer = Referrer {
+                facts: &facts[at],
+                rule,
+                role_ref: role_ref.as_ref(),
+                account_namespaces: &account_namespaces,
+            };
             let mut set = |node: &mut Node| index.set(&referrer, node);
             let done = rule.spec.apply(&mut resource.node, Make::Nothing, &mut set);
             done.map_err(|mut finding| {
@@ -233,7 +368,10 @@ pub(super) fn fix(resources: &mut [Resource]) -> Result<(), Finding> {
 
 fn role_ref(node: &Node) -> Option<(String, String)> {
     let reference = node.get("roleRef")?;
-    Some((reference.text_at(&["apiGroup"])?.to_string(), reference.text_at(&["kind"])?.to_string()))
+    Some((
+        reference.text_at(&["apiGroup"])?.to_string(),
+        reference.text_at(&["kind"])?.to_string(),
+    ))
 }
 
 // Namespaces from which a role binding takes its subjects.
@@ -241,7 +379,11 @@ fn account_namespaces(resource: &Resource) -> HashSet<String> {
     if resource.kind() != "RoleBinding" {
         return HashSet::new();
     }
-    let subjects = resource.node.get("subjects").and_then(Node::as_list).unwrap_or_default();
+    let subjects = resource
+        .node
+        .get("subjects")
+        .and_then(Node::as_list)
+        .unwrap_or_default();
     subjects
         .iter()
         .filter(|s| s.text_at(&["kind"]) == Some("ServiceAccount"))
@@ -274,12 +416,19 @@ impl Lookup<'_> {
                 }
                 Ok(())
             }
-            Value::List(items) => items.iter_mut().try_for_each(|item| self.set(referrer, item)),
+            Value::List(items) => items
+                .iter_mut()
+                .try_for_each(|item| self.set(referrer, item)),
             Value::Map(map) => {
                 let Some(name) = map.get("name").and_then(Node::text).map(str::to_string) else {
-                    return Err(Finding::error("kustomize/reference", "the reference has no name"));
+                    return Err(Finding::error(
+                        "kustomize/reference",
+                        "the reference has no name",
+                    ));
                 };
-                let namespace = map.get("namespace").map(|n| n.text().unwrap_or_default().to_string());
+                let namespace = map
+                    .get("namespace")
+                    .map(|n| n.text().unwrap_or_default().to_string());
                 if let Some(found) = self.find(referrer, &name, Some(namespace.as_deref()))? {
                     if found.name != name || !found.namespace.is_empty() {
                         map.insert("name".into(), Node::string(found.name.clone()));
@@ -294,8 +443,15 @@ impl Lookup<'_> {
     }
 
     // `whole`: the reference is a map, perhaps with a namespace of its own.
-    fn find(&self, referrer: &Referrer<'_>, name: &str, whole: Option<Option<&str>>) -> Result<Option<&Facts>, Finding> {
-        let Some(named) = self.by_name.get(name) else { return Ok(None) };
+    fn find(
+        &self,
+        referrer: &Referrer<'_>,
+        name: &str,
+        whole: Option<Option<&str>>,
+    ) -> Result<Option<&Facts>, Finding> {
+        let Some(named) = self.by_name.get(name) else {
+            return Ok(None);
+        };
         let from = referrer.facts;
         let rule = referrer.rule;
         let mut found: Vec<&Facts> = named
@@ -309,7 +465,9 @@ impl Lookup<'_> {
             })
             .filter(|c| match whole.flatten() {
                 None => true,
-                Some(namespace) if self.original_namespaces.contains(namespace) => c.original_namespace == namespace,
+                Some(namespace) if self.original_namespaces.contains(namespace) => {
+                    c.original_namespace == namespace
+                }
                 Some(namespace) => !c.cluster_scoped && c.effective == effective(namespace),
             })
             .filter(|c| c.was(rule.group, rule.version, rule.kind))
@@ -317,7 +475,12 @@ impl Lookup<'_> {
                 Some((group, kind)) => c.was(group, "", kind),
                 None => true,
             })
-            .filter(|c| from.cluster_scoped || c.cluster_scoped || c.account || c.effective == from.effective)
+            .filter(|c| {
+                from.cluster_scoped
+                    || c.cluster_scoped
+                    || c.account
+                    || c.effective == from.effective
+            })
             .collect();
         if found.len() > 1 {
             found.retain(|c| same_context(c, from, true));
@@ -325,22 +488,35 @@ impl Lookup<'_> {
                 found.retain(|c| same_context(c, from, false));
             }
         }
-        let Some(first) = found.first().copied() else { return Ok(None) };
-        let equal = found.iter().all(|c| c.name == first.name && (whole.is_none() || c.namespace == first.namespace));
+        let Some(first) = found.first().copied() else {
+            return Ok(None);
+        };
+        let equal = found
+            .iter()
+            .all(|c| c.name == first.name && (whole.is_none() || c.namespace == first.namespace));
         if equal {
             return Ok(Some(first));
         }
-        let message = format!("reference to {} {name} could mean several objects", rule.kind);
+        let message = format!(
+            "reference to {} {name} could mean several objects",
+            rule.kind
+        );
         Err(Finding::error("kustomize/reference", message))
     }
 }
 
 fn same_context(one: &Facts, other: &Facts, allow_empty: bool) -> bool {
-    let fits = |l: &[String], r: &[String]| (allow_empty && (l.is_empty() || r.is_empty())) || same_ending(l, r);
+    let fits = |l: &[String], r: &[String]| {
+        (allow_empty && (l.is_empty() || r.is_empty())) || same_ending(l, r)
+    };
     fits(&one.prefixes, &other.prefixes) && fits(&one.suffixes, &other.suffixes)
 }
 
 fn same_ending(l: &[String], r: &[String]) -> bool {
     let (short, long) = if l.len() > r.len() { (r, l) } else { (l, r) };
-    if short.is_empty() { long.is_empty() } else { long.ends_with(short) }
+    if short.is_empty() {
+        long.is_empty()
+    } else {
+        long.ends_with(short)
+    }
 }

@@ -39,7 +39,11 @@ pub(super) struct Patches<'a> {
 
 impl<'a> Patches<'a> {
     pub(super) fn new(source: &'a Source<'a>, resources: Vec<Resource>) -> Self {
-        Self { source, resources: resources.into_iter().map(Some).collect(), index: None }
+        Self {
+            source,
+            resources: resources.into_iter().map(Some).collect(),
+            index: None,
+        }
     }
 
     pub(super) fn finish(self) -> Vec<Resource> {
@@ -52,13 +56,16 @@ impl<'a> Patches<'a> {
             Ok(patches) => patches,
             Err(_) => load(self.source.read(path)?, &self.source.locate(path)?)?,
         };
-        patches.into_iter().try_for_each(|patch| self.merge_by_id(patch))
+        patches
+            .into_iter()
+            .try_for_each(|patch| self.merge_by_id(patch))
     }
 
     /// `patchesJson6902`.
     pub(super) fn json6902(&mut self, patch: &Patch) -> Result<(), Finding> {
         let (text, file) = self.text(patch)?;
-        let operations = json_patch::read(&text).ok_or_else(|| self.fault(patch, "this is not a JSON patch"))?;
+        let operations =
+            json_patch::read(&text).ok_or_else(|| self.fault(patch, "this is not a JSON patch"))?;
         self.apply_json(patch, &operations, &file)
     }
 
@@ -74,7 +81,9 @@ impl<'a> Patches<'a> {
             loaded.allow_kind_change = patch.allow_kind_change;
         }
         let Some(target) = &patch.target else {
-            return patches.into_iter().try_for_each(|patch| self.merge_by_id(patch));
+            return patches
+                .into_iter()
+                .try_for_each(|patch| self.merge_by_id(patch));
         };
         if patches.len() != 1 {
             return Err(self.fault(patch, "a patch with a target holds exactly one document"));
@@ -82,7 +91,10 @@ impl<'a> Patches<'a> {
         let matcher = Matcher::new(target).map_err(|f| self.place(patch, f))?;
         let loaded = patches.remove(0);
         for at in 0..self.resources.len() {
-            if self.resources[at].as_ref().is_some_and(|r| matcher.selects(r)) {
+            if self.resources[at]
+                .as_ref()
+                .is_some_and(|r| matcher.selects(r))
+            {
                 self.merge_at(at, loaded.clone(), true)?;
             }
         }
@@ -93,9 +105,14 @@ impl<'a> Patches<'a> {
         if !patch.inline.is_empty() {
             return Ok((patch.inline.clone(), self.source.file.to_string()));
         }
-        let path = Path { text: patch.path.clone(), line: patch.line, column: patch.column };
+        let path = Path {
+            text: patch.path.clone(),
+            line: patch.line,
+            column: patch.column,
+        };
         let content = self.source.read(&path)?;
-        let text = std::str::from_utf8(content).map_err(|_| self.fault(patch, "the patch is not UTF-8"))?;
+        let text = std::str::from_utf8(content)
+            .map_err(|_| self.fault(patch, "the patch is not UTF-8"))?;
         Ok((text.to_string(), self.source.locate(&path)?))
     }
 
@@ -104,15 +121,27 @@ impl<'a> Patches<'a> {
     }
 
     fn place(&self, patch: &Patch, finding: Finding) -> Finding {
-        finding.in_file(self.source.file).at(patch.line, patch.column)
+        finding
+            .in_file(self.source.file)
+            .at(patch.line, patch.column)
     }
 
-    fn apply_json(&mut self, patch: &Patch, operations: &[json_patch::Operation], file: &str) -> Result<(), Finding> {
+    fn apply_json(
+        &mut self,
+        patch: &Patch,
+        operations: &[json_patch::Operation],
+        file: &str,
+    ) -> Result<(), Finding> {
         let Some(target) = &patch.target else {
             return Err(self.fault(patch, "a JSON patch needs a target"));
         };
         let matcher = Matcher::new(target).map_err(|f| self.place(patch, f))?;
-        for resource in self.resources.iter_mut().flatten().filter(|r| matcher.selects(r)) {
+        for resource in self
+            .resources
+            .iter_mut()
+            .flatten()
+            .filter(|r| matcher.selects(r))
+        {
             resource.remember_id();
             let done = json_patch::apply(&mut resource.node, operations);
             done.map_err(|mut finding| {
@@ -126,9 +155,18 @@ impl<'a> Patches<'a> {
     }
 
     fn merge_by_id(&mut self, patch: Resource) -> Result<(), Finding> {
-        let index = self.index.get_or_insert_with(|| Index::new(&self.resources));
-        let found = index.by_key.get(&patch.key()).map_or(&[][..], Vec::as_slice);
-        let live: Vec<usize> = found.iter().copied().filter(|&at| self.resources[at].is_some()).collect();
+        let index = self
+            .index
+            .get_or_insert_with(|| Index::new(&self.resources));
+        let found = index
+            .by_key
+            .get(&patch.key())
+            .map_or(&[][..], Vec::as_slice);
+        let live: Vec<usize> = found
+            .iter()
+            .copied()
+            .filter(|&at| self.resources[at].is_some())
+            .collect();
         match live.as_slice() {
             [at] => self.merge_at(*at, patch, false),
             found => {
@@ -138,14 +176,22 @@ impl<'a> Patches<'a> {
                     format!("several objects match the patch for {}", patch.describe())
                 };
                 let at = patch.node.at;
-                Err(Finding::error("kustomize/patch-target", message).in_file(&patch.file).at(at.line, at.column))
+                Err(Finding::error("kustomize/patch-target", message)
+                    .in_file(&patch.file)
+                    .at(at.line, at.column))
             }
         }
     }
 
     fn merge_at(&mut self, at: usize, patch: Resource, by_target: bool) -> Result<(), Finding> {
-        let Some(mut resource) = self.resources[at].take() else { return Ok(()) };
-        let (name, namespace, kind) = (resource.name().to_string(), resource.namespace().to_string(), resource.kind().to_string());
+        let Some(mut resource) = self.resources[at].take() else {
+            return Ok(());
+        };
+        let (name, namespace, kind) = (
+            resource.name().to_string(),
+            resource.namespace().to_string(),
+            resource.kind().to_string(),
+        );
         let gvk = resource.gvk();
         let schema = Schema::of(gvk.group, gvk.kind);
         if patch.allow_name_change || patch.allow_kind_change {
@@ -161,7 +207,8 @@ impl<'a> Patches<'a> {
             }
         }
         let target = std::mem::replace(&mut resource.node, Node::null());
-        let merged = strategic::merge(target, node, schema).map_err(|finding| finding.in_file(&patch.file))?;
+        let merged = strategic::merge(target, node, schema)
+            .map_err(|finding| finding.in_file(&patch.file))?;
         let Some(merged) = merged.filter(|n| n.as_map().is_some_and(|m| !m.is_empty())) else {
             return Ok(());
         };

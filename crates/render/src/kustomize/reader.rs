@@ -11,12 +11,19 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     pub(super) fn complain(&mut self, node: &Node, rule: &'static str, message: impl Into<String>) {
-        let finding = Finding::error(rule, message).in_file(self.file).at(node.at.line, node.at.column);
+        let finding = Finding::error(rule, message)
+            .in_file(self.file)
+            .at(node.at.line, node.at.column);
         self.findings.push(finding);
     }
 
     /// Fields of a map whose keys must all be known.
-    pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<&'n Map> {
+    pub(super) fn fields<'n>(
+        &mut self,
+        node: &'n Node,
+        what: &str,
+        known: &[&str],
+    ) -> Option<&'n Map> {
         let Some(map) = node.as_map() else {
             if !node.is_null() {
                 self.complain(node, "kustomize/type", format!("{what} must be a map"));
@@ -25,7 +32,11 @@ impl Reader<'_> {
         };
         for (key, value) in map {
             if !known.contains(&key.as_str()) {
-                self.complain(value, "kustomize/unknown-field", format!("{what} has no field {key:?}"));
+                self.complain(
+                    value,
+                    "kustomize/unknown-field",
+                    format!("{what} has no field {key:?}"),
+                );
             }
         }
         Some(map)
@@ -58,10 +69,17 @@ impl Reader<'_> {
     pub(super) fn flag(&mut self, map: &Map, key: &str) -> bool {
         match map.get(key) {
             None => false,
-            Some(Node { value: Value::Scalar(Scalar::Bool, text), .. }) => text == "true",
+            Some(Node {
+                value: Value::Scalar(Scalar::Bool, text),
+                ..
+            }) => text == "true",
             Some(node) if node.is_null() => false,
             Some(node) => {
-                self.complain(node, "kustomize/type", format!("{key} must be true or false"));
+                self.complain(
+                    node,
+                    "kustomize/type",
+                    format!("{key} must be true or false"),
+                );
                 false
             }
         }
@@ -71,7 +89,11 @@ impl Reader<'_> {
         let node = map.get(key)?;
         let number = node.to_json().as_i64();
         if number.is_none() && !node.is_null() {
-            self.complain(node, "kustomize/type", format!("{key} must be a whole number"));
+            self.complain(
+                node,
+                "kustomize/type",
+                format!("{key} must be a whole number"),
+            );
         }
         number
     }
@@ -89,18 +111,29 @@ impl Reader<'_> {
 
     pub(super) fn strings(&mut self, map: &Map, key: &str) -> Vec<(String, Node)> {
         let list = self.list(map, key);
-        list.iter().map(|node| (self.string(node, key), node.clone())).collect()
+        list.iter()
+            .map(|node| (self.string(node, key), node.clone()))
+            .collect()
     }
 
     pub(super) fn pairs(&mut self, map: &Map, key: &str) -> Vec<(String, String)> {
-        let Some(node) = map.get(key) else { return Vec::new() };
+        let Some(node) = map.get(key) else {
+            return Vec::new();
+        };
         let Some(map) = node.as_map() else {
             if !node.is_null() {
-                self.complain(node, "kustomize/type", format!("{key} must be a map of strings"));
+                self.complain(
+                    node,
+                    "kustomize/type",
+                    format!("{key} must be a map of strings"),
+                );
             }
             return Vec::new();
         };
-        let mut pairs: Vec<_> = map.iter().map(|(k, v)| (k.clone(), self.string(v, k))).collect();
+        let mut pairs: Vec<_> = map
+            .iter()
+            .map(|(k, v)| (k.clone(), self.string(v, k)))
+            .collect();
         pairs.sort();
         pairs
     }

@@ -12,7 +12,11 @@ pub(super) fn apply(resources: &mut [Resource], replacement: &Replacement) -> Re
     let value = value(resources, replacement)?;
     for target in &replacement.targets {
         let select = Matcher::new(&target.select)?;
-        let reject = target.reject.iter().map(Matcher::new).collect::<Result<Vec<_>, _>>()?;
+        let reject = target
+            .reject
+            .iter()
+            .map(Matcher::new)
+            .collect::<Result<Vec<_>, _>>()?;
         for resource in resources.iter_mut() {
             let rejected = reject.iter().any(|r| {
                 (!r.has_metadata() || r.fits_metadata(resource)) && r.selects_identity(resource)
@@ -37,22 +41,42 @@ fn value(resources: &[Resource], replacement: &Replacement) -> Result<Node, Find
     if let Some(value) = &replacement.value {
         return Ok(Value::Scalar(resolve(value), value.clone()).into());
     }
-    let mut matching = resources.iter().filter(|r| is_source(r, &replacement.source));
-    let source = matching.next().ok_or_else(|| fault("no object matches the source"))?;
+    let mut matching = resources
+        .iter()
+        .filter(|r| is_source(r, &replacement.source));
+    let source = matching
+        .next()
+        .ok_or_else(|| fault("no object matches the source"))?;
     if matching.next().is_some() {
         return Err(fault("several objects match the source"));
     }
     let path = split(&replacement.source_path);
-    let found = path.iter().try_fold(&source.node, |node, key| lookup(node, key));
+    let found = path
+        .iter()
+        .try_fold(&source.node, |node, key| lookup(node, key));
     let found = found.filter(|n| !n.is_null());
-    let found = found.ok_or_else(|| fault(format!("field {} is missing in the source", replacement.source_path)))?;
+    let found = found.ok_or_else(|| {
+        fault(format!(
+            "field {} is missing in the source",
+            replacement.source_path
+        ))
+    })?;
     let options = &replacement.source_options;
     if options.delimiter.is_empty() {
         return Ok(found.clone());
     }
-    let text = found.text().ok_or_else(|| fault("a delimiter needs a plain value"))?;
-    let part = usize::try_from(options.index).ok().and_then(|at| text.split(options.delimiter.as_str()).nth(at));
-    let part = part.ok_or_else(|| fault(format!("index {} is out of bounds for {text:?}", options.index)))?;
+    let text = found
+        .text()
+        .ok_or_else(|| fault("a delimiter needs a plain value"))?;
+    let part = usize::try_from(options.index)
+        .ok()
+        .and_then(|at| text.split(options.delimiter.as_str()).nth(at));
+    let part = part.ok_or_else(|| {
+        fault(format!(
+            "index {} is out of bounds for {text:?}",
+            options.index
+        ))
+    })?;
     let kind = match &found.value {
         Value::Scalar(Scalar::Str, _) => Scalar::Str,
         _ => resolve(part),
@@ -72,17 +96,26 @@ fn is_source(resource: &Resource, selector: &Selector) -> bool {
     part(&selector.group, gvk.group)
         && part(&selector.version, gvk.version)
         && (fits(gvk.kind, resource.name(), resource.effective_namespace())
-            || resource.previous.iter().any(|p| fits(&p.kind, &p.name, &p.namespace)))
+            || resource
+                .previous
+                .iter()
+                .any(|p| fits(&p.kind, &p.name, &p.namespace)))
 }
 
 fn put(resource: &mut Resource, value: &Node, target: &ReplacementTarget) -> Result<(), Finding> {
     for path in &target.paths {
         let steps = split(path);
         let mut count = 0;
-        visit(&mut resource.node, &steps, target.options.create, value, &mut |node| {
-            count += 1;
-            set(node, value, &target.options)
-        })?;
+        visit(
+            &mut resource.node,
+            &steps,
+            target.options.create,
+            value,
+            &mut |node| {
+                count += 1;
+                set(node, value, &target.options)
+            },
+        )?;
         if count == 0 {
             return Err(fault(format!("field {path} is not there")).hint("options.create makes it"));
         }
@@ -93,7 +126,9 @@ fn put(resource: &mut Resource, value: &Node, target: &ReplacementTarget) -> Res
 fn set(node: &mut Node, value: &Node, options: &FieldOptions) -> Result<(), Finding> {
     let mut value = value.clone();
     if !options.delimiter.is_empty() {
-        let Value::Scalar(_, old) = &node.value else { return Err(fault("a delimiter needs a plain value")) };
+        let Value::Scalar(_, old) = &node.value else {
+            return Err(fault("a delimiter needs a plain value"));
+        };
         let new = value.text().unwrap_or_default().to_string();
         let mut parts: Vec<&str> = old.split(options.delimiter.as_str()).collect();
         match usize::try_from(options.index) {
@@ -107,7 +142,11 @@ fn set(node: &mut Node, value: &Node, options: &FieldOptions) -> Result<(), Find
     match (&mut node.value, &value.value) {
         // The field keeps its type; only the text is copied.
         (Value::Scalar(kind, old), Value::Scalar(_, new)) => {
-            *kind = if *kind == Scalar::Str { Scalar::Str } else { resolve(new) };
+            *kind = if *kind == Scalar::Str {
+                Scalar::Str
+            } else {
+                resolve(new)
+            };
             old.clone_from(new);
         }
         _ => node.value = value.value,
@@ -171,7 +210,9 @@ fn visit(
     value: &Node,
     found: &mut dyn FnMut(&mut Node) -> Result<(), Finding>,
 ) -> Result<(), Finding> {
-    let Some((step, rest)) = steps.split_first() else { return found(node) };
+    let Some((step, rest)) = steps.split_first() else {
+        return found(node);
+    };
     if create && node.is_null() {
         node.value = fresh(Some(step), value).value;
     }
@@ -188,26 +229,40 @@ fn visit(
                 None => Ok(()),
             }
         }
-        Value::List(list) if step == "*" => {
-            list.iter_mut().try_for_each(|item| visit(item, rest, create, value, found))
-        }
+        Value::List(list) if step == "*" => list
+            .iter_mut()
+            .try_for_each(|item| visit(item, rest, create, value, found)),
         Value::List(list) => {
             if let Some((key, wanted)) = condition(step) {
-                let pattern = Regex::new(wanted).map_err(|_| fault(format!("{wanted:?} is not a regular expression")))?;
+                let pattern = Regex::new(wanted)
+                    .map_err(|_| fault(format!("{wanted:?} is not a regular expression")))?;
                 let fits = |n: &Node| {
-                    let text = if key.is_empty() { n.text() } else { n.text_at(&[key]) };
+                    let text = if key.is_empty() {
+                        n.text()
+                    } else {
+                        n.text_at(&[key])
+                    };
                     text.is_some_and(|text| pattern.is_match(text))
                 };
                 if create && !list.iter().any(&fits) {
-                    let mut made = if key.is_empty() { Node::string(wanted) } else { Node::map() };
+                    let mut made = if key.is_empty() {
+                        Node::string(wanted)
+                    } else {
+                        Node::map()
+                    };
                     if let Some(map) = made.as_map_mut() {
                         map.insert(key.to_string(), Node::string(wanted));
                     }
                     list.push(made);
                 }
-                return list.iter_mut().filter(|n| fits(n)).try_for_each(|n| visit(n, rest, create, value, found));
+                return list
+                    .iter_mut()
+                    .filter(|n| fits(n))
+                    .try_for_each(|n| visit(n, rest, create, value, found));
             }
-            let at: usize = step.parse().map_err(|_| fault(format!("{step:?} is no element of a list")))?;
+            let at: usize = step
+                .parse()
+                .map_err(|_| fault(format!("{step:?} is no element of a list")))?;
             if create && at == list.len() {
                 list.push(fresh(rest.first(), value));
             }
@@ -227,7 +282,9 @@ fn fresh(next: Option<&String>, value: &Node) -> Node {
             Value::List(_) => Value::List(Vec::new()).into(),
             Value::Scalar(kind, _) => Value::Scalar(*kind, String::new()).into(),
         },
-        Some(step) if condition(step).is_some() || step.parse::<usize>().is_ok() => Value::List(Vec::new()).into(),
+        Some(step) if condition(step).is_some() || step.parse::<usize>().is_ok() => {
+            Value::List(Vec::new()).into()
+        }
         Some(_) => Node::map(),
     }
 }

@@ -61,8 +61,13 @@ impl Resource {
     }
 
     pub(super) fn gvk(&self) -> Gvk<'_> {
-        let (group, version) = split_api_version(self.node.text_at(&["apiVersion"]).unwrap_or_default());
-        Gvk { group, version, kind: self.kind() }
+        let (group, version) =
+            split_api_version(self.node.text_at(&["apiVersion"]).unwrap_or_default());
+        Gvk {
+            group,
+            version,
+            kind: self.kind(),
+        }
     }
 
     pub(super) fn kind(&self) -> &str {
@@ -74,7 +79,9 @@ impl Resource {
     }
 
     pub(super) fn namespace(&self) -> &str {
-        self.node.text_at(&["metadata", "namespace"]).unwrap_or_default()
+        self.node
+            .text_at(&["metadata", "namespace"])
+            .unwrap_or_default()
     }
 
     pub(super) fn cluster_scoped(&self) -> bool {
@@ -84,7 +91,11 @@ impl Resource {
 
     /// The namespace it counts as living in.
     pub(super) fn effective_namespace(&self) -> &str {
-        if self.cluster_scoped() { NO_NAMESPACE } else { effective(self.namespace()) }
+        if self.cluster_scoped() {
+            NO_NAMESPACE
+        } else {
+            effective(self.namespace())
+        }
     }
 
     /// Key of its present identity.
@@ -99,7 +110,16 @@ impl Resource {
         let mut keys: Vec<String> = self
             .previous
             .iter()
-            .map(|p| key(Gvk { kind: &p.kind, ..gvk }, &p.name, effective(&p.namespace)))
+            .map(|p| {
+                key(
+                    Gvk {
+                        kind: &p.kind,
+                        ..gvk
+                    },
+                    &p.name,
+                    effective(&p.namespace),
+                )
+            })
             .collect();
         keys.push(self.key());
         keys
@@ -140,8 +160,14 @@ impl Resource {
 
     /// Labels or annotations.
     pub(super) fn metadata_map(&self, field: &str) -> Vec<(&str, &str)> {
-        let map = self.node.at_path(&["metadata", field]).and_then(Node::as_map);
-        map.into_iter().flatten().filter_map(|(k, v)| Some((k.as_str(), v.text()?))).collect()
+        let map = self
+            .node
+            .at_path(&["metadata", field])
+            .and_then(Node::as_map);
+        map.into_iter()
+            .flatten()
+            .filter_map(|(k, v)| Some((k.as_str(), v.text()?)))
+            .collect()
     }
 
     /// Drops an empty `labels` or `annotations`, as rewriting the field does.
@@ -159,7 +185,11 @@ impl Resource {
     /// Whether the object asks to stay out of the output.
     pub(super) fn is_local(&self) -> bool {
         self.node
-            .text_at(&["metadata", "annotations", "config.kubernetes.io/local-config"])
+            .text_at(&[
+                "metadata",
+                "annotations",
+                "config.kubernetes.io/local-config",
+            ])
             .is_some_and(|value| value != "false")
     }
 
@@ -169,11 +199,17 @@ impl Resource {
 }
 
 pub(super) fn effective(namespace: &str) -> &str {
-    if namespace.is_empty() { "default" } else { namespace }
+    if namespace.is_empty() {
+        "default"
+    } else {
+        namespace
+    }
 }
 
 pub(super) fn key(gvk: Gvk<'_>, name: &str, namespace: &str) -> String {
-    let mut key = String::with_capacity(gvk.group.len() + gvk.version.len() + gvk.kind.len() + name.len() + namespace.len() + 4);
+    let mut key = String::with_capacity(
+        gvk.group.len() + gvk.version.len() + gvk.kind.len() + name.len() + namespace.len() + 4,
+    );
     for part in [gvk.group, gvk.version, gvk.kind, namespace] {
         key.push_str(part);
         key.push('|');

@@ -44,16 +44,31 @@ impl Schema {
             ("batch", "CronJob") => Kind::CronJob,
             ("", "Service") => Kind::Service,
             ("", "ServiceAccount") => Kind::ServiceAccount,
-            ("admissionregistration.k8s.io", "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration") => {
-                Kind::Webhooks
-            }
+            (
+                "admissionregistration.k8s.io",
+                "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration",
+            ) => Kind::Webhooks,
             ("storage.k8s.io", "CSINode") => Kind::CsiNode,
             ("", "Node") => Kind::Node,
             (
-                "" | "apps" | "batch" | "autoscaling" | "policy" | "networking.k8s.io" | "rbac.authorization.k8s.io"
-                | "storage.k8s.io" | "admissionregistration.k8s.io" | "apiextensions.k8s.io"
-                | "apiregistration.k8s.io" | "coordination.k8s.io" | "discovery.k8s.io" | "events.k8s.io"
-                | "node.k8s.io" | "scheduling.k8s.io" | "certificates.k8s.io" | "flowcontrol.apiserver.k8s.io",
+                ""
+                | "apps"
+                | "batch"
+                | "autoscaling"
+                | "policy"
+                | "networking.k8s.io"
+                | "rbac.authorization.k8s.io"
+                | "storage.k8s.io"
+                | "admissionregistration.k8s.io"
+                | "apiextensions.k8s.io"
+                | "apiregistration.k8s.io"
+                | "coordination.k8s.io"
+                | "discovery.k8s.io"
+                | "events.k8s.io"
+                | "node.k8s.io"
+                | "scheduling.k8s.io"
+                | "certificates.k8s.io"
+                | "flowcontrol.apiserver.k8s.io",
                 _,
             ) => Kind::Other,
             _ => return Self::Unknown,
@@ -86,10 +101,14 @@ impl Schema {
             (Spec(Kind::Node), "podCIDRs") => (Plain, Some(&[])),
             (Template, "metadata") => (Metadata, None),
             (Template, "spec") => (PodSpec, None),
-            (PodSpec, "containers" | "initContainers" | "ephemeralContainers") => (Container, Some(&["name"])),
+            (PodSpec, "containers" | "initContainers" | "ephemeralContainers") => {
+                (Container, Some(&["name"]))
+            }
             (PodSpec, "volumes" | "imagePullSecrets") => (Plain, Some(&["name"])),
             (PodSpec, "hostAliases") => (Plain, Some(&["ip"])),
-            (PodSpec, "topologySpreadConstraints") => (Plain, Some(&["topologyKey", "whenUnsatisfiable"])),
+            (PodSpec, "topologySpreadConstraints") => {
+                (Plain, Some(&["topologyKey", "whenUnsatisfiable"]))
+            }
             (Container, "env") => (Plain, Some(&["name"])),
             (Container, "ports") => (Plain, Some(&["containerPort", "protocol"])),
             (Container, "volumeMounts") => (Plain, Some(&["mountPath"])),

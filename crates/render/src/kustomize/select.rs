@@ -27,12 +27,20 @@ impl Pattern {
         if text.is_empty() {
             return Ok(Self::Any);
         }
-        if text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'/')) {
+        if text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'/'))
+        {
             return Ok(Self::Exactly(text.into()));
         }
         Regex::new(&format!("^(?:{text})$"))
             .map(Self::Matching)
-            .map_err(|_| Finding::error("kustomize/selector", format!("{text:?} is not a regular expression")))
+            .map_err(|_| {
+                Finding::error(
+                    "kustomize/selector",
+                    format!("{text:?} is not a regular expression"),
+                )
+            })
     }
 
     fn matches(&self, text: &str) -> bool {
@@ -65,7 +73,8 @@ impl Matcher {
             && self.group.matches(gvk.group)
             && self.version.matches(gvk.version)
             && (self.name.matches(name) || self.name.matches(resource.name()))
-            && (self.namespace.matches(namespace) || self.namespace.matches(resource.effective_namespace()))
+            && (self.namespace.matches(namespace)
+                || self.namespace.matches(resource.effective_namespace()))
             && self.fits_metadata(resource)
     }
 
@@ -79,7 +88,10 @@ impl Matcher {
             self.kind.matches(kind) && self.name.matches(name) && self.namespace.matches(namespace)
         };
         fits(gvk.kind, resource.name(), resource.effective_namespace())
-            || resource.previous.iter().any(|p| fits(&p.kind, &p.name, &p.namespace))
+            || resource
+                .previous
+                .iter()
+                .any(|p| fits(&p.kind, &p.name, &p.namespace))
     }
 
     pub(super) fn fits_metadata(&self, resource: &Resource) -> bool {
@@ -97,7 +109,10 @@ fn fits(requirements: &[Requirement], resource: &Resource, field: &str) -> bool 
     }
     let map = resource.metadata_map(field);
     requirements.iter().all(|requirement| {
-        let value = map.iter().find(|(key, _)| *key == requirement.key).map(|(_, value)| *value);
+        let value = map
+            .iter()
+            .find(|(key, _)| *key == requirement.key)
+            .map(|(_, value)| *value);
         match requirement.relation {
             Relation::In => value.is_some_and(|v| requirement.values.iter().any(|w| w == v)),
             Relation::NotIn => value.is_none_or(|v| requirement.values.iter().all(|w| w != v)),
@@ -136,15 +151,29 @@ fn requirements(text: &str) -> Result<Vec<Requirement>, Finding> {
         }
     }
     parts.push(&text[start..]);
-    let bad = |part: &str| Finding::error("kustomize/selector", format!("{part:?} is not a label requirement"));
-    parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).map(|part| requirement(part).ok_or_else(|| bad(part))).collect()
+    let bad = |part: &str| {
+        Finding::error(
+            "kustomize/selector",
+            format!("{part:?} is not a label requirement"),
+        )
+    };
+    parts
+        .into_iter()
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(|part| requirement(part).ok_or_else(|| bad(part)))
+        .collect()
 }
 
 fn requirement(part: &str) -> Option<Requirement> {
     let make = |key: &str, relation, values: &str| {
         let key = key.trim().to_string();
         let values = values.split(',').map(|v| v.trim().to_string()).collect();
-        (!key.is_empty() && !key.contains(char::is_whitespace)).then_some(Requirement { key, relation, values })
+        (!key.is_empty() && !key.contains(char::is_whitespace)).then_some(Requirement {
+            key,
+            relation,
+            values,
+        })
     };
     if let Some((head, list)) = part.strip_suffix(')').and_then(|p| p.split_once('(')) {
         let head = head.trim();

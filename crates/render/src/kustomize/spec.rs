@@ -127,29 +127,79 @@ pub(super) struct Kustomization {
 }
 
 const FIELDS: &[&str] = &[
-    "apiVersion", "kind", "metadata", "openapi", "namePrefix", "nameSuffix", "namespace", "commonLabels", "labels",
-    "commonAnnotations", "patchesStrategicMerge", "patchesJson6902", "patches", "images", "imageTags", "replacements",
-    "replicas", "vars", "sortOptions", "resources", "components", "crds", "bases", "configMapGenerator",
-    "secretGenerator", "helmGlobals", "helmCharts", "helmChartInflationGenerator", "generatorOptions",
-    "configurations", "generators", "transformers", "validators", "buildMetadata",
+    "apiVersion",
+    "kind",
+    "metadata",
+    "openapi",
+    "namePrefix",
+    "nameSuffix",
+    "namespace",
+    "commonLabels",
+    "labels",
+    "commonAnnotations",
+    "patchesStrategicMerge",
+    "patchesJson6902",
+    "patches",
+    "images",
+    "imageTags",
+    "replacements",
+    "replicas",
+    "vars",
+    "sortOptions",
+    "resources",
+    "components",
+    "crds",
+    "bases",
+    "configMapGenerator",
+    "secretGenerator",
+    "helmGlobals",
+    "helmCharts",
+    "helmChartInflationGenerator",
+    "generatorOptions",
+    "configurations",
+    "generators",
+    "transformers",
+    "validators",
+    "buildMetadata",
 ];
 const UNSUPPORTED: &[&str] = &[
-    "vars", "helmGlobals", "helmCharts", "helmChartInflationGenerator", "configurations", "generators",
-    "transformers", "validators", "buildMetadata",
+    "vars",
+    "helmGlobals",
+    "helmCharts",
+    "helmChartInflationGenerator",
+    "configurations",
+    "generators",
+    "transformers",
+    "validators",
+    "buildMetadata",
 ];
 const IGNORED: &[&str] = &["crds", "openapi"];
 
 /// Reads a kustomization file; warnings come beside the value, errors instead of it.
-pub(super) fn read(file: &str, content: &[u8]) -> Result<(Kustomization, Vec<Finding>), Vec<Finding>> {
-    let text = std::str::from_utf8(content)
-        .map_err(|_| vec![Finding::error("kustomize/encoding", "the file is not UTF-8").in_file(file)])?;
-    let limits = Limits { words_are_bools: true, ..Limits::default() };
+pub(super) fn read(
+    file: &str,
+    content: &[u8],
+) -> Result<(Kustomization, Vec<Finding>), Vec<Finding>> {
+    let text = std::str::from_utf8(content).map_err(|_| {
+        vec![Finding::error("kustomize/encoding", "the file is not UTF-8").in_file(file)]
+    })?;
+    let limits = Limits {
+        words_are_bools: true,
+        ..Limits::default()
+    };
     let documents = parse(text, limits).map_err(|finding| vec![finding.in_file(file)])?;
-    let mut reader = Reader { file, findings: Vec::new() };
+    let mut reader = Reader {
+        file,
+        findings: Vec::new(),
+    };
     let empty = Node::map();
     let root = documents.first().unwrap_or(&empty);
     if documents.len() > 1 {
-        reader.complain(&documents[1], "kustomize/documents", "a kustomization file holds one document");
+        reader.complain(
+            &documents[1],
+            "kustomize/documents",
+            "a kustomization file holds one document",
+        );
     }
     let Some(map) = reader.fields(root, "the kustomization", FIELDS) else {
         reader.complain(root, "kustomize/empty", "the kustomization file is empty");
@@ -159,16 +209,27 @@ pub(super) fn read(file: &str, content: &[u8]) -> Result<(Kustomization, Vec<Fin
     for (key, value) in map {
         let is_set = !value.is_null() && value.as_list().is_none_or(|l| !l.is_empty());
         if is_set && UNSUPPORTED.contains(&key.as_str()) {
-            reader.complain(value, "kustomize/unsupported", format!("{key} is not supported"));
+            reader.complain(
+                value,
+                "kustomize/unsupported",
+                format!("{key} is not supported"),
+            );
         } else if is_set && IGNORED.contains(&key.as_str()) {
             let finding = Finding::warning("kustomize/ignored", format!("{key} is ignored"));
             warnings.push(finding.in_file(file).at(value.at.line, value.at.column));
         }
     }
     let spec = reader.kustomization(map);
-    let (errors, more): (Vec<_>, Vec<_>) = reader.findings.into_iter().partition(|f| f.severity == Severity::Error);
+    let (errors, more): (Vec<_>, Vec<_>) = reader
+        .findings
+        .into_iter()
+        .partition(|f| f.severity == Severity::Error);
     warnings.extend(more);
-    if errors.is_empty() { Ok((spec, warnings)) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok((spec, warnings))
+    } else {
+        Err(errors)
+    }
 }
 
 impl Reader<'_> {
@@ -176,15 +237,33 @@ impl Reader<'_> {
         let kind = self.text(map, "kind");
         if !matches!(kind.as_str(), "" | "Kustomization" | "Component") {
             let node = map.get("kind").cloned().unwrap_or_else(Node::null);
-            self.complain(&node, "kustomize/kind", format!("kind must be Kustomization or Component, not {kind}"));
+            self.complain(
+                &node,
+                "kustomize/kind",
+                format!("kind must be Kustomization or Component, not {kind}"),
+            );
         }
         let mut resources = self.paths(map, "resources");
         resources.extend(self.paths(map, "bases"));
-        let global = map.get("generatorOptions").map(|node| self.options(node)).unwrap_or_default();
-        let mut generators: Vec<Generator> =
-            self.list(map, "configMapGenerator").iter().map(|n| self.generator(n, false, &global)).collect();
-        generators.extend(self.list(map, "secretGenerator").iter().map(|n| self.generator(n, true, &global)));
-        let mut images: Vec<Image> = self.list(map, "images").iter().map(|n| self.image(n)).collect();
+        let global = map
+            .get("generatorOptions")
+            .map(|node| self.options(node))
+            .unwrap_or_default();
+        let mut generators: Vec<Generator> = self
+            .list(map, "configMapGenerator")
+            .iter()
+            .map(|n| self.generator(n, false, &global))
+            .collect();
+        generators.extend(
+            self.list(map, "secretGenerator")
+                .iter()
+                .map(|n| self.generator(n, true, &global)),
+        );
+        let mut images: Vec<Image> = self
+            .list(map, "images")
+            .iter()
+            .map(|n| self.image(n))
+            .collect();
         images.extend(self.list(map, "imageTags").iter().map(|n| self.image(n)));
         let mut spec = Kustomization {
             component: kind == "Component",
@@ -194,11 +273,23 @@ impl Reader<'_> {
             name_suffix: self.text(map, "nameSuffix"),
             namespace: self.text(map, "namespace"),
             common_labels: self.pairs(map, "commonLabels"),
-            labels: self.list(map, "labels").iter().map(|n| self.labels(n)).collect(),
+            labels: self
+                .list(map, "labels")
+                .iter()
+                .map(|n| self.labels(n))
+                .collect(),
             common_annotations: self.pairs(map, "commonAnnotations"),
-            patches: self.list(map, "patches").iter().map(|n| self.patch(n)).collect(),
+            patches: self
+                .list(map, "patches")
+                .iter()
+                .map(|n| self.patch(n))
+                .collect(),
             strategic: self.paths(map, "patchesStrategicMerge"),
-            json6902: self.list(map, "patchesJson6902").iter().map(|n| self.patch(n)).collect(),
+            json6902: self
+                .list(map, "patchesJson6902")
+                .iter()
+                .map(|n| self.patch(n))
+                .collect(),
             images,
             generators,
             ..Kustomization::default()
@@ -206,7 +297,8 @@ impl Reader<'_> {
         for node in self.list(map, "replicas") {
             if let Some(fields) = self.fields(node, "a replica count", &["name", "count"]) {
                 let name = self.text(fields, "name");
-                spec.replicas.push((name, self.number(fields, "count").unwrap_or(0)));
+                spec.replicas
+                    .push((name, self.number(fields, "count").unwrap_or(0)));
             }
         }
         for node in self.list(map, "replacements") {
@@ -222,13 +314,31 @@ impl Reader<'_> {
         let strings = self.strings(map, key);
         strings
             .into_iter()
-            .map(|(text, node)| Path { text, line: node.at.line, column: node.at.column })
+            .map(|(text, node)| Path {
+                text,
+                line: node.at.line,
+                column: node.at.column,
+            })
             .collect()
     }
 
     fn selector(&mut self, node: &Node) -> Selector {
-        let known = ["group", "version", "kind", "name", "namespace", "labelSelector", "annotationSelector", "apiVersion", "fieldPath", "fieldPaths", "options"];
-        let Some(map) = self.fields(node, "a selector", &known) else { return Selector::default() };
+        let known = [
+            "group",
+            "version",
+            "kind",
+            "name",
+            "namespace",
+            "labelSelector",
+            "annotationSelector",
+            "apiVersion",
+            "fieldPath",
+            "fieldPaths",
+            "options",
+        ];
+        let Some(map) = self.fields(node, "a selector", &known) else {
+            return Selector::default();
+        };
         Selector {
             group: self.text(map, "group"),
             version: self.text(map, "version"),
@@ -241,25 +351,48 @@ impl Reader<'_> {
     }
 
     fn patch(&mut self, node: &Node) -> Patch {
-        let mut patch = Patch { line: node.at.line, column: node.at.column, ..Patch::default() };
-        let Some(map) = self.fields(node, "a patch", &["path", "patch", "target", "options"]) else { return patch };
+        let mut patch = Patch {
+            line: node.at.line,
+            column: node.at.column,
+            ..Patch::default()
+        };
+        let Some(map) = self.fields(node, "a patch", &["path", "patch", "target", "options"])
+        else {
+            return patch;
+        };
         patch.path = self.text(map, "path");
         patch.inline = self.text(map, "patch");
-        patch.target = map.get("target").filter(|n| !n.is_null()).map(|n| self.selector(n));
-        if let Some(options) = map.get("options").and_then(|n| self.fields(n, "options", &["allowNameChange", "allowKindChange"])) {
+        patch.target = map
+            .get("target")
+            .filter(|n| !n.is_null())
+            .map(|n| self.selector(n));
+        if let Some(options) = map
+            .get("options")
+            .and_then(|n| self.fields(n, "options", &["allowNameChange", "allowKindChange"]))
+        {
             patch.allow_name_change = self.flag(options, "allowNameChange");
             patch.allow_kind_change = self.flag(options, "allowKindChange");
         }
         if patch.path.is_empty() == patch.inline.is_empty() {
-            self.complain(node, "kustomize/patch", "a patch needs either path or patch");
+            self.complain(
+                node,
+                "kustomize/patch",
+                "a patch needs either path or patch",
+            );
         }
         patch
     }
 
     fn labels(&mut self, node: &Node) -> Labels {
         let known = ["pairs", "includeSelectors", "includeTemplates", "fields"];
-        let Some(map) = self.fields(node, "labels", &known) else { return Labels::default() };
-        let fields = self.list(map, "fields").iter().filter_map(|n| self.field_spec(n)).collect();
+        let Some(map) = self.fields(node, "labels", &known) else {
+            return Labels::default();
+        };
+        let fields = self
+            .list(map, "fields")
+            .iter()
+            .filter_map(|n| self.field_spec(n))
+            .collect();
         Labels {
             pairs: self.pairs(map, "pairs"),
             selectors: self.flag(map, "includeSelectors"),
@@ -269,15 +402,31 @@ impl Reader<'_> {
     }
 
     fn field_spec(&mut self, node: &Node) -> Option<FieldSpec> {
-        let map = self.fields(node, "a field", &["group", "version", "kind", "path", "create"])?;
-        let (group, version, kind) = (self.text(map, "group"), self.text(map, "version"), self.text(map, "kind"));
+        let map = self.fields(
+            node,
+            "a field",
+            &["group", "version", "kind", "path", "create"],
+        )?;
+        let (group, version, kind) = (
+            self.text(map, "group"),
+            self.text(map, "version"),
+            self.text(map, "kind"),
+        );
         let path = self.text(map, "path");
-        Some(FieldSpec::new(&group, &version, &kind, &path, self.flag(map, "create")))
+        Some(FieldSpec::new(
+            &group,
+            &version,
+            &kind,
+            &path,
+            self.flag(map, "create"),
+        ))
     }
 
     fn image(&mut self, node: &Node) -> Image {
         let known = ["name", "newName", "newTag", "tagSuffix", "digest"];
-        let Some(map) = self.fields(node, "an image", &known) else { return Image::default() };
+        let Some(map) = self.fields(node, "an image", &known) else {
+            return Image::default();
+        };
         Image {
             name: self.text(map, "name"),
             new_name: self.text(map, "newName"),
@@ -288,8 +437,15 @@ impl Reader<'_> {
     }
 
     fn options(&mut self, node: &Node) -> Options {
-        let known = ["labels", "annotations", "disableNameSuffixHash", "immutable"];
-        let Some(map) = self.fields(node, "generator options", &known) else { return Options::default() };
+        let known = [
+            "labels",
+            "annotations",
+            "disableNameSuffixHash",
+            "immutable",
+        ];
+        let Some(map) = self.fields(node, "generator options", &known) else {
+            return Options::default();
+        };
         Options {
             labels: self.pairs(map, "labels"),
             annotations: self.pairs(map, "annotations"),
@@ -299,9 +455,27 @@ impl Reader<'_> {
     }
 
     fn generator(&mut self, node: &Node, secret: bool, global: &Options) -> Generator {
-        let mut made = Generator { secret, line: node.at.line, column: node.at.column, ..Generator::default() };
-        let known = ["name", "namespace", "behavior", "literals", "files", "envs", "env", "type", "options", "kvSources"];
-        let Some(map) = self.fields(node, "a generator", &known) else { return made };
+        let mut made = Generator {
+            secret,
+            line: node.at.line,
+            column: node.at.column,
+            ..Generator::default()
+        };
+        let known = [
+            "name",
+            "namespace",
+            "behavior",
+            "literals",
+            "files",
+            "envs",
+            "env",
+            "type",
+            "options",
+            "kvSources",
+        ];
+        let Some(map) = self.fields(node, "a generator", &known) else {
+            return made;
+        };
         made.name = self.text(map, "name");
         made.namespace = self.text(map, "namespace");
         made.type_ = self.text(map, "type");
@@ -310,7 +484,11 @@ impl Reader<'_> {
         made.envs = self.paths(map, "envs");
         if let Some(env) = map.get("env") {
             let text = self.string(env, "env");
-            made.envs.push(Path { text, line: env.at.line, column: env.at.column });
+            made.envs.push(Path {
+                text,
+                line: env.at.line,
+                column: env.at.column,
+            });
         }
         made.behavior = match self.text(map, "behavior").as_str() {
             "merge" => Behavior::Merge,
@@ -320,7 +498,10 @@ impl Reader<'_> {
         if made.name.is_empty() {
             self.complain(node, "kustomize/generator", "a generator needs a name");
         }
-        let mut options = map.get("options").map(|n| self.options(n)).unwrap_or_default();
+        let mut options = map
+            .get("options")
+            .map(|n| self.options(n))
+            .unwrap_or_default();
         add_missing(&mut options.labels, &global.labels);
         add_missing(&mut options.annotations, &global.annotations);
         options.disable_hash |= global.disable_hash;
@@ -330,14 +511,30 @@ impl Reader<'_> {
     }
 
     pub(super) fn replacement(&mut self, node: &Node, spec: &mut Kustomization) {
-        let Some(map) = self.fields(node, "a replacement", &["path", "source", "sourceValue", "targets"]) else { return };
+        let Some(map) = self.fields(
+            node,
+            "a replacement",
+            &["path", "source", "sourceValue", "targets"],
+        ) else {
+            return;
+        };
         if let Some(path) = map.get("path") {
             let text = self.string(path, "path");
-            spec.replacement_files.push(Path { text, line: path.at.line, column: path.at.column });
+            spec.replacement_files.push(Path {
+                text,
+                line: path.at.line,
+                column: path.at.column,
+            });
             return;
         }
-        let mut made = Replacement { line: node.at.line, column: node.at.column, ..Replacement::default() };
-        made.value = map.get("sourceValue").map(|n| self.string(n, "sourceValue"));
+        let mut made = Replacement {
+            line: node.at.line,
+            column: node.at.column,
+            ..Replacement::default()
+        };
+        made.value = map
+            .get("sourceValue")
+            .map(|n| self.string(n, "sourceValue"));
         if let Some(source) = map.get("source") {
             made.source = self.selector(source);
             if let Some(fields) = source.as_map() {
@@ -345,21 +542,39 @@ impl Reader<'_> {
                 made.source_options = self.field_options(fields);
             }
         } else if made.value.is_none() {
-            self.complain(node, "kustomize/replacement", "a replacement needs a source");
+            self.complain(
+                node,
+                "kustomize/replacement",
+                "a replacement needs a source",
+            );
         }
         for target in self.list(map, "targets") {
-            let Some(fields) = self.fields(target, "a target", &["select", "reject", "fieldPaths", "options"]) else { continue };
+            let Some(fields) = self.fields(
+                target,
+                "a target",
+                &["select", "reject", "fieldPaths", "options"],
+            ) else {
+                continue;
+            };
             let Some(select) = fields.get("select") else {
                 self.complain(target, "kustomize/replacement", "a target needs select");
                 continue;
             };
-            let mut paths: Vec<String> = self.strings(fields, "fieldPaths").into_iter().map(|(s, _)| s).collect();
+            let mut paths: Vec<String> = self
+                .strings(fields, "fieldPaths")
+                .into_iter()
+                .map(|(s, _)| s)
+                .collect();
             if paths.is_empty() {
                 paths.push("metadata.name".into());
             }
             let made_target = ReplacementTarget {
                 select: self.selector(select),
-                reject: self.list(fields, "reject").iter().map(|n| self.selector(n)).collect(),
+                reject: self
+                    .list(fields, "reject")
+                    .iter()
+                    .map(|n| self.selector(n))
+                    .collect(),
                 paths,
                 options: self.field_options(fields),
             };
@@ -372,8 +587,14 @@ impl Reader<'_> {
     }
 
     fn field_options(&mut self, map: &Map) -> FieldOptions {
-        let Some(node) = map.get("options").filter(|n| !n.is_null()) else { return FieldOptions::default() };
-        let Some(map) = self.fields(node, "options", &["delimiter", "index", "encoding", "create"]) else {
+        let Some(node) = map.get("options").filter(|n| !n.is_null()) else {
+            return FieldOptions::default();
+        };
+        let Some(map) = self.fields(
+            node,
+            "options",
+            &["delimiter", "index", "encoding", "create"],
+        ) else {
             return FieldOptions::default();
         };
         if map.contains_key("encoding") {
@@ -387,18 +608,36 @@ impl Reader<'_> {
     }
 
     fn sort_options(&mut self, node: &Node, spec: &mut Kustomization) {
-        let Some(map) = self.fields(node, "sortOptions", &["order", "legacySortOptions"]) else { return };
+        let Some(map) = self.fields(node, "sortOptions", &["order", "legacySortOptions"]) else {
+            return;
+        };
         match self.text(map, "order").as_str() {
             "legacy" => {}
             "fifo" => spec.fifo = true,
-            _ => self.complain(node, "kustomize/sort", "sortOptions.order must be legacy or fifo"),
+            _ => self.complain(
+                node,
+                "kustomize/sort",
+                "sortOptions.order must be legacy or fifo",
+            ),
         }
         if let Some(options) = map.get("legacySortOptions").filter(|n| !n.is_null()) {
             if spec.fifo {
-                self.complain(options, "kustomize/sort", "legacySortOptions needs order: legacy");
+                self.complain(
+                    options,
+                    "kustomize/sort",
+                    "legacySortOptions needs order: legacy",
+                );
             }
-            if let Some(fields) = self.fields(options, "legacySortOptions", &["orderFirst", "orderLast"]) {
-                let names = |reader: &mut Self, key| reader.strings(fields, key).into_iter().map(|(s, _)| s).collect();
+            if let Some(fields) =
+                self.fields(options, "legacySortOptions", &["orderFirst", "orderLast"])
+            {
+                let names = |reader: &mut Self, key| {
+                    reader
+                        .strings(fields, key)
+                        .into_iter()
+                        .map(|(s, _)| s)
+                        .collect()
+                };
                 spec.legacy_order = Some((names(self, "orderFirst"), names(self, "orderLast")));
             }
         }

@@ -23,7 +23,12 @@ enum Directive {
 
 type Keys = Option<&'static [&'static str]>;
 
-fn merge_value(target: Node, patch: Node, schema: Schema, keys: Keys) -> Result<Option<Node>, Finding> {
+fn merge_value(
+    target: Node,
+    patch: Node,
+    schema: Schema,
+    keys: Keys,
+) -> Result<Option<Node>, Finding> {
     if patch.is_null() {
         return Ok(None);
     }
@@ -35,14 +40,29 @@ fn merge_value(target: Node, patch: Node, schema: Schema, keys: Keys) -> Result<
         (Value::Map(into), Value::Map(mut from)) => match directive(&mut from, at)? {
             Directive::Delete => Ok(None),
             Directive::Replace => clean_map(from, schema).map(Some),
-            Directive::Merge => merge_maps(into, from, schema).map(|map| Some(Node { value: Value::Map(map), at: target.at })),
+            Directive::Merge => merge_maps(into, from, schema).map(|map| {
+                Some(Node {
+                    value: Value::Map(map),
+                    at: target.at,
+                })
+            }),
         },
         (Value::List(into), Value::List(from)) => match keys {
-            None => Ok(Some(Node { value: Value::List(from), at })),
-            Some(keys) => Ok(merge_lists(into, from, keys, schema)?.map(|list| Node { value: Value::List(list), at: target.at })),
+            None => Ok(Some(Node {
+                value: Value::List(from),
+                at,
+            })),
+            Some(keys) => Ok(merge_lists(into, from, keys, schema)?.map(|list| Node {
+                value: Value::List(list),
+                at: target.at,
+            })),
         },
         (Value::Scalar(..), value @ Value::Scalar(..)) => Ok(Some(Node { value, at })),
-        _ => Err(Finding::error("kustomize/patch", "the patch has another type here than the object").at(at.line, at.column)),
+        _ => Err(Finding::error(
+            "kustomize/patch",
+            "the patch has another type here than the object",
+        )
+        .at(at.line, at.column)),
     }
 }
 
@@ -78,8 +98,16 @@ fn clean(patch: Node, schema: Schema, keys: Keys) -> Result<Option<Node>, Findin
             _ => clean_map(map, schema).map(Some),
         },
         Value::List(list) => match keys {
-            None => Ok(Some(Node { value: Value::List(list), at })),
-            Some(keys) => Ok(merge_lists(Vec::new(), list, keys, schema)?.map(|list| Node { value: Value::List(list), at })),
+            None => Ok(Some(Node {
+                value: Value::List(list),
+                at,
+            })),
+            Some(keys) => Ok(
+                merge_lists(Vec::new(), list, keys, schema)?.map(|list| Node {
+                    value: Value::List(list),
+                    at,
+                }),
+            ),
         },
     }
 }
@@ -105,18 +133,29 @@ fn prune(node: Node, schema: Schema, keys: Keys) -> Option<Node> {
                 let (below, keys) = schema.field(&key);
                 Some((key, prune(value, below, keys)?))
             });
-            Some(Node { value: Value::Map(kept.collect()), at })
+            Some(Node {
+                value: Value::Map(kept.collect()),
+                at,
+            })
         }
         Value::List(list) if keys.is_some() => {
-            let kept = list.into_iter().filter_map(|item| prune(item, schema, None)).collect();
-            Some(Node { value: Value::List(kept), at })
+            let kept = list
+                .into_iter()
+                .filter_map(|item| prune(item, schema, None))
+                .collect();
+            Some(Node {
+                value: Value::List(kept),
+                at,
+            })
         }
         value => Some(Node { value, at }),
     }
 }
 
 fn directive(map: &mut Map, at: crate::yaml::Place) -> Result<Directive, Finding> {
-    let Some(value) = map.get("$patch") else { return Ok(Directive::Merge) };
+    let Some(value) = map.get("$patch") else {
+        return Ok(Directive::Merge);
+    };
     let found = match value.text() {
         Some("merge") => Directive::Merge,
         Some("replace") => Directive::Replace,
@@ -130,8 +169,16 @@ fn directive(map: &mut Map, at: crate::yaml::Place) -> Result<Directive, Finding
     Ok(found)
 }
 
-fn merge_lists(into: Vec<Node>, mut from: Vec<Node>, keys: &'static [&'static str], item: Schema) -> Result<Option<Vec<Node>>, Finding> {
-    if let Some(at) = from.iter().position(|n| n.as_map().is_some_and(|m| m.len() == 1 && m.contains_key("$patch"))) {
+fn merge_lists(
+    into: Vec<Node>,
+    mut from: Vec<Node>,
+    keys: &'static [&'static str],
+    item: Schema,
+) -> Result<Option<Vec<Node>>, Finding> {
+    if let Some(at) = from.iter().position(|n| {
+        n.as_map()
+            .is_some_and(|m| m.len() == 1 && m.contains_key("$patch"))
+    }) {
         let mut element = from.remove(at);
         let place = element.at;
         if let Some(map) = element.as_map_mut() {
@@ -160,7 +207,12 @@ fn union(into: Vec<Node>, from: Vec<Node>) -> Vec<Node> {
     out
 }
 
-fn by_key(into: Vec<Node>, from: Vec<Node>, key: &'static str, item: Schema) -> Result<Vec<Node>, Finding> {
+fn by_key(
+    into: Vec<Node>,
+    from: Vec<Node>,
+    key: &'static str,
+    item: Schema,
+) -> Result<Vec<Node>, Finding> {
     let mut existing: Vec<Option<Node>> = into.into_iter().map(Some).collect();
     let mut at: HashMap<String, usize> = HashMap::with_capacity(existing.len());
     for (index, node) in existing.iter().enumerate() {
@@ -178,7 +230,12 @@ fn by_key(into: Vec<Node>, from: Vec<Node>, key: &'static str, item: Schema) -> 
         };
         out.extend(merged.filter(|n| !is_empty(n)));
     }
-    out.extend(existing.into_iter().flatten().filter_map(|node| prune(node, item, None)));
+    out.extend(
+        existing
+            .into_iter()
+            .flatten()
+            .filter_map(|node| prune(node, item, None)),
+    );
     Ok(out)
 }
 
@@ -187,22 +244,37 @@ fn is_empty(node: &Node) -> bool {
 }
 
 // An element means the same as another where every key that both have is equal.
-fn by_keys(into: Vec<Node>, from: Vec<Node>, keys: &'static [&'static str], item: Schema) -> Result<Vec<Node>, Finding> {
+fn by_keys(
+    into: Vec<Node>,
+    from: Vec<Node>,
+    keys: &'static [&'static str],
+    item: Schema,
+) -> Result<Vec<Node>, Finding> {
     let same = |l: &Node, r: &Node| {
         let pairs = || keys.iter().map(|k| (l.text_at(&[k]), r.text_at(&[k])));
-        pairs().all(|(l, r)| l.is_none() || r.is_none() || l == r) && pairs().any(|(l, r)| l.is_some() && l == r)
+        pairs().all(|(l, r)| l.is_none() || r.is_none() || l == r)
+            && pairs().any(|(l, r)| l.is_some() && l == r)
     };
     let mut kept: Vec<Option<Node>> = into.into_iter().map(Some).collect();
     let mut fresh = Vec::new();
     for patch in from {
-        match kept.iter().position(|n| n.as_ref().is_some_and(|n| same(n, &patch))) {
+        match kept
+            .iter()
+            .position(|n| n.as_ref().is_some_and(|n| same(n, &patch)))
+        {
             Some(at) => {
-                let Some(target) = kept[at].take() else { continue };
+                let Some(target) = kept[at].take() else {
+                    continue;
+                };
                 kept[at] = merge_value(target, patch, item, None)?.filter(|n| !is_empty(n));
             }
             None => fresh.extend(clean(patch, item, None)?.filter(|n| !is_empty(n))),
         }
     }
-    fresh.extend(kept.into_iter().flatten().filter_map(|node| prune(node, item, None)));
+    fresh.extend(
+        kept.into_iter()
+            .flatten()
+            .filter_map(|node| prune(node, item, None)),
+    );
     Ok(fresh)
 }

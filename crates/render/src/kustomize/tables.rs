@@ -8,9 +8,17 @@ fn table(lines: &str) -> Vec<FieldSpec> {
     lines
         .lines()
         .filter_map(|line| {
-            let mut parts = line.split_whitespace().map(|part| if part == "-" { "" } else { part });
+            let mut parts = line
+                .split_whitespace()
+                .map(|part| if part == "-" { "" } else { part });
             let create = parts.next()? == "create";
-            Some(FieldSpec::new(parts.next()?, parts.next()?, parts.next()?, parts.next()?, create))
+            Some(FieldSpec::new(
+                parts.next()?,
+                parts.next()?,
+                parts.next()?,
+                parts.next()?,
+                create,
+            ))
         })
         .collect()
 }
@@ -44,7 +52,8 @@ keep networking.k8s.io - NetworkPolicy spec/egress/to/podSelector/matchLabels
 ";
 
 /// Labels of objects and of their pod templates.
-pub(super) static TEMPLATE_LABELS: LazyLock<Vec<FieldSpec>> = LazyLock::new(|| table(METADATA_LABELS));
+pub(super) static TEMPLATE_LABELS: LazyLock<Vec<FieldSpec>> =
+    LazyLock::new(|| table(METADATA_LABELS));
 
 /// Those, and every selector.
 pub(super) static COMMON_LABELS: LazyLock<Vec<FieldSpec>> = LazyLock::new(|| {
@@ -56,7 +65,13 @@ pub(super) static COMMON_LABELS: LazyLock<Vec<FieldSpec>> = LazyLock::new(|| {
                 "preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels",
                 "requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels",
             ] {
-                specs.push(FieldSpec::new("apps", "", kind, &format!("{base}/{path}"), false));
+                specs.push(FieldSpec::new(
+                    "apps",
+                    "",
+                    kind,
+                    &format!("{base}/{path}"),
+                    false,
+                ));
             }
         }
         let spread = "spec/template/spec/topologySpreadConstraints/labelSelector/matchLabels";

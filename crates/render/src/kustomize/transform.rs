@@ -27,14 +27,23 @@ pub(super) fn namespace(resources: &mut [Resource], namespace: &str) -> Result<(
     };
     for resource in resources.iter_mut() {
         resource.remember_id();
-        let (group, kind) = (resource.gvk().group.to_string(), resource.kind().to_string());
+        let (group, kind) = (
+            resource.gvk().group.to_string(),
+            resource.kind().to_string(),
+        );
         if !resource.cluster_scoped() {
             resource.set_namespace(namespace);
         } else if group.is_empty() && kind == "Namespace" {
             resource.set_name(namespace);
         }
         if matches!(kind.as_str(), "RoleBinding" | "ClusterRoleBinding") {
-            for subject in resource.node.get_mut("subjects").and_then(Node::as_list_mut).into_iter().flatten() {
+            for subject in resource
+                .node
+                .get_mut("subjects")
+                .and_then(Node::as_list_mut)
+                .into_iter()
+                .flatten()
+            {
                 if subject.text_at(&["name"]) == Some("default") {
                     if let Some(map) = subject.as_map_mut() {
                         map.insert("namespace".into(), Node::string(namespace));
@@ -48,7 +57,10 @@ pub(super) fn namespace(resources: &mut [Resource], namespace: &str) -> Result<(
             }
         }
         if !seen.insert(resource.key()) {
-            let message = format!("two objects become {} in namespace {namespace}", resource.describe());
+            let message = format!(
+                "two objects become {} in namespace {namespace}",
+                resource.describe()
+            );
             return Err(Finding::error("kustomize/conflict", message).in_file(&resource.file));
         }
     }
@@ -57,7 +69,10 @@ pub(super) fn namespace(resources: &mut [Resource], namespace: &str) -> Result<(
 
 /// Adds a prefix and then a suffix to names.
 pub(super) fn names(resources: &mut [Resource], spec: &Kustomization) {
-    for (prefix, suffix) in [(spec.name_prefix.as_str(), ""), ("", spec.name_suffix.as_str())] {
+    for (prefix, suffix) in [
+        (spec.name_prefix.as_str(), ""),
+        ("", spec.name_suffix.as_str()),
+    ] {
         if prefix.is_empty() && suffix.is_empty() {
             continue;
         }
@@ -104,14 +119,20 @@ pub(super) fn annotations(resources: &mut [Resource], spec: &Kustomization) -> R
     put_pairs(resources, &spec.common_annotations, &tables::ANNOTATIONS)
 }
 
-fn put_pairs(resources: &mut [Resource], pairs: &[(String, String)], specs: &[FieldSpec]) -> Result<(), Finding> {
+fn put_pairs(
+    resources: &mut [Resource],
+    pairs: &[(String, String)],
+    specs: &[FieldSpec],
+) -> Result<(), Finding> {
     if pairs.is_empty() {
         return Ok(());
     }
     let mut set = |node: &mut Node| -> Result<(), Finding> {
         let at = node.at;
         let Some(map) = node.as_map_mut() else {
-            return Err(Finding::error("kustomize/path", "expected a map of labels").at(at.line, at.column));
+            return Err(
+                Finding::error("kustomize/path", "expected a map of labels").at(at.line, at.column)
+            );
         };
         for (key, value) in pairs {
             map.insert(key.clone(), Node::string(value.clone()));
@@ -130,14 +151,20 @@ fn put_pairs(resources: &mut [Resource], pairs: &[(String, String)], specs: &[Fi
 }
 
 /// `replicas`.
-pub(super) fn replicas(resources: &mut [Resource], wanted: &[(String, i64)]) -> Result<(), Finding> {
+pub(super) fn replicas(
+    resources: &mut [Resource],
+    wanted: &[(String, i64)],
+) -> Result<(), Finding> {
     for (name, count) in wanted {
         let mut found = false;
         for resource in resources.iter_mut() {
             for spec in tables::REPLICAS.iter() {
                 let gvk = resource.gvk();
                 let by_name = (resource.name() == name && spec.selects(gvk))
-                    || resource.previous.iter().any(|p| p.name == *name && spec.kind == p.kind);
+                    || resource
+                        .previous
+                        .iter()
+                        .any(|p| p.name == *name && spec.kind == p.kind);
                 if !by_name {
                     continue;
                 }
@@ -152,7 +179,9 @@ pub(super) fn replicas(resources: &mut [Resource], wanted: &[(String, i64)]) -> 
             }
         }
         if !found {
-            let message = format!("no Deployment, ReplicaSet, ReplicationController or StatefulSet is called {name}");
+            let message = format!(
+                "no Deployment, ReplicaSet, ReplicationController or StatefulSet is called {name}"
+            );
             return Err(Finding::error("kustomize/replicas", message));
         }
     }
@@ -164,7 +193,11 @@ pub(super) fn images(resources: &mut [Resource], images: &[Image]) -> Result<(),
     for image in images {
         let matcher = Matcher::new(&image.name)?;
         let mut set = |node: &mut Node| -> Result<(), Finding> {
-            if let Some(new) = node.text().filter(|text| matcher.matches(text)).map(|text| image.rename(text)) {
+            if let Some(new) = node
+                .text()
+                .filter(|text| matcher.matches(text))
+                .map(|text| image.rename(text))
+            {
                 node.value = Node::string(new).value;
             }
             Ok(())
@@ -184,7 +217,10 @@ pub(super) fn images(resources: &mut [Resource], images: &[Image]) -> Result<(),
 }
 
 // Every list called `containers` or `initContainers`, however deep.
-fn in_containers(node: &mut Node, set: &mut dyn FnMut(&mut Node) -> Result<(), Finding>) -> Result<(), Finding> {
+fn in_containers(
+    node: &mut Node,
+    set: &mut dyn FnMut(&mut Node) -> Result<(), Finding>,
+) -> Result<(), Finding> {
     match &mut node.value {
         Value::Map(map) => {
             for (key, value) in map.iter_mut() {
@@ -199,7 +235,9 @@ fn in_containers(node: &mut Node, set: &mut dyn FnMut(&mut Node) -> Result<(), F
             }
             Ok(())
         }
-        Value::List(list) => list.iter_mut().try_for_each(|item| in_containers(item, set)),
+        Value::List(list) => list
+            .iter_mut()
+            .try_for_each(|item| in_containers(item, set)),
         Value::Scalar(..) => Ok(()),
     }
 }
@@ -213,7 +251,10 @@ enum Matcher {
 impl Matcher {
     fn new(name: &str) -> Result<Self, Finding> {
         // A dot matches itself first of all; names that differ only there do not occur.
-        if name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b':')) {
+        if name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b':'))
+        {
             return Ok(Self::Plain(name.into()));
         }
         let pattern = format!("^{name}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$");
@@ -225,9 +266,16 @@ impl Matcher {
         match self {
             Self::Pattern(pattern) => pattern.is_match(text),
             Self::Plain(name) => {
-                let Some(rest) = text.strip_prefix(name.as_str()) else { return false };
-                let allowed = |s: &str| s.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.{}-".contains(&b));
-                let (tag, digest) = rest.split_once('@').map_or((rest, None), |(t, d)| (t, Some(d)));
+                let Some(rest) = text.strip_prefix(name.as_str()) else {
+                    return false;
+                };
+                let allowed = |s: &str| {
+                    s.bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"_.{}-".contains(&b))
+                };
+                let (tag, digest) = rest
+                    .split_once('@')
+                    .map_or((rest, None), |(t, d)| (t, Some(d)));
                 let tag_fits = tag.is_empty() || tag.strip_prefix(':').is_some_and(allowed);
                 tag_fits && digest.is_none_or(|d| d.strip_prefix("sha256:").is_some_and(allowed))
             }
@@ -283,11 +331,22 @@ mod tests {
 
     #[test]
     fn image_references_split_as_written() {
-        assert_eq!(split_image("host:5000/a/b:1@sha256:x"), ("host:5000/a/b", "1", "sha256:x"));
+        assert_eq!(
+            split_image("host:5000/a/b:1@sha256:x"),
+            ("host:5000/a/b", "1", "sha256:x")
+        );
         assert_eq!(split_image("a@sha256:x"), ("a", "", "sha256:x"));
         assert_eq!(split_image("a:1"), ("a", "1", ""));
         assert_eq!(split_image("a"), ("a", "", ""));
-        assert!(Matcher::new("demo/hello").expect("name").matches("demo/hello:1@sha256:aa"));
-        assert!(!Matcher::new("demo/hello").expect("name").matches("demo/hello2"));
+        assert!(
+            Matcher::new("demo/hello")
+                .expect("name")
+                .matches("demo/hello:1@sha256:aa")
+        );
+        assert!(
+            !Matcher::new("demo/hello")
+                .expect("name")
+                .matches("demo/hello2")
+        );
     }
 }

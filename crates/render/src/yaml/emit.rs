@@ -12,7 +12,10 @@ const WIDTH: usize = 80;
 
 /// The document's text, with a line break at its end.
 pub fn to_yaml(node: &Node) -> String {
-    let mut writer = Writer { out: String::with_capacity(1024), column: 0 };
+    let mut writer = Writer {
+        out: String::with_capacity(1024),
+        column: 0,
+    };
     match &node.value {
         Value::Map(map) if !map.is_empty() => writer.map(map, 0, true),
         Value::List(list) if !list.is_empty() => writer.list(list, 0, true),
@@ -32,7 +35,11 @@ struct Writer {
 impl Writer {
     fn put(&mut self, text: &str) {
         self.out.push_str(text);
-        self.column += if text.is_ascii() { text.len() } else { text.chars().count() };
+        self.column += if text.is_ascii() {
+            text.len()
+        } else {
+            text.chars().count()
+        };
     }
 
     fn put_char(&mut self, c: char) {
@@ -115,7 +122,11 @@ impl Writer {
             Value::Map(_) => self.put("{}"),
             Value::List(_) => self.put("[]"),
             Value::Scalar(Scalar::Null, _) => self.put("null"),
-            Value::Scalar(Scalar::Bool, text) => self.put(if text.eq_ignore_ascii_case("true") { "true" } else { "false" }),
+            Value::Scalar(Scalar::Bool, text) => self.put(if text.eq_ignore_ascii_case("true") {
+                "true"
+            } else {
+                "false"
+            }),
             Value::Scalar(Scalar::Int, text) => match scalar::integer(text) {
                 Some(number) => self.put(&number.to_string()),
                 None => self.string(text, indent, key),
@@ -183,7 +194,12 @@ impl Writer {
         let mut spaces = false;
         let mut chars = text.char_indices().peekable();
         while let Some((at, c)) = chars.next() {
-            if !printable(c) || matches!(c, '\u{feff}' | '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' | '"' | '\\') {
+            if !printable(c)
+                || matches!(
+                    c,
+                    '\u{feff}' | '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' | '"' | '\\'
+                )
+            {
                 self.escape(c);
                 spaces = false;
             } else if c == ' ' {
@@ -279,9 +295,17 @@ impl Shape {
     fn of(text: &str) -> Self {
         let bytes = text.as_bytes();
         if bytes.is_empty() {
-            return Self { plain: true, single: true, block: false };
+            return Self {
+                plain: true,
+                single: true,
+                block: false,
+            };
         }
-        let mut shape = Self { plain: true, single: true, block: true };
+        let mut shape = Self {
+            plain: true,
+            single: true,
+            block: true,
+        };
         if text.starts_with("---") || text.starts_with("...") {
             shape.plain = false;
         }
@@ -295,7 +319,8 @@ impl Shape {
             let before_blank = last || chars.peek().is_some_and(|n| matches!(n, ' ' | '\t'));
             let indicator = match c {
                 '#' if first || after_blank => true,
-                ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' => first,
+                ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%'
+                | '@' | '`' => first,
                 '?' | '-' => first && before_blank,
                 ':' => before_blank,
                 _ => false,
@@ -335,7 +360,8 @@ impl Shape {
 }
 
 fn printable(c: char) -> bool {
-    matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}') && c != '\u{feff}'
+    matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
+        && c != '\u{feff}'
 }
 
 #[cfg(test)]
@@ -345,7 +371,14 @@ mod tests {
 
     #[test]
     fn styles() {
-        let node = &parse("b: [1, {x: z}]\na: \"yes\"\nc: '- x'\nd: \"l1\\nl2\\n\"\ne: {}\nf: ''\n", Limits::default()).expect("yaml")[0];
-        assert_eq!(to_yaml(node), "a: \"yes\"\nb:\n- 1\n- x: z\nc: '- x'\nd: |\n  l1\n  l2\ne: {}\nf: \"\"\n");
+        let node = &parse(
+            "b: [1, {x: z}]\na: \"yes\"\nc: '- x'\nd: \"l1\\nl2\\n\"\ne: {}\nf: ''\n",
+            Limits::default(),
+        )
+        .expect("yaml")[0];
+        assert_eq!(
+            to_yaml(node),
+            "a: \"yes\"\nb:\n- 1\n- x: z\nc: '- x'\nd: |\n  l1\n  l2\ne: {}\nf: \"\"\n"
+        );
     }
 }

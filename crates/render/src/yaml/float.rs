@@ -4,7 +4,12 @@
 pub(crate) fn is_yaml(text: &str) -> bool {
     let bytes = text.as_bytes();
     let mut at = usize::from(matches!(bytes.first(), Some(b'+' | b'-')));
-    let digits = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let digits = |from: usize| {
+        bytes[from..]
+            .iter()
+            .take_while(|b| b.is_ascii_digit())
+            .count()
+    };
     let whole = digits(at);
     at += whole;
     let mut fraction = 0;
@@ -35,13 +40,21 @@ pub(crate) fn parse(text: &str) -> Option<f64> {
         _ => {}
     }
     let plain = text.replace('_', "");
-    if is_yaml(&plain) { plain.parse().ok() } else { None }
+    if is_yaml(&plain) {
+        plain.parse().ok()
+    } else {
+        None
+    }
 }
 
 /// Text of a float after its way through JSON and back, as the common tools print it.
 pub(crate) fn print(value: f64) -> String {
     if value.is_infinite() {
-        return if value > 0.0 { ".inf".into() } else { "-.inf".into() };
+        return if value > 0.0 {
+            ".inf".into()
+        } else {
+            "-.inf".into()
+        };
     }
     if value.is_nan() {
         return ".nan".into();
@@ -50,7 +63,11 @@ pub(crate) fn print(value: f64) -> String {
     // JSON writes large and tiny numbers with an exponent, everything else plainly; a number
     // without fraction then reads back as a whole one.
     if value.fract() == 0.0 && magnitude < 1e21 {
-        return if magnitude < 1.8e19 { format!("{value:.0}") } else { shortest(value) };
+        return if magnitude < 1.8e19 {
+            format!("{value:.0}")
+        } else {
+            shortest(value)
+        };
     }
     shortest(value)
 }

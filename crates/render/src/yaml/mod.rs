@@ -14,6 +14,6 @@ mod sort;
 
 pub use emit::to_yaml;
 pub use node::{Map, Node, Place, Scalar, Value};
-pub use parse::{parse, Limits};
+pub use parse::{Limits, parse};
 pub use scalar::{resolve, resolve_11};
 pub use sort::natural;

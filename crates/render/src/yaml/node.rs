@@ -59,7 +59,10 @@ impl PartialEq for Node {
 
 impl From<Value> for Node {
     fn from(value: Value) -> Self {
-        Self { value, at: Place::default() }
+        Self {
+            value,
+            at: Place::default(),
+        }
     }
 }
 
@@ -180,11 +183,15 @@ impl Node {
                 None => Json::String(text.clone()),
             },
             Value::Scalar(Scalar::Float, text) => float::parse(text)
-                .and_then(|f| whole(f).or_else(|| serde_json::Number::from_f64(f).map(Json::Number)))
+                .and_then(|f| {
+                    whole(f).or_else(|| serde_json::Number::from_f64(f).map(Json::Number))
+                })
                 .unwrap_or_else(|| Json::String(text.clone())),
             Value::Scalar(Scalar::Str, text) => Json::String(text.clone()),
             Value::List(list) => Json::Array(list.iter().map(Node::to_json).collect()),
-            Value::Map(map) => Json::Object(map.iter().map(|(k, v)| (k.clone(), v.to_json())).collect()),
+            Value::Map(map) => {
+                Json::Object(map.iter().map(|(k, v)| (k.clone(), v.to_json())).collect())
+            }
         }
     }
 
@@ -194,14 +201,21 @@ impl Node {
             Json::Null => Self::null(),
             Json::Bool(value) => Self::bool(*value),
             Json::Number(number) => {
-                let kind = if number.is_f64() { Scalar::Float } else { Scalar::Int };
+                let kind = if number.is_f64() {
+                    Scalar::Float
+                } else {
+                    Scalar::Int
+                };
                 Value::Scalar(kind, number.to_string()).into()
             }
             Json::String(text) => Self::string(text.clone()),
             Json::Array(list) => Value::List(list.iter().map(Self::from_json).collect()).into(),
-            Json::Object(map) => {
-                Value::Map(map.iter().map(|(k, v)| (k.clone(), Self::from_json(v))).collect()).into()
-            }
+            Json::Object(map) => Value::Map(
+                map.iter()
+                    .map(|(k, v)| (k.clone(), Self::from_json(v)))
+                    .collect(),
+            )
+            .into(),
         }
     }
 }

@@ -20,7 +20,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 16 << 20, nodes: 2_000_000, depth: 100, words_are_bools: false }
+        Self {
+            bytes: 16 << 20,
+            nodes: 2_000_000,
+            depth: 100,
+            words_are_bools: false,
+        }
     }
 }
 
@@ -29,19 +34,32 @@ const RULE: &str = "yaml/syntax";
 /// All documents of a text; empty ones are null nodes.
 pub fn parse(text: &str, limits: Limits) -> Result<Vec<Node>, Finding> {
     if text.len() > limits.bytes {
-        return Err(Finding::error("yaml/too-large", format!("more than {} bytes of YAML", limits.bytes)));
+        return Err(Finding::error(
+            "yaml/too-large",
+            format!("more than {} bytes of YAML", limits.bytes),
+        ));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut options = Options::default();
     options.set_emit_comments(false);
-    let mut builder = Builder { limits, used: 0, anchors: HashMap::new(), documents: Vec::new(), open: Vec::new() };
+    let mut builder = Builder {
+        limits,
+        used: 0,
+        anchors: HashMap::new(),
+        documents: Vec::new(),
+        open: Vec::new(),
+    };
     for event in Parser::new_from_str_with_options(text, options) {
         match event {
             Ok((event, span)) => builder.take(event, &span)?,
             Err(error) => {
                 let place = place_of(error.marker().line(), error.marker().col());
                 let words = error.info();
-                let words = if words.is_empty() { "not valid YAML".into() } else { words };
+                let words = if words.is_empty() {
+                    "not valid YAML".into()
+                } else {
+                    words
+                };
                 return Err(Finding::error(RULE, words).at(place.line, place.column));
             }
         }
@@ -50,7 +68,10 @@ pub fn parse(text: &str, limits: Limits) -> Result<Vec<Node>, Finding> {
 }
 
 fn place_of(line: usize, column: usize) -> Place {
-    Place { line: line.max(1) as u32, column: column as u32 + 1 }
+    Place {
+        line: line.max(1) as u32,
+        column: column as u32 + 1,
+    }
 }
 
 // A collection whose end has not come yet.
@@ -77,7 +98,9 @@ impl Builder {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.count(1, at)?;
-                let tag = tag.as_deref().and_then(|tag| tag.core_suffix().map(str::to_string));
+                let tag = tag
+                    .as_deref()
+                    .and_then(|tag| tag.core_suffix().map(str::to_string));
                 let kind = match (tag.as_deref(), style) {
                     (Some("str" | "binary"), _) => Scalar::Str,
                     (Some("int"), _) => Scalar::Int,
@@ -89,17 +112,26 @@ impl Builder {
                     _ => Scalar::Str,
                 };
                 let mut text = text.into_owned();
-                if kind == Scalar::Str && style == ScalarStyle::Plain && !self.limits.words_are_bools {
+                if kind == Scalar::Str
+                    && style == ScalarStyle::Plain
+                    && !self.limits.words_are_bools
+                {
                     if let Some(full) = timestamp(&text) {
                         text = full;
                     }
                 }
                 if kind == Scalar::Bool && self.limits.words_are_bools {
-                    let yes = matches!(text.to_ascii_lowercase().as_str(), "y" | "yes" | "on" | "true");
+                    let yes = matches!(
+                        text.to_ascii_lowercase().as_str(),
+                        "y" | "yes" | "on" | "true"
+                    );
                     text = yes.to_string();
                 }
                 let plain = style == ScalarStyle::Plain;
-                let node = Node { value: Value::Scalar(kind, text), at };
+                let node = Node {
+                    value: Value::Scalar(kind, text),
+                    at,
+                };
                 self.remember(anchor, &node, 1);
                 self.place(node, plain, at, 1)
             }
@@ -108,7 +140,11 @@ impl Builder {
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(id) => {
                 let Some((node, size)) = self.anchors.get(&id).cloned() else {
-                    return Err(Finding::error(RULE, "an alias may not stand inside its own anchor").at(at.line, at.column));
+                    return Err(Finding::error(
+                        RULE,
+                        "an alias may not stand inside its own anchor",
+                    )
+                    .at(at.line, at.column));
                 };
                 self.count(size, at)?;
                 self.place(node, false, at, size)
@@ -116,7 +152,10 @@ impl Builder {
             Event::DocumentEnd => {
                 self.anchors.clear();
                 if self.documents.len() > 100_000 {
-                    return Err(Finding::error("yaml/too-large", "more than 100,000 documents").at(at.line, at.column));
+                    return Err(
+                        Finding::error("yaml/too-large", "more than 100,000 documents")
+                            .at(at.line, at.column),
+                    );
                 }
                 Ok(())
             }
@@ -127,7 +166,10 @@ impl Builder {
     fn count(&mut self, nodes: usize, at: Place) -> Result<(), Finding> {
         self.used += nodes;
         if self.used > self.limits.nodes {
-            let message = format!("more than {} nodes after aliases are expanded", self.limits.nodes);
+            let message = format!(
+                "more than {} nodes after aliases are expanded",
+                self.limits.nodes
+            );
             return Err(Finding::error("yaml/too-large", message).at(at.line, at.column));
         }
         Ok(())
@@ -145,12 +187,21 @@ impl Builder {
             let message = format!("nested deeper than {} levels", self.limits.depth);
             return Err(Finding::error("yaml/too-deep", message).at(at.line, at.column));
         }
-        self.open.push(Open { value, at, anchor, key: None, merges: Vec::new(), size: 1 });
+        self.open.push(Open {
+            value,
+            at,
+            anchor,
+            key: None,
+            merges: Vec::new(),
+            size: 1,
+        });
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), Finding> {
-        let Some(mut open) = self.open.pop() else { return Ok(()) };
+        let Some(mut open) = self.open.pop() else {
+            return Ok(());
+        };
         if let Value::Map(map) = &mut open.value {
             // Merge keys: what the map says itself wins, then the earlier source.
             for source in open.merges {
@@ -159,7 +210,10 @@ impl Builder {
                 }
             }
         }
-        let node = Node { value: open.value, at: open.at };
+        let node = Node {
+            value: open.value,
+            at: open.at,
+        };
         self.remember(open.anchor, &node, open.size);
         self.place(node, false, open.at, open.size)
     }
@@ -181,13 +235,17 @@ impl Builder {
         match open.key.take() {
             None => {
                 let Value::Scalar(_, key) = node.value else {
-                    return Err(Finding::error(RULE, "a key must be a single value").at(at.line, at.column));
+                    return Err(
+                        Finding::error(RULE, "a key must be a single value").at(at.line, at.column)
+                    );
                 };
                 if plain && key == "<<" {
                     open.key = Some(("\0<<".into(), at));
                 } else if map.contains_key(&key) {
                     let message = format!("key {key:?} stands here twice");
-                    return Err(Finding::error("yaml/duplicate-key", message).at(at.line, at.column));
+                    return Err(
+                        Finding::error("yaml/duplicate-key", message).at(at.line, at.column)
+                    );
                 } else {
                     open.key = Some((key, at));
                 }
@@ -217,7 +275,11 @@ fn timestamp(text: &str) -> Option<String> {
     let day: u32 = parts.next()?.parse().ok()?;
     let zone_at = clock.find(['Z', '+', '-']).unwrap_or(clock.len());
     let (clock, zone) = clock.split_at(zone_at);
-    let zone = if zone.is_empty() || zone == "+00:00" { "Z" } else { zone };
+    let zone = if zone.is_empty() || zone == "+00:00" {
+        "Z"
+    } else {
+        zone
+    };
     let mut parts = clock.split(':');
     let hour: u32 = parts.next()?.parse().ok()?;
     let minute: u32 = parts.next()?.parse().ok()?;
@@ -225,8 +287,14 @@ fn timestamp(text: &str) -> Option<String> {
     let (second, fraction) = second.split_once('.').unwrap_or((second, ""));
     let second: u32 = second.parse().ok()?;
     let fraction = fraction.trim_end_matches('0');
-    let fraction = if fraction.is_empty() { String::new() } else { format!(".{fraction}") };
-    Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}"))
+    let fraction = if fraction.is_empty() {
+        String::new()
+    } else {
+        format!(".{fraction}")
+    };
+    Some(format!(
+        "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}"
+    ))
 }
 
 #[cfg(test)]
@@ -265,7 +333,10 @@ mod tests {
 
     #[test]
     fn plain_timestamps_become_times() {
-        assert_eq!(one("a: 2020-01-02").text_at(&["a"]), Some("2020-01-02T00:00:00Z"));
+        assert_eq!(
+            one("a: 2020-01-02").text_at(&["a"]),
+            Some("2020-01-02T00:00:00Z")
+        );
         assert_eq!(one("a: '2020-01-02'").text_at(&["a"]), Some("2020-01-02"));
     }
 

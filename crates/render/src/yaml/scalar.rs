@@ -23,8 +23,8 @@ fn resolve_with(text: &str, words: bool) -> Scalar {
             return match text {
                 "~" | "null" | "Null" | "NULL" => Scalar::Null,
                 "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => Scalar::Bool,
-                "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "n" | "N" | "no" | "No" | "NO"
-                | "off" | "Off" | "OFF"
+                "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "n" | "N" | "no"
+                | "No" | "NO" | "off" | "Off" | "OFF"
                     if words =>
                 {
                     Scalar::Bool
@@ -34,16 +34,28 @@ fn resolve_with(text: &str, words: bool) -> Scalar {
         }
         _ => return Scalar::Str,
     }
-    if matches!(text.trim_start_matches(['+', '-']), ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
+    if matches!(
+        text.trim_start_matches(['+', '-']),
+        ".inf" | ".Inf" | ".INF"
+    ) || matches!(text, ".nan" | ".NaN" | ".NAN")
+    {
         return Scalar::Float;
     }
     if first == b'.' {
-        return if float::parse(text).is_some() { Scalar::Float } else { Scalar::Str };
+        return if float::parse(text).is_some() {
+            Scalar::Float
+        } else {
+            Scalar::Str
+        };
     }
     if integer(text).is_some() {
         return Scalar::Int;
     }
-    if float::is_yaml(&text.replace('_', "")) { Scalar::Float } else { Scalar::Str }
+    if float::is_yaml(&text.replace('_', "")) {
+        Scalar::Float
+    } else {
+        Scalar::Str
+    }
 }
 
 /// Value of a whole number in any of YAML's notations, within 64 bits.
@@ -95,7 +107,11 @@ pub(crate) fn is_timestamp(text: &str) -> bool {
     let split = text.find(['T', 't', ' ']);
     let date = &text[..split.unwrap_or(text.len())];
     let mut parts = date.splitn(3, '-');
-    let (_, month, day) = (parts.next(), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let (_, month, day) = (
+        parts.next(),
+        parts.next().unwrap_or(""),
+        parts.next().unwrap_or(""),
+    );
     if !number(month, 12) || !number(day, 31) {
         return false;
     }
@@ -116,7 +132,10 @@ pub(crate) fn is_timestamp(text: &str) -> bool {
     let (second, fraction) = second.split_once('.').unwrap_or((second, "0"));
     let zone_fits = zone.is_empty()
         || zone == "Z"
-        || (zone.len() == 6 && zone[1..].split_once(':').is_some_and(|(h, m)| number(h, 24) && number(m, 60)));
+        || (zone.len() == 6
+            && zone[1..]
+                .split_once(':')
+                .is_some_and(|(h, m)| number(h, 24) && number(m, 60)));
     number(hour, 23)
         && number(minute, 59)
         && number(second, 59)
@@ -137,7 +156,9 @@ fn is_sexagesimal(text: &str) -> bool {
     let mut rest: Vec<&str> = parts.collect();
     let Some(last) = rest.pop() else { return false };
     let last = match last.split_once('.') {
-        Some((whole, fraction)) if fraction.bytes().all(|b| b.is_ascii_digit() || b == b'_') => whole,
+        Some((whole, fraction)) if fraction.bytes().all(|b| b.is_ascii_digit() || b == b'_') => {
+            whole
+        }
         Some(_) => return false,
         None => last,
     };
@@ -179,7 +200,19 @@ mod tests {
 
     #[test]
     fn strings_that_look_like_other_types_are_ambiguous() {
-        for text in ["yes", "n", "12", "1:30", "2020-01-02", "2020-01-02T03:04:05Z", "0.5", "null", "", "<<", ".5"] {
+        for text in [
+            "yes",
+            "n",
+            "12",
+            "1:30",
+            "2020-01-02",
+            "2020-01-02T03:04:05Z",
+            "0.5",
+            "null",
+            "",
+            "<<",
+            ".5",
+        ] {
             assert!(ambiguous(text), "{text}");
         }
         for text in ["hello", "1.2.3", "10.0.0.1", "2020-13-01", "a:b", "1:77x"] {

@@ -34,9 +34,15 @@ fn compare<T>(left: &[T], right: &[T], code: impl Fn(&T) -> u32) -> Ordering {
             }
         }
         let number = |from: &[T], start: i64| {
-            from.iter().map(&code).take_while(|&c| digit(c)).fold((start, 0usize), |(n, count), c| {
-                (n.wrapping_mul(10).wrapping_add(i64::from(c) - 0x30), count + 1)
-            })
+            from.iter().map(&code).take_while(|&c| digit(c)).fold(
+                (start, 0usize),
+                |(n, count), c| {
+                    (
+                        n.wrapping_mul(10).wrapping_add(i64::from(c) - 0x30),
+                        count + 1,
+                    )
+                },
+            )
         };
         let (lv, lc) = number(&left[at..], ln);
         let (rv, rc) = number(&right[at..], rn);

@@ -12,11 +12,19 @@ fn corpus() -> PathBuf {
 
 fn tree(dir: &Path) -> Tree {
     fn add(dir: &Path, root: &Path, tree: &mut Tree) {
-        for entry in std::fs::read_dir(dir).expect("directory").map(|e| e.expect("entry").path()) {
+        for entry in std::fs::read_dir(dir)
+            .expect("directory")
+            .map(|e| e.expect("entry").path())
+        {
             if entry.is_dir() {
                 add(&entry, root, tree);
             } else {
-                let path = entry.strip_prefix(root).expect("below the root").to_str().expect("name").to_string();
+                let path = entry
+                    .strip_prefix(root)
+                    .expect("below the root")
+                    .to_str()
+                    .expect("name")
+                    .to_string();
                 tree.insert(&path, std::fs::read(&entry).expect("file"));
             }
         }
@@ -31,12 +39,19 @@ fn peer() -> Option<Box<dyn Fn(&Path) -> Result<String, String>>> {
     let program = std::env::var_os("KUSTOMIZE").map(PathBuf::from);
     let Some(program) = program.filter(|p| p.is_file()) else {
         let full = std::env::var_os("TOWPATH_TEST_FULL").is_some();
-        assert!(!full, "TOWPATH_TEST_FULL demands the real kustomize in KUSTOMIZE");
+        assert!(
+            !full,
+            "TOWPATH_TEST_FULL demands the real kustomize in KUSTOMIZE"
+        );
         eprintln!("SKIPPED: no real kustomize in KUSTOMIZE; compared with kept output only");
         return None;
     };
     Some(Box::new(move |dir| {
-        let output = Command::new(&program).arg("build").arg(dir).output().expect("kustomize");
+        let output = Command::new(&program)
+            .arg("build")
+            .arg(dir)
+            .output()
+            .expect("kustomize");
         if output.status.success() {
             Ok(String::from_utf8(output.stdout).expect("UTF-8"))
         } else {
@@ -46,8 +61,17 @@ fn peer() -> Option<Box<dyn Fn(&Path) -> Result<String, String>>> {
 }
 
 fn build(tree: &Tree, dir: &str) -> Result<String, String> {
-    let findings = |findings: Vec<_>| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n";
-    kustomize::build(tree, dir).map(|r| r.to_yaml()).map_err(findings)
+    let findings = |findings: Vec<_>| {
+        findings
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+            + "\n"
+    };
+    kustomize::build(tree, dir)
+        .map(|r| r.to_yaml())
+        .map_err(findings)
 }
 
 // The first lines that differ say more than two whole texts.
@@ -55,7 +79,11 @@ fn difference(left: &str, right: &str) -> String {
     let mut lines = left.lines().zip(right.lines()).enumerate();
     match lines.find(|(_, (l, r))| l != r) {
         Some((at, (l, r))) => format!("line {}:\n  ours   {l}\n  theirs {r}", at + 1),
-        None => format!("{} lines against {}", left.lines().count(), right.lines().count()),
+        None => format!(
+            "{} lines against {}",
+            left.lines().count(),
+            right.lines().count()
+        ),
     }
 }
 
@@ -64,13 +92,24 @@ fn cases() {
     let peer = peer();
     let bless = std::env::var_os("BLESS").is_some();
     let mut failures = Vec::new();
-    let mut cases: Vec<PathBuf> = std::fs::read_dir(corpus()).expect("corpus").map(|e| e.expect("case").path()).collect();
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(corpus())
+        .expect("corpus")
+        .map(|e| e.expect("case").path())
+        .collect();
     cases.sort();
     assert!(cases.len() >= 20, "the corpus is missing");
     for case in cases {
-        let name = case.file_name().and_then(|n| n.to_str()).expect("name").to_string();
+        let name = case
+            .file_name()
+            .and_then(|n| n.to_str())
+            .expect("name")
+            .to_string();
         let input = case.join("input");
-        let start = if input.join("overlay").is_dir() { "overlay" } else { "" };
+        let start = if input.join("overlay").is_dir() {
+            "overlay"
+        } else {
+            ""
+        };
         let ours = build(&tree(&input), start);
         let (expected, refused) = (case.join("expected.yaml"), case.join("expected.error"));
         if bless {
@@ -78,15 +117,23 @@ fn cases() {
             match (peer(&input.join(start)), &ours) {
                 (Ok(text), _) => std::fs::write(&expected, text).expect("write"),
                 (Err(_), Err(words)) => std::fs::write(&refused, words).expect("write"),
-                (Err(words), Ok(_)) => failures.push(format!("{name}: kustomize refuses this, we do not: {words}")),
+                (Err(words), Ok(_)) => failures.push(format!(
+                    "{name}: kustomize refuses this, we do not: {words}"
+                )),
             }
         } else if let Some(peer) = &peer {
             let theirs = peer(&input.join(start));
             if theirs.is_ok() != ours.is_ok() {
-                failures.push(format!("{name}: kustomize says {theirs:?}, we say {:?}", ours.as_ref().err()));
+                failures.push(format!(
+                    "{name}: kustomize says {theirs:?}, we say {:?}",
+                    ours.as_ref().err()
+                ));
             } else if let (Ok(theirs), Ok(ours)) = (&theirs, &ours) {
                 if theirs != ours {
-                    failures.push(format!("{name} (against the program): {}", difference(ours, theirs)));
+                    failures.push(format!(
+                        "{name} (against the program): {}",
+                        difference(ours, theirs)
+                    ));
                 }
             }
         }
@@ -113,8 +160,12 @@ fn the_sample_renders_as_the_program_does() {
     let tree = tree(&deploy);
     let peer = peer();
     for stage in ["dev", "stg", "prd"] {
-        let ours = build(&tree, &format!("overlays/{stage}")).unwrap_or_else(|words| panic!("{words}"));
-        assert!(ours.contains(&format!("namespace: hello-{stage}")), "{ours}");
+        let ours =
+            build(&tree, &format!("overlays/{stage}")).unwrap_or_else(|words| panic!("{words}"));
+        assert!(
+            ours.contains(&format!("namespace: hello-{stage}")),
+            "{ours}"
+        );
         if let Some(peer) = &peer {
             let theirs = peer(&deploy.join("overlays").join(stage)).expect("kustomize");
             assert!(ours == theirs, "{stage}: {}", difference(&ours, &theirs));

@@ -1,0 +1,82 @@
+//! Rendered objects made ready: the destination's namespace, the tracking annotation.
+
+use super::Apps;
+use crate::Error;
+use crate::live::{TRACKING, tracking_id};
+use serde_json::{Map, Value as Json};
+use towpath_kit::cache::Key;
+use towpath_kit::kinds::Application;
+use towpath_render::{Object, order};
+
+impl Apps {
+    /// The objects, and the indices of those whose kind is unknown to the cluster.
+    pub(super) async fn prepare(
+        &self,
+        key: &Key,
+        app: &Application,
+        rendered: &[Object],
+    ) -> Result<(Vec<Object>, Vec<usize>), Error> {
+        let mut objects = Vec::with_capacity(rendered.len());
+        let mut unknown = Vec::new();
+        for object in rendered {
+            let mut object = object.clone();
+            let namespaced = match self.cluster.kind(&object.id).await {
+                Ok(kind) => {
+                    self.live.watch(&self.cluster, &kind).await;
+                    kind.namespaced
+                }
+                Err(Error::UnknownKind { .. }) => {
+                    unknown.push(objects.len());
+                    true
+                }
+                Err(error) => return Err(error),
+            };
+            put_namespace(&mut object, namespaced, &app.spec.destination.namespace);
+            let hook = object.annotation(order::HOOK).is_some();
+            if !hook {
+                track(&mut object, key);
+            }
+            objects.push(object);
+        }
+        Ok((objects, unknown))
+    }
+}
+
+fn put_namespace(object: &mut Object, namespaced: bool, default: &str) {
+    let namespace = match (namespaced, object.id.namespace.as_str()) {
+        (false, _) => String::new(),
+        (true, "") => default.to_string(),
+        (true, own) => own.to_string(),
+    };
+    object.id.namespace.clone_from(&namespace);
+    if let Some(metadata) = object
+        .manifest
+        .get_mut("metadata")
+        .and_then(Json::as_object_mut)
+    {
+        if namespace.is_empty() {
+            metadata.remove("namespace");
+        } else {
+            metadata.insert("namespace".into(), namespace.into());
+        }
+    }
+}
+
+fn track(object: &mut Object, key: &Key) {
+    let value = tracking_id(key, &object.id);
+    if let Some(metadata) = object
+        .manifest
+        .get_mut("metadata")
+        .and_then(Json::as_object_mut)
+    {
+        let annotations = metadata
+            .entry("annotations")
+            .or_insert_with(|| Json::Object(Map::new()));
+        if !annotations.is_object() {
+            *annotations = Json::Object(Map::new());
+        }
+        if let Some(map) = annotations.as_object_mut() {
+            map.insert(TRACKING.into(), value.into());
+        }
+    }
+}

@@ -1,0 +1,494 @@
+//! Environments: each keeps one application, knows what runs there, and takes new releases by
+//! itself where its policy says so.
+
+use crate::Error;
+use crate::cluster::within;
+use crate::parts::Caches;
+use crate::promotion::trailer;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::{Client, Resource, ResourceExt};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use towpath_kit::cache::Key;
+use towpath_kit::controller::Next;
+use towpath_kit::kinds::{
+    Application, ApplicationDestination, ApplicationSource, ApplicationSpec, Automated, Deployment,
+    Environment, EnvironmentStatus, Promotion, PromotionPhase, PromotionSpec, Release, SyncPolicy,
+    labels,
+};
+use towpath_kit::traits::{CommitInfo, SourceError, SourceTree};
+use towpath_stdx::Clock;
+
+const HISTORY: usize = 20;
+// Commits of a branch that are looked at to tell which release is newer.
+const RECENT: usize = 200;
+
+pub(crate) struct Environments {
+    pub(crate) client: Client,
+    pub(crate) caches: Caches,
+    pub(crate) tree: Arc<dyn SourceTree>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) resync: Duration,
+}
+
+/// The application an environment wants.
+pub(crate) fn application(namespace: &str, environment: &Environment) -> ApplicationSpec {
+    let spec = &environment.spec;
+    let server = if spec.server.is_empty() {
+        "https://kubernetes.default.svc"
+    } else {
+        &spec.server
+    };
+    ApplicationSpec {
+        source: ApplicationSource {
+            repo_url: format!("towpath://{namespace}/{}", spec.repository),
+            path: spec.path.clone(),
+            target_revision: branch(environment),
+        },
+        destination: ApplicationDestination {
+            server: server.into(),
+            name: String::new(),
+            namespace: spec.namespace.clone(),
+        },
+        project: "default".into(),
+        sync_policy: Some(SyncPolicy {
+            automated: Some(Automated {
+                prune: true,
+                self_heal: true,
+                allow_empty: false,
+            }),
+            sync_options: vec!["CreateNamespace=true".into(), "ServerSideApply=true".into()],
+        }),
+        ignore_differences: Vec::new(),
+    }
+}
+
+/// Short name of the branch that holds an environment's state.
+pub(crate) fn branch(environment: &Environment) -> String {
+    format!("env/{}", environment.spec.stage)
+}
+
+/// The release to promote by itself, if any: the newest of the branch that is not held, unless
+/// it or a newer one was tried here already. Pure.
+pub(crate) fn next_release(
+    environment: &Environment,
+    releases: &[Arc<Release>],
+    promotions: &[Arc<Promotion>],
+    recent: &[String],
+) -> Option<Arc<Release>> {
+    if !environment.spec.promotion.auto {
+        return None;
+    }
+    // Position on the branch, newest first; what is not on it any more does not come by itself.
+    let rank = |release: &Release| recent.iter().position(|sha| *sha == release.spec.sha);
+    let ours = releases.iter().filter(|r| {
+        r.spec.repository == environment.spec.repository && r.spec.branch == environment.spec.branch
+    });
+    let newest = ours
+        .filter(|r| r.spec.hold.is_none())
+        .filter_map(|r| Some((rank(r)?, r)))
+        .min_by_key(|(rank, _)| *rank)?;
+    let name = newest.1.name_any();
+    let tried = promotions
+        .iter()
+        .filter(|p| p.spec.environment == environment.name_any());
+    for promotion in tried {
+        let release = match promotion.spec.release.as_str() {
+            "" => promotion
+                .status
+                .as_ref()
+                .map(|s| s.release.as_str())
+                .unwrap_or_default(),
+            release => release,
+        };
+        // A rollback names an older release on purpose; it says nothing about the newest.
+        let newer = releases
+            .iter()
+            .find(|r| r.name_any() == release)
+            .and_then(|r| rank(r))
+            .is_some_and(|at| at < newest.0);
+        if release == name || (newer && promotion.spec.kind != "rollback") {
+            return None;
+        }
+    }
+    Some(newest.1.clone())
+}
+
+impl Environments {
+    pub(crate) async fn reconcile(self: Arc<Self>, key: Key) -> Result<Next, Error> {
+        let Some(environment) = self.caches.environments.get(&key) else {
+            return Ok(Next::Wait);
+        };
+        if environment.metadata.deletion_timestamp.is_some() {
+            return Ok(Next::Wait);
+        }
+        self.keep_application(&key, &environment).await?;
+        self.promote(&key, &environment).await?;
+        self.report(&key, &environment).await?;
+        Ok(Next::After(self.resync))
+    }
+
+    async fn keep_application(&self, key: &Key, environment: &Environment) -> Result<(), Error> {
+        let wanted = application(&key.namespace, environment);
+        if self
+            .caches
+            .applications
+            .get(key)
+            .is_some_and(|app| app.spec == wanted)
+        {
+            return Ok(());
+        }
+        let mut app = Application::new(&key.name, wanted);
+        app.metadata.namespace = Some(key.namespace.clone());
+        app.metadata.owner_references = environment
+            .controller_owner_ref(&())
+            .map(|owner| vec![owner]);
+        app.metadata.labels = Some(BTreeMap::from([
+            (labels::ENVIRONMENT.to_string(), key.name.clone()),
+            (
+                labels::REPOSITORY.to_string(),
+                environment.spec.repository.clone(),
+            ),
+        ]));
+        let api: Api<Application> = Api::namespaced(self.client.clone(), &key.namespace);
+        let what = format!("apply application {key}");
+        let params = PatchParams::apply("towpath-gitops").force();
+        within(&what, api.patch(&key.name, &params, &Patch::Apply(&app)))
+            .await?
+            .map(drop)
+            .map_err(Error::cluster(what))
+    }
+
+    async fn promote(&self, key: &Key, environment: &Environment) -> Result<(), Error> {
+        if !environment.spec.promotion.auto {
+            return Ok(());
+        }
+        let releases = self.caches.releases.in_namespace(&key.namespace);
+        if releases.is_empty() {
+            return Ok(());
+        }
+        let repository = format!("{}/{}", key.namespace, environment.spec.repository);
+        let recent = match self
+            .tree
+            .log(&repository, &environment.spec.branch, RECENT)
+            .await
+        {
+            Ok(commits) => commits.into_iter().map(|c| c.sha).collect::<Vec<_>>(),
+            Err(SourceError::NotFound(_)) => return Ok(()),
+            Err(error) => {
+                return Err(Error::source(format!("read the log of {repository}"))(
+                    error,
+                ));
+            }
+        };
+        let promotions = self.caches.promotions.in_namespace(&key.namespace);
+        let Some(release) = next_release(environment, &releases, &promotions, &recent) else {
+            return Ok(());
+        };
+        let name = format!("{}-{}-1", key.name, release.name_any());
+        let spec = PromotionSpec {
+            environment: key.name.clone(),
+            release: release.name_any(),
+            kind: "deploy".into(),
+            by: release.spec.actor.clone(),
+            ..PromotionSpec::default()
+        };
+        let mut promotion = Promotion::new(&name, spec);
+        promotion.metadata.namespace = Some(key.namespace.clone());
+        promotion.metadata.labels = Some(BTreeMap::from([
+            (labels::ENVIRONMENT.to_string(), key.name.clone()),
+            (labels::RELEASE.to_string(), release.name_any()),
+            (
+                labels::REPOSITORY.to_string(),
+                environment.spec.repository.clone(),
+            ),
+            (labels::COMMIT.to_string(), release.spec.sha.clone()),
+        ]));
+        let api: Api<Promotion> = Api::namespaced(self.client.clone(), &key.namespace);
+        let what = format!("create promotion {name}");
+        match within(&what, api.create(&PostParams::default(), &promotion)).await? {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            other => other.map(drop).map_err(Error::cluster(what)),
+        }
+    }
+
+    async fn report(&self, key: &Key, environment: &Environment) -> Result<(), Error> {
+        let repository = format!("{}/{}", key.namespace, environment.spec.repository);
+        let head = match self
+            .tree
+            .resolve(&repository, &format!("refs/heads/{}", branch(environment)))
+            .await
+        {
+            Ok(commit) => Some(commit),
+            Err(SourceError::NotFound(_)) => None,
+            Err(error) => {
+                return Err(Error::source(format!("resolve {}", branch(environment)))(
+                    error,
+                ));
+            }
+        };
+        let promotions: Vec<Arc<Promotion>> = self
+            .caches
+            .promotions
+            .in_namespace(&key.namespace)
+            .into_iter()
+            .filter(|p| p.spec.environment == key.name)
+            .collect();
+        let app = self.caches.applications.get(key);
+        let old = environment.status.clone().unwrap_or_default();
+        let status = status(
+            &old,
+            head.as_ref(),
+            app.as_deref(),
+            &promotions,
+            &self.clock.rfc3339(),
+        );
+        if environment.status.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        let api: Api<Environment> = Api::namespaced(self.client.clone(), &key.namespace);
+        let what = format!("update environment {key}");
+        let patch = Patch::Merge(json!({"status": status}));
+        match within(
+            &what,
+            api.patch_status(&key.name, &PatchParams::default(), &patch),
+        )
+        .await?
+        {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop).map_err(Error::cluster(what)),
+        }
+    }
+}
+
+/// Status of an environment. What is deployed is what the head of its branch says. Pure.
+pub(crate) fn status(
+    old: &EnvironmentStatus,
+    head: Option<&CommitInfo>,
+    app: Option<&Application>,
+    promotions: &[Arc<Promotion>],
+    now: &str,
+) -> EnvironmentStatus {
+    let mut status = EnvironmentStatus {
+        conditions: old.conditions.clone(),
+        ..EnvironmentStatus::default()
+    };
+    if let Some(head) = head {
+        status.revision.clone_from(&head.sha);
+        status.release = trailer(&head.message, "Towpath-Release")
+            .unwrap_or_default()
+            .into();
+        status.sha = trailer(&head.message, "Towpath-Commit")
+            .unwrap_or_default()
+            .into();
+    }
+    let mut by_age: Vec<&Arc<Promotion>> = promotions.iter().collect();
+    by_age.sort_by_key(|p| std::cmp::Reverse(age(p)));
+    let open = by_age
+        .iter()
+        .find(|p| phase(p) == PromotionPhase::Deploying);
+    let latest = open
+        .or_else(|| by_age.iter().find(|p| !phase(p).is_final()))
+        .or_else(|| by_age.first());
+    status.promotion = latest.map(|p| p.name_any()).unwrap_or_default();
+    match app.and_then(|app| app.status.as_ref()) {
+        Some(app) => {
+            status.health.clone_from(&app.health.status);
+            status.sync.clone_from(&app.sync.status);
+            let condition = app.conditions.first().map(|c| c.message.clone());
+            status.message = condition
+                .filter(|_| app.health.message.is_empty())
+                .unwrap_or_else(|| app.health.message.clone());
+        }
+        None => {
+            status.health = if head.is_some() { "Unknown" } else { "Missing" }.into();
+            status.sync = "Unknown".into();
+        }
+    }
+    if head.is_none() {
+        status.message = "nothing has been deployed yet".into();
+    }
+    status.history = history(&old.history, &by_age);
+    let same = status.release == old.release && status.revision == old.revision;
+    status.since = match (same, &old.since) {
+        (true, Some(since)) => Some(since.clone()),
+        _ => head.map(|_| now.to_string()),
+    };
+    status
+}
+
+fn phase(promotion: &Promotion) -> PromotionPhase {
+    promotion
+        .status
+        .as_ref()
+        .map(|s| s.phase)
+        .unwrap_or_default()
+}
+
+/// Position in time: creation, then name.
+pub(crate) fn age(promotion: &Promotion) -> (i64, String) {
+    let created = promotion.metadata.creation_timestamp.as_ref();
+    (
+        created.map_or(i64::MAX, |t| t.0.as_second()),
+        promotion.name_any(),
+    )
+}
+
+fn history(old: &[Deployment], by_age: &[&Arc<Promotion>]) -> Vec<Deployment> {
+    let mut entries: Vec<Deployment> = by_age
+        .iter()
+        .filter(|p| matches!(phase(p), PromotionPhase::Succeeded | PromotionPhase::Failed))
+        .filter_map(|p| {
+            let status = p.status.as_ref()?;
+            // What never reached the branch is no deployment.
+            if status.revision.is_empty() {
+                return None;
+            }
+            let kind = if p.spec.kind != "rollback" && status.previous == status.release {
+                "redeploy"
+            } else {
+                &p.spec.kind
+            };
+            Some(Deployment {
+                kind: kind.into(),
+                release: status.release.clone(),
+                sha: p.labels().get(labels::COMMIT).cloned().unwrap_or_default(),
+                revision: status.revision.clone(),
+                promotion: p.name_any(),
+                by: p.spec.by.clone(),
+                reason: p.spec.reason.clone(),
+                at: status.finished_at.clone().unwrap_or_default(),
+                outcome: if phase(p) == PromotionPhase::Succeeded {
+                    "Succeeded"
+                } else {
+                    "Failed"
+                }
+                .into(),
+            })
+        })
+        .collect();
+    entries.sort_by(|l, r| r.at.cmp(&l.at));
+    // Promotions that were cleaned away keep their entry.
+    let gone = old
+        .iter()
+        .filter(|o| !entries.iter().any(|e| e.promotion == o.promotion))
+        .cloned()
+        .collect::<Vec<_>>();
+    entries.extend(gone);
+    entries.sort_by(|l, r| r.at.cmp(&l.at));
+    entries.truncate(HISTORY);
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use towpath_kit::kinds::{
+        EnvironmentSpec, Hold, PromotionPolicy, PromotionStatus, ReleaseSpec,
+    };
+
+    fn environment() -> Environment {
+        let spec = EnvironmentSpec {
+            repository: "hello".into(),
+            stage: "dev".into(),
+            branch: "main".into(),
+            promotion: PromotionPolicy {
+                auto: true,
+                ..PromotionPolicy::default()
+            },
+            ..EnvironmentSpec::default()
+        };
+        Environment::new("hello-dev", spec)
+    }
+
+    fn release(sha: &str) -> Arc<Release> {
+        let spec = ReleaseSpec {
+            repository: "hello".into(),
+            sha: sha.into(),
+            branch: "main".into(),
+            ..ReleaseSpec::default()
+        };
+        Arc::new(Release::new(&format!("hello-{sha}"), spec))
+    }
+
+    fn promotion(release: &str, kind: &str) -> Arc<Promotion> {
+        let spec = PromotionSpec {
+            environment: "hello-dev".into(),
+            release: release.into(),
+            kind: kind.into(),
+            ..PromotionSpec::default()
+        };
+        Arc::new(Promotion::new(&format!("p-{release}-{kind}"), spec))
+    }
+
+    #[test]
+    fn the_newest_release_of_the_branch_goes_out_once() {
+        let recent: Vec<String> = ["c", "b", "a"].map(String::from).to_vec();
+        let releases = [release("a"), release("b")];
+        let next = |releases: &[Arc<Release>], promotions: &[Arc<Promotion>]| {
+            next_release(&environment(), releases, promotions, &recent).map(|r| r.name_any())
+        };
+        assert_eq!(next(&releases, &[]).as_deref(), Some("hello-b"));
+        assert_eq!(next(&releases, &[promotion("hello-b", "deploy")]), None);
+        // A run of an older commit that ends later does not overtake.
+        assert_eq!(
+            next(&[release("a")], &[promotion("hello-b", "deploy")]).as_deref(),
+            Some("hello-a")
+        );
+        assert_eq!(
+            next(
+                &[release("a"), release("b")],
+                &[promotion("hello-b", "promote")]
+            ),
+            None
+        );
+        let mut held = release("b").as_ref().clone();
+        held.spec.hold = Some(Hold::default());
+        assert_eq!(
+            next(
+                &[release("a"), Arc::new(held)],
+                &[
+                    promotion("hello-b", "deploy"),
+                    promotion("hello-a", "deploy")
+                ]
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn status_says_what_the_branch_says() {
+        let head = CommitInfo {
+            sha: "e1".into(),
+            message: "deploy\n\nTowpath-Release: hello-b\nTowpath-Commit: b\n".into(),
+            ..CommitInfo::default()
+        };
+        let mut done = promotion("hello-b", "deploy").as_ref().clone();
+        done.status = Some(PromotionStatus {
+            phase: PromotionPhase::Succeeded,
+            release: "hello-b".into(),
+            revision: "e1".into(),
+            finished_at: Some("2026-01-01T00:00:00Z".into()),
+            ..PromotionStatus::default()
+        });
+        let made = status(
+            &EnvironmentStatus::default(),
+            Some(&head),
+            None,
+            &[Arc::new(done)],
+            "2026-01-01T00:00:01Z",
+        );
+        assert_eq!(
+            (
+                made.release.as_str(),
+                made.sha.as_str(),
+                made.revision.as_str()
+            ),
+            ("hello-b", "b", "e1")
+        );
+        assert_eq!(made.history.len(), 1);
+        assert_eq!(made.history[0].outcome, "Succeeded");
+    }
+}
