@@ -1,6 +1,5 @@
 //! [`SourceTree`] over the bare repositories: commits and files through git's plumbing.
 
-use crate::bare;
 use crate::git::{Git, LIMIT};
 use crate::names::{RepoName, ZERO, is_id, is_revision, is_tree_path};
 use async_trait::async_trait;
@@ -380,7 +379,7 @@ pub(crate) async fn for_test(root: &Path) -> (Trees, PathBuf) {
         git: Git::new(root).expect("directories"),
     };
     let name = RepoName::new("demo", "hello").expect("name");
-    let dir = bare::ensure(&trees.git, &name, "main")
+    let dir = crate::bare::ensure(&trees.git, &name, "main")
         .await
         .expect("repository");
     (trees, dir)
