@@ -9,13 +9,15 @@
 //! [`json`] and [`unknown`] (from bytes to a known object), [`field`] and [`status`] (what is told
 //! to the client when something is wrong), [`names`], [`quantity`] and [`time`] (the small
 //! grammars), [`selector`], [`generation`] and [`scale`] (what a server does with any kind),
-//! [`defaults`] (what is filled in), [`merge`] and [`apply`] (patches and ownership),
+//! [`defaults`] (what is filled in),
+//! [`validate`] (what is refused), [`convert`] (the same object in two versions), [`merge`] and [`apply`] (patches and ownership),
 //! [`table`] and [`jsonpath`] (what is shown), [`openapi`]
 //! (what is told about the API itself).
 
 #![warn(missing_docs)]
 
 pub mod apply;
+pub mod convert;
 pub mod defaults;
 pub mod facts;
 pub mod field;
@@ -33,3 +35,4 @@ pub mod status;
 pub mod table;
 pub mod time;
 pub mod unknown;
+pub mod validate;

@@ -1,0 +1,155 @@
+//! Validation of objects, with upstream's field paths and words.
+//!
+//! Three layers: metadata ([`metadata`]), closed value lists and schemas, and per kind a hand-kept
+//! list of rules (what is required, ranges, references inside the object, immutability). Objects
+//! are expected decoded and defaulted. Rules that upstream has and this list lacks let more
+//! through; they never let an object in that the rest of the system cannot read, because types are
+//! checked when decoding.
+
+mod apps;
+mod check;
+mod config;
+mod crd;
+mod meta;
+mod network;
+mod pod;
+mod storage;
+
+pub use crd::{definition, definition_update};
+pub use meta::metadata;
+
+use crate::field::FieldError;
+use crate::schema::{Kind, Schema, builtin};
+use check::Check;
+use serde_json::Value;
+
+/// Validates an object of a built-in kind; `old` is the stored object of an update.
+pub fn object(
+    group: &str,
+    version: &str,
+    kind: &str,
+    new: &Value,
+    old: Option<&Value>,
+) -> Vec<FieldError> {
+    let mut check = Check::default();
+    let namespaced = crate::facts::catalog()
+        .kind(group, version, kind)
+        .is_some_and(|r| r.namespaced);
+    check
+        .errors
+        .extend(metadata(new, old, namespaced, meta::name_rule(group, kind)));
+    if let Some(schema) = builtin(group, version, kind) {
+        closed_lists(schema, new, "", &mut check);
+    }
+    rules(group, kind, new, old, &mut check);
+    check.errors
+}
+
+/// Validates a write to the `status` path: metadata and closed lists only, since upstream trusts
+/// its controllers.
+pub fn status(group: &str, version: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldError> {
+    let namespaced = crate::facts::catalog()
+        .kind(group, version, kind)
+        .is_some_and(|r| r.namespaced);
+    metadata(new, Some(old), namespaced, meta::name_rule(group, kind))
+}
+
+/// Validates a custom resource against its schema.
+pub fn custom(
+    schema: &Schema,
+    namespaced: bool,
+    new: &Value,
+    old: Option<&Value>,
+) -> Vec<FieldError> {
+    let mut errors = metadata(new, old, namespaced, crate::names::dns1123_subdomain);
+    let mut found = Vec::new();
+    crate::schema::check_rules(schema, new, "", &mut found);
+    found.retain(|error| !error.field.starts_with("metadata"));
+    errors.extend(found);
+    errors
+}
+
+fn rules(group: &str, kind: &str, new: &Value, old: Option<&Value>, check: &mut Check) {
+    match (group, kind) {
+        ("", "Pod") => pod::pod(new, old, check),
+        ("", "PodTemplate") => pod::template(&new["template"], "template", check),
+        ("", "ReplicationController") => apps::replication_controller(new, check),
+        ("apps", "Deployment") => apps::deployment(new, old, check),
+        ("apps", "ReplicaSet") => apps::replica_set(new, old, check),
+        ("apps", "StatefulSet") => apps::stateful_set(new, old, check),
+        ("apps", "DaemonSet") => apps::daemon_set(new, old, check),
+        ("apps", "ControllerRevision") => apps::controller_revision(new, old, check),
+        ("batch", "Job") => apps::job(new, old, check),
+        ("batch", "CronJob") => apps::cron_job(new, check),
+        ("autoscaling", "HorizontalPodAutoscaler") => apps::autoscaler(new, check),
+        ("policy", "PodDisruptionBudget") => apps::disruption_budget(new, check),
+        ("", "Service") => network::service(new, old, check),
+        ("", "Endpoints") => network::endpoints(new, check),
+        ("discovery.k8s.io", "EndpointSlice") => network::endpoint_slice(new, old, check),
+        ("networking.k8s.io", "Ingress") => network::ingress(new, check),
+        ("networking.k8s.io", "NetworkPolicy") => network::network_policy(new, check),
+        ("", "ConfigMap") => config::config_map(new, old, check),
+        ("", "Secret") => config::secret(new, old, check),
+        ("", "Event") => config::event(new, check),
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => config::role(kind, new, check),
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
+            config::binding(kind, new, old, check)
+        }
+        ("coordination.k8s.io", "Lease") => config::lease(new, check),
+        ("scheduling.k8s.io", "PriorityClass") => config::priority_class(new, old, check),
+        ("", "PersistentVolumeClaim") => storage::claim(new, old, check),
+        ("", "PersistentVolume") => storage::volume(new, old, check),
+        ("storage.k8s.io", "StorageClass") => storage::class(new, old, check),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            let found = match old {
+                Some(old) => crd::definition_update(new, old),
+                None => crd::definition(new),
+            };
+            check.errors.extend(found);
+        }
+        _ => {}
+    }
+}
+
+/// Text whose type upstream closes over a list of values, outside of status.
+fn closed_lists(schema: &Schema, value: &Value, path: &str, check: &mut Check) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let Some(slot) = schema.field(key) else {
+                    continue;
+                };
+                if path.is_empty() && key == "status" || key == "metadata" {
+                    continue;
+                }
+                let inner = slot.schema();
+                match value {
+                    Value::String(text) if !slot.allowed.is_empty() => {
+                        if !text.is_empty() && !slot.allowed.contains(&text.as_str()) {
+                            let mut allowed = slot.allowed.clone();
+                            allowed.sort_unstable();
+                            let path = crate::field::join(path, key);
+                            check.add(FieldError::unsupported(path, text.as_str(), &allowed));
+                        }
+                    }
+                    Value::Object(_) | Value::Array(_)
+                        if !inner.is_open() || inner.kind == Kind::Array =>
+                    {
+                        closed_lists(inner, value, &crate::field::join(path, key), check);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Value::Array(items) => {
+            let Some(slot) = &schema.items else { return };
+            if !matches!(slot.schema().kind, Kind::Object | Kind::Array) {
+                return;
+            }
+            for (at, item) in items.iter().enumerate() {
+                closed_lists(slot.schema(), item, &format!("{path}[{at}]"), check);
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,465 @@
+//! Rules of services, endpoints, ingresses and network policies.
+
+use super::check::{Check, list, text};
+use crate::field::FieldError;
+use crate::names;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+const BAD_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+
+pub(super) fn service(new: &Value, old: Option<&Value>, check: &mut Check) {
+    let spec = &new["spec"];
+    let kind = text(&spec["type"]);
+    let headless = list(&spec["clusterIPs"])
+        .first()
+        .or(Some(&spec["clusterIP"]))
+        == Some(&json!("None"));
+    let ports = list(&spec["ports"]);
+    if ports.is_empty() && !headless && kind != "ExternalName" {
+        check.add(FieldError::required("spec.ports", ""));
+    }
+    if kind == "LoadBalancer" && headless {
+        check.invalid(
+            "spec.clusterIPs[0]",
+            "None",
+            "may not be set to 'None' for LoadBalancer services",
+        );
+    }
+    if kind == "NodePort" && headless {
+        check.invalid(
+            "spec.clusterIPs[0]",
+            "None",
+            "may not be set to 'None' for NodePort services",
+        );
+    }
+    if kind == "ExternalName" {
+        if !text(&spec["clusterIP"]).is_empty() {
+            check.add(FieldError::forbidden(
+                "spec.clusterIPs",
+                "may not be set when `type` is 'ExternalName'",
+            ));
+        }
+        let name = text(&spec["externalName"]).trim_end_matches('.');
+        if name.is_empty() {
+            check.add(FieldError::required("spec.externalName", ""));
+        } else {
+            check.names("spec.externalName", name, names::dns1123_subdomain(name));
+        }
+    }
+    service_ports(ports, kind, check);
+    check.labels("spec.selector", &spec["selector"]);
+    cluster_ip(spec, check);
+    for (at, ip) in list(&spec["externalIPs"]).iter().enumerate() {
+        if text(ip).parse::<IpAddr>().is_err() {
+            check.invalid(&format!("spec.externalIPs[{at}]"), text(ip), BAD_IP);
+        }
+    }
+    if !spec["externalTrafficPolicy"].is_null() {
+        let outside =
+            matches!(kind, "LoadBalancer" | "NodePort") || !list(&spec["externalIPs"]).is_empty();
+        if !outside {
+            let value = spec["externalTrafficPolicy"].clone();
+            check.invalid(
+                "spec.externalTrafficPolicy",
+                value,
+                "may only be set for externally-accessible services",
+            );
+        }
+    }
+    let seconds = &spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"];
+    if let Some(given) = seconds
+        .as_i64()
+        .filter(|given| !(1..=86_400).contains(given))
+    {
+        check.invalid(
+            "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+            given,
+            "must be greater than 0 and less than 86400",
+        );
+    }
+    if let Some(old) = old {
+        service_update(spec, &old["spec"], check);
+    }
+}
+
+fn service_ports(ports: &[Value], kind: &str, check: &mut Check) {
+    let (mut seen_names, mut seen, mut nodes) = (HashSet::new(), HashSet::new(), HashSet::new());
+    for (at, port) in ports.iter().enumerate() {
+        let path = |name: &str| format!("spec.ports[{at}].{name}");
+        let name = text(&port["name"]);
+        if name.is_empty() {
+            if ports.len() > 1 {
+                check.add(FieldError::required(path("name"), ""));
+            }
+        } else {
+            check.names(&path("name"), name, names::dns1123_label(name));
+            if !seen_names.insert(name) {
+                check.add(FieldError::duplicate(path("name"), name));
+            }
+        }
+        check.port(&path("port"), &port["port"]);
+        check.port_or_name(&path("targetPort"), &port["targetPort"]);
+        let application = text(&port["appProtocol"]);
+        if !application.is_empty() {
+            check.names(
+                &path("appProtocol"),
+                application,
+                names::qualified_name(application),
+            );
+        }
+        let protocol = text(&port["protocol"]);
+        let number = port["port"].as_i64().unwrap_or(0);
+        if !seen.insert((protocol, number)) {
+            check.add(FieldError::duplicate(
+                format!("spec.ports[{at}]"),
+                json!({"protocol": protocol, "port": number, "targetPort": 0}),
+            ));
+        }
+        let node = port["nodePort"].as_i64().unwrap_or(0);
+        if node != 0 {
+            if kind == "ClusterIP" || kind == "ExternalName" {
+                let why = format!("may not be used when `type` is '{kind}'");
+                check.add(FieldError::forbidden(path("nodePort"), why));
+            } else if !nodes.insert((protocol, node)) {
+                check.add(FieldError::duplicate(path("nodePort"), node));
+            }
+        }
+    }
+}
+
+fn cluster_ip(spec: &Value, check: &mut Check) {
+    let (ip, ips) = (text(&spec["clusterIP"]), list(&spec["clusterIPs"]));
+    if let Some(first) = ips.first()
+        && !ip.is_empty()
+        && text(first) != ip
+    {
+        check.invalid(
+            "spec.clusterIPs",
+            spec["clusterIPs"].clone(),
+            "first value must match `clusterIP`",
+        );
+    }
+    if ips.len() > 2 {
+        check.invalid(
+            "spec.clusterIPs",
+            spec["clusterIPs"].clone(),
+            "may only hold up to 2 values",
+        );
+    }
+    let given: Vec<&str> = if ips.is_empty() && !ip.is_empty() {
+        vec![ip]
+    } else {
+        ips.iter().map(text).collect()
+    };
+    for (at, ip) in given.iter().enumerate() {
+        let fits = *ip == "None" || ip.is_empty() || ip.parse::<IpAddr>().is_ok();
+        if !fits {
+            check.invalid(&format!("spec.clusterIPs[{at}]"), *ip, BAD_IP);
+        }
+    }
+}
+
+fn service_update(new: &Value, old: &Value, check: &mut Check) {
+    let external = |spec: &Value| text(&spec["type"]) == "ExternalName";
+    if external(new) || external(old) {
+        return;
+    }
+    let ip = |spec: &Value| {
+        list(&spec["clusterIPs"])
+            .first()
+            .map(text)
+            .unwrap_or(text(&spec["clusterIP"]))
+            .to_string()
+    };
+    let before = ip(old);
+    if !before.is_empty() && before != ip(new) {
+        let shown = if new["clusterIPs"].is_null() {
+            json!([])
+        } else {
+            new["clusterIPs"].clone()
+        };
+        check.invalid("spec.clusterIPs[0]", shown, "may not change once set");
+    }
+}
+
+pub(super) fn endpoints(new: &Value, check: &mut Check) {
+    for (at, subset) in list(&new["subsets"]).iter().enumerate() {
+        let path = format!("subsets[{at}]");
+        let (ready, waiting) = (
+            list(&subset["addresses"]),
+            list(&subset["notReadyAddresses"]),
+        );
+        if ready.is_empty() && waiting.is_empty() {
+            check.add(FieldError::required(
+                path.clone(),
+                "must specify `addresses` or `notReadyAddresses`",
+            ));
+        }
+        for (kind, addresses) in [("addresses", ready), ("notReadyAddresses", waiting)] {
+            for (index, address) in addresses.iter().enumerate() {
+                endpoint_ip(
+                    &format!("{path}.{kind}[{index}].ip"),
+                    text(&address["ip"]),
+                    check,
+                );
+            }
+        }
+        for (index, port) in list(&subset["ports"]).iter().enumerate() {
+            check.port(&format!("{path}.ports[{index}].port"), &port["port"]);
+            if list(&subset["ports"]).len() > 1 {
+                check.required(&format!("{path}.ports[{index}].name"), &port["name"], "");
+            }
+        }
+    }
+}
+
+fn endpoint_ip(path: &str, ip: &str, check: &mut Check) {
+    match ip.parse::<IpAddr>() {
+        Err(_) => check.invalid(path, ip, BAD_IP),
+        Ok(address) if address.is_unspecified() => {
+            check.invalid(path, ip, format!("may not be unspecified ({ip})"));
+        }
+        Ok(address) if address.is_loopback() => {
+            check.invalid(
+                path,
+                ip,
+                "may not be in the loopback range (127.0.0.0/8, ::1/128)",
+            );
+        }
+        Ok(_) => {}
+    }
+}
+
+pub(super) fn endpoint_slice(new: &Value, old: Option<&Value>, check: &mut Check) {
+    let kind = text(&new["addressType"]);
+    let supported = ["FQDN", "IPv4", "IPv6"];
+    if kind.is_empty() {
+        check.add(FieldError::required("addressType", ""));
+    } else if !supported.contains(&kind) {
+        check.one_of("addressType", &new["addressType"], &supported);
+    }
+    for (at, endpoint) in list(&new["endpoints"]).iter().enumerate() {
+        let addresses = list(&endpoint["addresses"]);
+        let path = format!("endpoints[{at}].addresses");
+        if addresses.is_empty() {
+            check.add(FieldError::required(
+                path.clone(),
+                "must contain at least 1 address",
+            ));
+        }
+        for (index, address) in addresses.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            match kind {
+                "IPv4" | "IPv6" => endpoint_ip(&path, text(address), check),
+                _ => check.names(
+                    &path,
+                    text(address),
+                    names::dns1123_subdomain(text(address)),
+                ),
+            }
+        }
+    }
+    let mut seen = HashSet::new();
+    for (at, port) in list(&new["ports"]).iter().enumerate() {
+        let name = text(&port["name"]);
+        if !name.is_empty() {
+            check.names(
+                &format!("ports[{at}].name"),
+                name,
+                names::dns1123_label(name),
+            );
+        }
+        if !seen.insert(name) {
+            check.add(FieldError::duplicate(format!("ports[{at}].name"), name));
+        }
+    }
+    if let Some(old) = old {
+        check.immutable("addressType", &new["addressType"], &old["addressType"]);
+    }
+}
+
+pub(super) fn ingress(new: &Value, check: &mut Check) {
+    let spec = &new["spec"];
+    if list(&spec["rules"]).is_empty() && spec["defaultBackend"].is_null() {
+        check.invalid(
+            "spec",
+            json!([]),
+            "either `defaultBackend` or `rules` must be specified",
+        );
+    }
+    if !spec["defaultBackend"].is_null() {
+        backend(&spec["defaultBackend"], "spec.defaultBackend", check);
+    }
+    for (at, rule) in list(&spec["rules"]).iter().enumerate() {
+        let path = format!("spec.rules[{at}]");
+        let host = text(&rule["host"]);
+        if host.parse::<IpAddr>().is_ok() {
+            check.invalid(
+                &format!("{path}.host"),
+                host,
+                "must be a DNS name, not an IP address",
+            );
+        } else if !host.is_empty() {
+            let plain = host.strip_prefix("*.").unwrap_or(host);
+            check.names(
+                &format!("{path}.host"),
+                host,
+                names::dns1123_subdomain(plain),
+            );
+        }
+        if rule["http"].is_null() {
+            continue;
+        }
+        if list(&rule["http"]["paths"]).is_empty() {
+            check.add(FieldError::required(format!("{path}.http.paths"), ""));
+        }
+        for (index, entry) in list(&rule["http"]["paths"]).iter().enumerate() {
+            ingress_path(entry, &format!("{path}.http.paths[{index}]"), check);
+        }
+    }
+    let class = text(&spec["ingressClassName"]);
+    if !class.is_empty() {
+        check.names(
+            "spec.ingressClassName",
+            class,
+            names::dns1123_subdomain(class),
+        );
+    }
+}
+
+fn ingress_path(entry: &Value, path: &str, check: &mut Check) {
+    let (kind, place) = (text(&entry["pathType"]), text(&entry["path"]));
+    let at = format!("{path}.path");
+    match kind {
+        "" => check.add(FieldError::required(
+            format!("{path}.pathType"),
+            "pathType must be specified",
+        )),
+        "Exact" | "Prefix" => {
+            if !place.starts_with('/') {
+                check.invalid(&at, place, "must be an absolute path");
+            }
+            for bad in ["//", "/./", "/../", "%2f", "%2F"] {
+                if place.contains(bad) {
+                    check.invalid(&at, place, format!("must not contain '{bad}'"));
+                }
+            }
+            for bad in ["/..", "/."] {
+                if place.ends_with(bad) {
+                    check.invalid(&at, place, format!("cannot end with '{bad}'"));
+                }
+            }
+        }
+        "ImplementationSpecific" => {
+            if !place.is_empty() && !place.starts_with('/') {
+                check.invalid(&at, place, "must be an absolute path");
+            }
+        }
+        other => {
+            let supported = ["Exact", "ImplementationSpecific", "Prefix"];
+            check.add(FieldError::unsupported(
+                format!("{path}.pathType"),
+                other,
+                &supported,
+            ));
+        }
+    }
+    backend(&entry["backend"], &format!("{path}.backend"), check);
+}
+
+fn backend(backend: &Value, path: &str, check: &mut Check) {
+    let (service, resource) = (&backend["service"], &backend["resource"]);
+    match (service.is_null(), resource.is_null()) {
+        (true, true) => check.add(FieldError::required(
+            path,
+            "resource or service backend is required",
+        )),
+        (false, false) => check.invalid(path, "", "cannot set both resource and service backends"),
+        (true, false) => {
+            check.required(&format!("{path}.resource.kind"), &resource["kind"], "");
+            check.required(&format!("{path}.resource.name"), &resource["name"], "");
+        }
+        (false, true) => {
+            if check.required(&format!("{path}.service.name"), &service["name"], "") {
+                let name = text(&service["name"]);
+                check.names(
+                    &format!("{path}.service.name"),
+                    name,
+                    names::dns1123_label(name),
+                );
+            }
+            let port = &service["port"];
+            let named = !text(&port["name"]).is_empty();
+            let numbered = port["number"].as_i64().unwrap_or(0) != 0;
+            match (named, numbered) {
+                (true, true) => check.invalid(path, "", "cannot set both port name & port number"),
+                (false, false) => check.add(FieldError::required(
+                    path,
+                    "port name or number is required",
+                )),
+                (true, false) => {
+                    let name = text(&port["name"]);
+                    check.names(
+                        &format!("{path}.service.port.name"),
+                        name,
+                        names::port_name(name),
+                    );
+                }
+                (false, true) => {
+                    check.port(&format!("{path}.service.port.number"), &port["number"])
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn network_policy(new: &Value, check: &mut Check) {
+    let spec = &new["spec"];
+    check.selector("spec.podSelector", &spec["podSelector"]);
+    for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
+        for (at, rule) in list(&spec[direction]).iter().enumerate() {
+            let path = format!("spec.{direction}[{at}]");
+            for (index, port) in list(&rule["ports"]).iter().enumerate() {
+                if !port["port"].is_null() {
+                    check.port_or_name(&format!("{path}.ports[{index}].port"), &port["port"]);
+                }
+            }
+            for (index, peer) in list(&rule[peers]).iter().enumerate() {
+                let path = format!("{path}.{peers}[{index}]");
+                let block = &peer["ipBlock"];
+                let selects =
+                    !peer["podSelector"].is_null() || !peer["namespaceSelector"].is_null();
+                if block.is_null() && !selects {
+                    check.add(FieldError::required(path, "must specify a peer"));
+                } else if !block.is_null() && selects {
+                    check.add(FieldError::forbidden(
+                        path,
+                        "may not specify both ipBlock and another peer",
+                    ));
+                } else if !block.is_null() {
+                    cidr(&format!("{path}.ipBlock.cidr"), text(&block["cidr"]), check);
+                }
+            }
+        }
+    }
+}
+
+fn cidr(path: &str, value: &str, check: &mut Check) {
+    let fits = value.split_once('/').is_some_and(|(ip, bits)| {
+        let most = match ip.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => 32,
+            Ok(IpAddr::V6(_)) => 128,
+            Err(_) => return false,
+        };
+        bits.parse::<u8>().is_ok_and(|bits| bits <= most)
+    });
+    if !fits {
+        check.invalid(
+            path,
+            value,
+            "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+        );
+    }
+}
