@@ -1,39 +1,53 @@
-//! What running containers use. Implemented by `node`, used by the autoscaler and by
+//! What pods and the node use now. Implemented by `node`; used for autoscaling and for
 //! `metrics.k8s.io`.
 
-use async_trait::async_trait;
 use std::time::Duration;
 
-/// Usage of one container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Use of one container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContainerFigures {
-    /// Name of the container.
+    /// Name in the pod's spec.
     pub name: String,
-    /// Mean processor use over the window, in billionths of a core.
+    /// Processor use over the window, billionths of a core.
     pub cpu_nanocores: u64,
-    /// Memory that cannot be given back, bytes.
-    pub memory_working_set_bytes: u64,
+    /// Memory that cannot be reclaimed easily, bytes.
+    pub memory_bytes: u64,
 }
 
-/// Usage of one pod at one time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Use of one pod's running containers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodFigures {
     /// Namespace.
     pub namespace: String,
     /// Name.
-    pub pod: String,
-    /// End of the window, time since 1970.
-    pub at: Duration,
-    /// Length of the window.
+    pub name: String,
+    /// End of the window, RFC 3339.
+    pub timestamp: String,
+    /// Time over which processor use was averaged.
     pub window: Duration,
-    /// Running containers.
+    /// One entry per running container.
     pub containers: Vec<ContainerFigures>,
 }
 
-/// The latest figures of running pods.
-#[async_trait]
+/// Use of the whole machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFigures {
+    /// Name of the Node.
+    pub name: String,
+    /// End of the window, RFC 3339.
+    pub timestamp: String,
+    /// Time over which processor use was averaged.
+    pub window: Duration,
+    /// Processor use over the window, billionths of a core.
+    pub cpu_nanocores: u64,
+    /// Memory in use, bytes.
+    pub memory_bytes: u64,
+}
+
+/// Reads figures; cheap enough to be asked every few seconds.
 pub trait ResourceFigures: Send + Sync {
-    /// Figures of all pods of a namespace (empty for all namespaces); pods without figures yet
-    /// are left out.
-    async fn pods(&self, namespace: &str) -> Vec<PodFigures>;
+    /// Figures of all running pods of a namespace, or of all namespaces.
+    fn pods(&self, namespace: Option<&str>) -> Vec<PodFigures>;
+    /// Figures of the node.
+    fn node(&self) -> NodeFigures;
 }

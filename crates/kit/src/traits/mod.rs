@@ -5,6 +5,7 @@ mod auth;
 mod build;
 mod build_wire;
 mod figures;
+mod figures;
 mod images;
 mod network;
 mod pod_streams;
@@ -15,6 +16,7 @@ pub use auth::{Action, AuthError, Authenticator, Authorizer, Credential, Princip
 pub use build::{BuildError, BuildLog, BuildOutput, BuildRequest, Builder};
 pub use build_wire::{BUILD_HEADER, BUILDS_PATH, BuildEvent, BuildParameters};
 pub use figures::{ContainerFigures, PodFigures, ResourceFigures};
+pub use figures::{ContainerFigures, NodeFigures, PodFigures, ResourceFigures};
 pub use images::{ImageError, Images, LocalImage};
 pub use network::{NetworkError, PodAddress, PodNetwork};
 pub use pod_streams::{
