@@ -97,6 +97,8 @@ commands! {
     Rollback => rollback,
     /// Lift the hold of a release
     Unhold => unhold,
+    /// Print the manifests of a Kustomize directory
+    Render => render,
     /// Create a repository
     Repo => repo,
     /// Manage the advisory database of the vulnerability gate

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 /// `towpath shim …`: holds one container; see `towpath-container`.
 pub fn shim(arguments: Vec<OsString>) -> ExitCode {
-    let _ = arguments;
-    ExitCode::FAILURE
+    towpath_container::shim::main(arguments.into_iter().skip(2).map(|a| a.to_string_lossy().into_owned()))
 }
 
 /// `towpath runner FILE`: runs one job's steps; see `towpath-pipeline`.

@@ -16,7 +16,7 @@ pub fn objects<K: Serialize + ResourceExt>(
         _ if context.quiet => objects.iter().for_each(|o| println!("{}", o.name_any())),
         Output::Name => objects.iter().for_each(|o| println!("{}", o.name_any())),
         Output::Json => println!("{}", serde_json::to_string_pretty(objects).unwrap_or_default()),
-        Output::Yaml => println!("{}", serde_saphyr::to_string(objects).unwrap_or_default()),
+        Output::Yaml => println!("{}", serde_saphyr::to_string(&objects).unwrap_or_default()),
         Output::Table => table(header, objects.iter().map(row).collect()),
     }
 }

@@ -43,6 +43,11 @@ pub fn router(shared: Shared, features: Router) -> Router {
         .layer(middleware::from_fn(browser::guard))
 }
 
+/// The answer where the server itself is at fault.
+pub(crate) fn failed(cause: &str) -> Response {
+    plain(axum::http::StatusCode::INTERNAL_SERVER_ERROR, cause)
+}
+
 /// A response without a body that anyone reads.
 fn plain(status: axum::http::StatusCode, text: &str) -> Response {
     let mut response = Response::new(Body::from(format!("{text}\n")));

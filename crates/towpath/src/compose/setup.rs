@@ -1,0 +1,67 @@
+//! The first objects: our kinds, and the services by which pods reach this server.
+
+use anyhow::{Context, Result};
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::GroupVersionKind;
+use kube::discovery::ApiResource;
+use kube::{Client, ResourceExt};
+use serde_json::json;
+use std::net::IpAddr;
+
+/// Installs the CRDs of our kinds and waits until they are served.
+pub(super) async fn kinds(client: &Client) -> Result<()> {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for crd in towpath_kit::kinds::crds() {
+        let name = crd.name_any();
+        api.patch(&name, &PatchParams::apply("towpath").force(), &Patch::Apply(&crd))
+            .await
+            .with_context(|| format!("install kind {name}"))?;
+    }
+    for crd in towpath_kit::kinds::crds() {
+        let established = kube::runtime::conditions::is_crd_established();
+        let name = crd.name_any();
+        let wait = kube::runtime::wait::await_condition(api.clone(), &name, established);
+        tokio::time::timeout(std::time::Duration::from_secs(10), wait)
+            .await
+            .with_context(|| format!("kind {name} is not established"))??;
+    }
+    Ok(())
+}
+
+/// Publishes `kubernetes` (the API) and `towpath` (port 8080) to pods, at the gateway.
+pub(super) async fn services(client: &Client, gateway: IpAddr, api: u16, http: u16) -> Result<()> {
+    for (namespace, name, port_name, port, target) in
+        [("default", "kubernetes", "https", 443, api), ("towpath-system", "towpath", "http", 80, http)]
+    {
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+            "spec": {"ports": [{"name": port_name, "port": port, "targetPort": target, "protocol": "TCP"}]},
+        });
+        apply(client, namespace, service).await?;
+        let slice = json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": name, "labels": {
+                "kubernetes.io/service-name": name,
+                "endpointslice.kubernetes.io/managed-by": "towpath",
+            }},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [gateway.to_string()], "conditions": {"ready": true}}],
+            "ports": [{"name": port_name, "port": target, "protocol": "TCP"}],
+        });
+        apply(client, namespace, slice).await?;
+    }
+    Ok(())
+}
+
+async fn apply(client: &Client, namespace: &str, value: serde_json::Value) -> Result<()> {
+    let object: DynamicObject = serde_json::from_value(value)?;
+    let types = object.types.clone().unwrap_or_default();
+    let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let name = object.name_any();
+    api.patch(&name, &PatchParams::apply("towpath").force(), &Patch::Apply(&object))
+        .await
+        .with_context(|| format!("publish {} {namespace}/{name}", types.kind))?;
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Measurements beside the real peers, interleaved in one run, as ratios with p50 and p99.
+//!
+//! Each bench starts what it needs in directories of its own and stops it again. A peer that is
+//! absent is named, never replaced by a remembered number.
+
+mod api;
+mod disk;
+mod git;
+mod kustomize;
+mod peer;
+mod pods;
+mod registry;
+mod report;
+mod server;
+mod stats;
+
+use crate::{packages, peers, step};
+use anyhow::Result;
+use report::Row;
+
+/// What to measure
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only these: start, api, pods, registry, git, kustomize
+    names: Vec<String>,
+    /// Repeats of each measurement; medians are reported
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+    /// Do not write docs/performance.md
+    #[arg(long)]
+    dry_run: bool,
+}
+
+type Bench = fn(usize) -> Result<Vec<Row>>;
+
+const BENCHES: &[(&str, Bench)] = &[
+    ("start", server::bench),
+    ("api", api::bench),
+    ("pods", pods::bench),
+    ("registry", registry::bench),
+    ("git", git::bench),
+    ("kustomize", kustomize::bench),
+];
+
+/// Runs them and writes the table.
+pub fn run(args: Args) -> Result<()> {
+    packages::install(&[packages::DEMO, packages::TEST, packages::BENCH])?;
+    peers::run()?;
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    step::run(step::cargo().args(["build", "--locked", "--package", "towpath", "--release"]))?;
+    let mut rows = vec![disk::fsync()?];
+    for (name, bench) in BENCHES {
+        if args.names.is_empty() || args.names.iter().any(|n| n == name) {
+            eprintln!("bench {name}");
+            match bench(args.repeats) {
+                Ok(found) => rows.extend(found),
+                Err(error) => rows.push(Row::failed(name, &error)),
+            }
+        }
+    }
+    let table = report::table(&rows);
+    println!("{table}");
+    if !args.dry_run && args.names.is_empty() {
+        report::write(&table)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! The table in docs/performance.md.
+
+use anyhow::{Context, Result};
+use std::fmt::Write;
+
+/// One measured line.
+pub struct Row {
+    what: String,
+    ours: String,
+    peer: String,
+    target: String,
+    verdict: String,
+}
+
+impl Row {
+    /// A line with its verdict: whether the target is met.
+    pub fn new(what: impl Into<String>, ours: impl Into<String>, peer: impl Into<String>, target: &str, met: bool) -> Self {
+        let verdict = if met { "met" } else { "**missed**" };
+        Self { what: what.into(), ours: ours.into(), peer: peer.into(), target: target.into(), verdict: verdict.into() }
+    }
+
+    /// A line without a target.
+    pub fn fact(what: impl Into<String>, ours: impl Into<String>) -> Self {
+        Self { what: what.into(), ours: ours.into(), peer: String::new(), target: String::new(), verdict: String::new() }
+    }
+
+    /// A bench that could not be run.
+    pub fn failed(what: &str, error: &anyhow::Error) -> Self {
+        let words = format!("{error:#}").replace('\n', " ").replace('|', "/");
+        Self { what: what.into(), ours: format!("not measured: {words}"), peer: String::new(), target: String::new(), verdict: "**missed**".into() }
+    }
+}
+
+/// The rows as Markdown.
+pub fn table(rows: &[Row]) -> String {
+    let mut text = String::from("| what | Towpath | peer | target | |\n|---|---|---|---|---|\n");
+    for row in rows {
+        let _ = writeln!(text, "| {} | {} | {} | {} | {} |", row.what, row.ours, row.peer, row.target, row.verdict);
+    }
+    text
+}
+
+const BEGIN: &str = "<!-- bench: begin -->\n";
+const END: &str = "<!-- bench: end -->";
+
+/// Puts the table between its markers in docs/performance.md.
+pub fn write(table: &str) -> Result<()> {
+    let path = "docs/performance.md";
+    let text = std::fs::read_to_string(path).context(path)?;
+    let from = text.find(BEGIN).context("no begin marker")? + BEGIN.len();
+    let to = text.find(END).context("no end marker")?;
+    std::fs::write(path, format!("{}{table}{}", &text[..from], &text[to..]))?;
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! A Towpath of the bench's own, and what its start and its idling cost.
+
+use super::peer::resident;
+use super::report::Row;
+use super::stats::median;
+use crate::step;
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// A running server with its own directory, ports and networks; stopped when dropped.
+pub struct Server {
+    flags: Vec<String>,
+    dir: PathBuf,
+    /// `https://…` of the Kubernetes API.
+    pub api_url: String,
+    /// `http://…`.
+    pub url: String,
+    /// Administrator's token.
+    pub token: String,
+    /// Milliseconds from start to ready, by its own clock.
+    pub ready_ms: f64,
+    /// Process id.
+    pub pid: u32,
+}
+
+fn binary() -> String {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    format!("{target}/release/towpath")
+}
+
+impl Server {
+    /// Starts on an empty directory.
+    pub fn start(name: &str) -> Result<Self> {
+        let id = std::process::id() % 1000;
+        let dir = std::env::temp_dir().join(format!("towpath-bench-{name}-{id}"));
+        let port = 31_000 + (id as u16) * 3;
+        let data = dir.join("data").to_string_lossy().into_owned();
+        let flags = [
+            "--data-dir", &data, "--instance", &format!("b{id}"),
+            "--http", &format!("127.0.0.1:{port}"), "--api", &format!("127.0.0.1:{}", port + 1),
+            "--ingress", &format!("127.0.0.1:{}", port + 2), "--pod-cidr", "10.240.0.0/16", "--service-cidr", "10.241.0.0/16",
+        ];
+        let mut server = Self {
+            flags: flags.iter().map(|f| f.to_string()).collect(),
+            dir, api_url: String::new(), url: String::new(), token: String::new(), ready_ms: 0.0, pid: 0,
+        };
+        server.up()?;
+        Ok(server)
+    }
+
+    /// Starts (again).
+    pub fn up(&mut self) -> Result<()> {
+        let begin = Instant::now();
+        let text = self.towpath(&["up", "-o", "json"])?;
+        self.ready_ms = begin.elapsed().as_secs_f64() * 1000.0;
+        let state: serde_json::Value = serde_json::from_str(text.trim()).context("towpath up -o json")?;
+        self.api_url = state["apiUrl"].as_str().unwrap_or_default().into();
+        self.url = state["url"].as_str().unwrap_or_default().into();
+        self.pid = state["pid"].as_u64().unwrap_or_default() as u32;
+        self.token = self.towpath(&["token"])?.trim().into();
+        Ok(())
+    }
+
+    /// Runs a command against it.
+    pub fn towpath(&self, arguments: &[&str]) -> Result<String> {
+        step::output(step::program(&binary()).args(arguments).args(&self.flags))
+    }
+
+    /// Directory for the bench's own files.
+    pub fn dir(&self) -> &std::path::Path {
+        &self.dir
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.towpath(&["down"]);
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let number = |at: usize| fields.get(at).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+    number(11) + number(12)
+}
+
+/// Start empty, start with 10,000 objects, resident memory and CPU at rest.
+pub fn bench(repeats: usize) -> Result<Vec<Row>> {
+    let mut server = Server::start("start")?;
+    let mut empty = vec![server.ready_ms];
+    for _ in 1..repeats {
+        server.towpath(&["down"])?;
+        server.up()?;
+        empty.push(server.ready_ms);
+    }
+    std::thread::sleep(Duration::from_secs(5));
+    let (ticks, begin) = (cpu_ticks(server.pid), Instant::now());
+    std::thread::sleep(Duration::from_secs(20));
+    let share = (cpu_ticks(server.pid) - ticks) as f64 / 100.0 / begin.elapsed().as_secs_f64() * 100.0;
+    let idle = resident(server.pid) as f64 / 1e6;
+    super::api::fill(&server.api_url, &server.token, 10_000)?;
+    let mut full = Vec::new();
+    for _ in 0..repeats {
+        server.towpath(&["down"])?;
+        server.up()?;
+        full.push(server.ready_ms);
+    }
+    let (empty, full) = (median(empty), median(full));
+    Ok(vec![
+        Row::new("`towpath up` to ready, empty", format!("{empty:.0} ms"), "", "≤ 500 ms", empty <= 500.0),
+        Row::new("… with 10,000 objects", format!("{full:.0} ms"), "", "≤ 2,000 ms", full <= 2000.0),
+        Row::new("resident memory at rest, everything on", format!("{idle:.0} MB"), "", "≤ 200 MB", idle <= 200.0),
+        Row::new("CPU at rest, of a core", format!("{share:.2} %"), "", "< 1 %", share < 1.0),
+    ])
+}
