@@ -12,15 +12,6 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
-    /// A file could not be read or written.
-    #[error("{what}")]
-    Io {
-        /// Operation and path.
-        what: String,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
     /// The repository could not be read.
     #[error("read {repository} at {sha}")]
     Source {
@@ -50,10 +41,5 @@ impl Error {
             what,
             source: Box::new(source),
         }
-    }
-
-    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
-        let what = what.into();
-        move |source| Self::Io { what, source }
     }
 }
