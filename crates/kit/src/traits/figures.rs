@@ -1,53 +1,58 @@
-//! What pods and the node use now. Implemented by `node`; used for autoscaling and for
+//! What running containers use. Implemented by `node`, used by the autoscaler and by
 //! `metrics.k8s.io`.
 
+use async_trait::async_trait;
 use std::time::Duration;
 
-/// Use of one container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Usage of one container.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerFigures {
-    /// Name in the pod's spec.
+    /// Name of the container.
     pub name: String,
-    /// Processor use over the window, billionths of a core.
+    /// Mean processor use over the window, in billionths of a core.
     pub cpu_nanocores: u64,
-    /// Memory that cannot be reclaimed easily, bytes.
-    pub memory_bytes: u64,
+    /// Memory that cannot be given back, bytes.
+    pub memory_working_set_bytes: u64,
 }
 
-/// Use of one pod's running containers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Usage of one pod at one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFigures {
     /// Namespace.
     pub namespace: String,
     /// Name.
-    pub name: String,
-    /// End of the window, RFC 3339.
-    pub timestamp: String,
-    /// Time over which processor use was averaged.
+    pub pod: String,
+    /// End of the window, time since 1970.
+    pub at: Duration,
+    /// Length of the window.
     pub window: Duration,
-    /// One entry per running container.
+    /// Running containers.
     pub containers: Vec<ContainerFigures>,
 }
 
-/// Use of the whole machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The latest figures of running pods.
+#[async_trait]
+pub trait ResourceFigures: Send + Sync {
+    /// Figures of all pods of a namespace (empty for all namespaces); pods without figures yet
+    /// are left out.
+    async fn pods(&self, namespace: &str) -> Vec<PodFigures>;
+    /// Figures of the machine, where they are known.
+    async fn node(&self) -> Option<NodeFigures> {
+        None
+    }
+}
+
+/// Usage of a whole machine at one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeFigures {
     /// Name of the Node.
-    pub name: String,
-    /// End of the window, RFC 3339.
-    pub timestamp: String,
-    /// Time over which processor use was averaged.
+    pub node: String,
+    /// End of the window, time since 1970.
+    pub at: Duration,
+    /// Length of the window.
     pub window: Duration,
-    /// Processor use over the window, billionths of a core.
+    /// Mean processor use over the window, in billionths of a core.
     pub cpu_nanocores: u64,
     /// Memory in use, bytes.
     pub memory_bytes: u64,
-}
-
-/// Reads figures; cheap enough to be asked every few seconds.
-pub trait ResourceFigures: Send + Sync {
-    /// Figures of all running pods of a namespace, or of all namespaces.
-    fn pods(&self, namespace: Option<&str>) -> Vec<PodFigures>;
-    /// Figures of the node.
-    fn node(&self) -> NodeFigures;
 }
