@@ -466,7 +466,7 @@ mod tests {
                 .await
                 .expect("commit")
                 .parents,
-            [one.clone()]
+            std::slice::from_ref(&one)
         );
         assert!(
             trees

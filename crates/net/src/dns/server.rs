@@ -222,7 +222,7 @@ impl Server {
                 }
                 Answer::Alias(record, target) => {
                     reply.metadata.authoritative = true;
-                    reply.answers.push(record);
+                    reply.answers.push(*record);
                     if wanted == RecordType::CNAME {
                         return true;
                     }

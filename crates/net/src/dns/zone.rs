@@ -35,7 +35,7 @@ pub(crate) enum Answer {
     /// The name exists, without such a record where empty.
     Records(Vec<Record>, Vec<Record>),
     /// The name is another name for this one.
-    Alias(Record, Name),
+    Alias(Box<Record>, Name),
 }
 
 impl Zone {
@@ -210,7 +210,7 @@ impl Question<'_> {
                 Ok(mut target) => {
                     target.set_fqdn(true);
                     let alias = self.record(RData::CNAME(CNAME(target.clone())));
-                    Answer::Alias(alias, target)
+                    Answer::Alias(Box::new(alias), target)
                 }
                 Err(_) => self.exists(),
             },

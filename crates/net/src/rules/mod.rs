@@ -4,7 +4,7 @@
 mod plan;
 pub(crate) mod sync;
 
-pub(crate) use plan::{Balance, Listener, Protocol, ServicePort, Wanted, plan, replace};
+pub(crate) use plan::{Balance, Listener, Protocol, ServicePort, Wanted, plan, replace, stale_udp};
 
 use crate::config::NetConfig;
 use std::fmt::Write;

@@ -168,6 +168,27 @@ pub(crate) fn plan(table: &str, now: &Wanted, wanted: &Wanted) -> String {
     text
 }
 
+/// UDP listeners that lost an endpoint. Without a connection's end, the kernel would go on
+/// sending a client that keeps its port to where the endpoint was.
+pub(crate) fn stale_udp(now: &Wanted, wanted: &Wanted) -> Vec<Listener> {
+    let udp = |listener: &Listener| match listener {
+        Listener::Address(_, protocol, _) | Listener::NodePort(protocol, _) => {
+            *protocol == Protocol::Udp
+        }
+    };
+    now.iter()
+        .filter(|(listener, _)| udp(listener))
+        .filter(|(listener, before)| {
+            let after = wanted.get(listener).map(|service| &service.endpoints);
+            before
+                .endpoints
+                .iter()
+                .any(|one| after.is_none_or(|after| !after.contains(one)))
+        })
+        .map(|(listener, _)| *listener)
+        .collect()
+}
+
 /// The script that makes the table anew, whatever is in it. One transaction: connections see
 /// the old table or the new one.
 pub(crate) fn replace(config: &NetConfig, dns_port: Option<u16>, wanted: &Wanted) -> String {
@@ -177,4 +198,56 @@ pub(crate) fn replace(config: &NetConfig, dns_port: Option<u16>, wanted: &Wanted
         super::frame(config, dns_port),
         plan(&table, &Wanted::new(), wanted)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(listener: Listener, endpoints: &[Endpoint]) -> Wanted {
+        let endpoints = endpoints.iter().copied().collect();
+        [(
+            listener,
+            ServicePort {
+                balance: Balance::Random,
+                endpoints,
+            },
+        )]
+        .into()
+    }
+
+    #[test]
+    fn a_change_costs_what_changed() {
+        let ip = |last| Ipv4Addr::new(10, 0, 0, last);
+        let web = Listener::Address(ip(1), Protocol::Tcp, 80);
+        let (two, three) = ((ip(2), 8080), (ip(3), 8080));
+        assert_eq!(plan("t", &one(web, &[two]), &one(web, &[two])), "");
+        assert_eq!(plan("t", &Wanted::new(), &one(web, &[])), "");
+        assert_eq!(
+            plan("t", &one(web, &[two]), &one(web, &[two, three])),
+            "add chain ip t ip_10_0_0_1_tcp_80\n\
+             flush chain ip t ip_10_0_0_1_tcp_80\n\
+             add rule ip t ip_10_0_0_1_tcp_80 meta l4proto tcp dnat ip addr . port to numgen random mod 2 map { 0 : 10.0.0.2 . 8080, 1 : 10.0.0.3 . 8080 }\n\
+             add element ip t endpoints { 10.0.0.3 . 10.0.0.3 }\n"
+        );
+        assert_eq!(
+            plan("t", &one(web, &[two]), &Wanted::new()),
+            "delete element ip t cluster_ips { 10.0.0.1 . tcp . 80 : goto ip_10_0_0_1_tcp_80 }\n\
+             flush chain ip t ip_10_0_0_1_tcp_80\n\
+             delete chain ip t ip_10_0_0_1_tcp_80\n\
+             delete element ip t endpoints { 10.0.0.2 . 10.0.0.2 }\n"
+        );
+    }
+
+    #[test]
+    fn udp_listeners_that_lost_an_endpoint_are_named() {
+        let ip = |last| Ipv4Addr::new(10, 0, 0, last);
+        let udp = Listener::NodePort(Protocol::Udp, 30053);
+        let tcp = Listener::NodePort(Protocol::Tcp, 30053);
+        let (two, three) = ((ip(2), 53), (ip(3), 53));
+        assert_eq!(stale_udp(&one(udp, &[two]), &one(udp, &[two, three])), []);
+        assert_eq!(stale_udp(&one(udp, &[two]), &one(udp, &[three])), [udp]);
+        assert_eq!(stale_udp(&one(udp, &[two]), &Wanted::new()), [udp]);
+        assert_eq!(stale_udp(&one(tcp, &[two]), &Wanted::new()), []);
+    }
 }

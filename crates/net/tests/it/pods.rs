@@ -61,6 +61,19 @@ fn sandboxes_reach_each_other_and_are_adopted() {
         assert_eq!(repaired.ip, index_three.1.ip);
         assert!(ping(&a.netns, &b.ip.to_string()), "after the repair");
 
+        let start = std::time::Instant::now();
+        for number in 0..20 {
+            pods.attach(&format!("many-{number}")).await.unwrap();
+        }
+        let attached = start.elapsed() / 20;
+        for number in 0..20 {
+            pods.detach(&format!("many-{number}")).await.unwrap();
+        }
+        eprintln!(
+            "attach {attached:?}, detach {:?}",
+            start.elapsed() / 20 - attached
+        );
+
         pods.detach("pod-a").await.unwrap();
         pods.detach("pod-a").await.unwrap();
         assert!(!a.netns.exists());

@@ -42,13 +42,11 @@ impl Process {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
+        let mut process = Self(child, String::new());
         let start = Instant::now();
-        loop {
+        while process.1.is_empty() {
             if let Ok(address) = std::fs::read_to_string(root.join("address")) {
-                return Self(
-                    child,
-                    format!("http://ann:token-of-ann@{address}/git/demo/hello.git"),
-                );
+                process.1 = format!("http://ann:token-of-ann@{address}/git/demo/hello.git");
             }
             assert!(
                 start.elapsed() < Duration::from_secs(20),
@@ -56,6 +54,7 @@ impl Process {
             );
             std::thread::sleep(Duration::from_millis(5));
         }
+        process
     }
 }
 
