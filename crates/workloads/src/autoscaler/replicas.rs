@@ -122,8 +122,13 @@ fn is_starting(pod: &Pod, figures: &PodFigures, now: Timestamp) -> bool {
         return ready.status != "True";
     };
     if time::left(start, CPU_INITIALISATION, now).is_some() {
-        let changed = Duration::try_from(changed.0.as_duration()).unwrap_or_default();
-        return ready.status != "True" || figures.at < changed + figures.window;
+        // A window that began before the pod was ready measured its start.
+        let settled = changed
+            .0
+            .saturating_add(figures.window)
+            .unwrap_or(changed.0);
+        let settled = Duration::try_from(settled.as_duration()).unwrap_or_default();
+        return ready.status != "True" || figures.at < settled;
     }
     // Never ready since shortly after its start.
     let limit = start.0.saturating_add(READINESS_DELAY).unwrap_or(start.0);
