@@ -242,10 +242,7 @@ fn resource(
         schema,
         preserve_unknown: spec["preserveUnknownFields"] == true,
         source,
-        columns: version["additionalPrinterColumns"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default(),
+        columns: version["additionalPrinterColumns"].clone(),
         status,
         scale,
         selectable: selectable

@@ -34,16 +34,7 @@ fn options(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, Failure> {
     let body = if bytes.iter().all(u8::is_ascii_whitespace) {
         Value::Null
     } else {
-        match call.content_type() {
-            "" | "application/json" => model::parse(bytes)?.0,
-            "application/yaml" => crate::patch::yaml(bytes)?,
-            _ => {
-                return Err(status::unsupported_media_type(&[
-                    "application/json",
-                    "application/yaml",
-                ]));
-            }
-        }
+        model::read_body(call.content_type(), bytes)?.0
     };
     let text = |key: &str| {
         body[key]
@@ -162,7 +153,7 @@ async fn remove(
         }
         let new = record::encode(resource, &new);
         if options.dry_run {
-            return Ok((write::unsaved(key, new), !waits));
+            return Ok((write::unsaved(key, new, current.revision), !waits));
         }
         let expect = Expect::revision(current.revision);
         let table = resource.table.clone();

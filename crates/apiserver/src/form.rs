@@ -1,17 +1,20 @@
 //! Objects in the version and form a client asked for: as they are, as tables, as metadata.
 
-use crate::accept::Form;
+use crate::accept::{Form, negotiate};
 use crate::core::{Call, Core};
 use crate::kinds::Resource;
 use crate::model;
 use crate::route::Target;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use towpath_api::status::Failure;
+use towpath_api::table::Include;
 
 /// Form and resource of an answer that goes on (a watch).
 pub(crate) struct Shown {
     pub(crate) form: Form,
     pub(crate) resource: Arc<Resource>,
+    include: Include,
 }
 
 /// A stored object in the version of a resource.
@@ -31,8 +34,8 @@ fn partial(object: Value) -> Value {
 }
 
 /// How much of each object a table carries.
-fn include(call: &Call) -> &str {
-    call.query.get("includeObject").unwrap_or("Metadata")
+fn include(call: &Call) -> Include {
+    Include::parse(call.query.get("includeObject")).unwrap_or(Include::Metadata)
 }
 
 /// One object in the wanted form.
@@ -44,11 +47,10 @@ pub(crate) fn one(call: &Call, target: &Target, form: Form, object: Value) -> Va
             let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
             model::table(
                 &target.resource,
-                vec![object],
+                &[object],
                 metadata,
                 include(call),
                 now(&call.core),
-                true,
             )
         }
     }
@@ -77,11 +79,10 @@ pub(crate) fn many(
         }),
         Form::Table => model::table(
             &target.resource,
-            objects,
+            &objects,
             metadata,
             include(call),
             now(&call.core),
-            true,
         ),
     }
 }
@@ -91,6 +92,16 @@ fn now(core: &Core) -> i64 {
 }
 
 impl Shown {
+    /// Form and place of a request's answer.
+    pub(crate) fn of(call: &Call, target: &Target) -> Result<Self, Failure> {
+        let form = negotiate(call.header(http::header::ACCEPT))?;
+        Ok(Self {
+            form,
+            resource: target.resource.clone(),
+            include: include(call),
+        })
+    }
+
     /// Object of a watch event.
     pub(crate) fn event_object(&self, core: &Core, object: Value) -> Value {
         match self.form {
@@ -98,14 +109,7 @@ impl Shown {
             Form::Partial => partial(object),
             Form::Table => {
                 let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-                model::table(
-                    &self.resource,
-                    vec![object],
-                    metadata,
-                    "Metadata",
-                    now(core),
-                    true,
-                )
+                model::table(&self.resource, &[object], metadata, self.include, now(core))
             }
         }
     }

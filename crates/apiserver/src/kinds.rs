@@ -45,7 +45,7 @@ pub(crate) struct Custom {
     pub(crate) preserve_unknown: bool,
     /// `openAPIV3Schema` as given, for publishing.
     pub(crate) source: Value,
-    pub(crate) columns: Vec<Value>,
+    pub(crate) columns: Value,
     pub(crate) status: bool,
     pub(crate) scale: Option<towpath_api::scale::Paths>,
     pub(crate) selectable: Vec<String>,

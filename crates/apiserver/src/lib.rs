@@ -7,7 +7,7 @@
 //! ([`front`]) or from a component of this process; there is no back door.
 //!
 //! Not here: controllers, the scheduler, anything that runs containers. Conversion and
-//! admission webhooks, CEL, aggregation, protobuf and port-forward are not supported.
+//! admission webhooks, CEL, aggregation, protobuf answers and port-forward are not supported.
 
 mod accept;
 mod admission;
@@ -32,6 +32,7 @@ mod paging;
 mod patch;
 mod pki;
 mod pods;
+mod protobuf;
 mod rbac;
 mod read;
 mod record;

@@ -3,13 +3,17 @@
 //! object alike, built-in or custom.
 
 use crate::kinds::{Kinds, Resource};
-use serde_json::{Value, json};
+use crate::protobuf;
+use serde_json::Value;
 use towpath_api::apply;
+use towpath_api::defaults;
 use towpath_api::generation;
 use towpath_api::json as text;
 use towpath_api::merge;
+use towpath_api::openapi;
 use towpath_api::schema;
 use towpath_api::status::{self, Failure};
+use towpath_api::table::{self, Include, Printer};
 use towpath_api::unknown;
 
 /// How strictly unknown and duplicate fields are taken.
@@ -39,6 +43,24 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), Failure> {
         text::Error::TooLarge { limit, .. } => status::too_large(limit),
         other => status::bad_request(format!("error decoding body: {other}")),
     })
+}
+
+/// Reads a body in any of the media types of requests; also gives the keys that occur twice.
+pub(crate) fn read_body(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), Failure> {
+    match content_type {
+        "" | "application/json" => parse(bytes),
+        "application/yaml" => Ok((crate::patch::yaml(bytes)?, Vec::new())),
+        "application/vnd.kubernetes.protobuf" => {
+            let object =
+                protobuf::decode(bytes).map_err(|error| status::bad_request(error.to_string()))?;
+            Ok((object, Vec::new()))
+        }
+        _ => Err(status::unsupported_media_type(&[
+            "application/json",
+            "application/yaml",
+            "application/vnd.kubernetes.protobuf",
+        ])),
+    }
 }
 
 /// Checks the shape of an object as it came in: unknown and duplicate fields by strictness,
@@ -131,18 +153,57 @@ pub(crate) fn prepare_status(resource: &Resource, new: &mut Value, old: &Value) 
 
 /// Fills in defaults.
 pub(crate) fn default(resource: &Resource, object: &mut Value) {
-    let _ = (resource, object);
+    match &resource.custom {
+        Some(custom) => defaults::custom(&custom.schema, object),
+        None => defaults::apply(&resource.group, &resource.version, &resource.kind, object),
+    }
 }
 
-/// Changes when the document of a group and version does.
-pub(crate) fn openapi_version(kinds: &Kinds, path: &str) -> String {
-    let _ = kinds;
-    path.to_string()
+fn customs<'a>(kinds: &'a Kinds) -> impl Iterator<Item = openapi::Custom<'a>> {
+    kinds.resources.iter().filter_map(|resource| {
+        let custom = resource.custom.as_ref()?;
+        Some(openapi::Custom {
+            group: &resource.group,
+            version: &resource.version,
+            kind: &resource.kind,
+            list_kind: &resource.list_kind,
+            plural: &resource.plural,
+            namespaced: resource.namespaced,
+            schema: &custom.source,
+            status: custom.status,
+            scale: custom.scale.is_some(),
+        })
+    })
+}
+
+/// Changes when the document of a group and version does: built-in ones with the program, others
+/// with their definitions.
+pub(crate) fn openapi_version(kinds: &Kinds, group: &str, version: &str) -> String {
+    let found = customs(kinds).filter(|c| c.group == group && c.version == version);
+    let parts: Vec<String> = found.map(|c| format!("{} {}", c.kind, c.schema)).collect();
+    format!(
+        "{} {group}/{version} {}",
+        env!("CARGO_PKG_VERSION"),
+        parts.join(" ")
+    )
 }
 
 /// The OpenAPI v3 document of a group and version.
-pub(crate) fn openapi(_kinds: &Kinds, _group: &str, _version: &str) -> Option<Value> {
-    None
+pub(crate) fn openapi(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
+    kinds
+        .group(group)?
+        .versions
+        .iter()
+        .find(|v| *v == version)?;
+    let custom: Vec<_> = customs(kinds)
+        .filter(|c| c.group == group && c.version == version)
+        .collect();
+    Some(openapi::v3(group, version, &custom))
+}
+
+/// The OpenAPI v2 document of everything.
+pub(crate) fn openapi_v2(kinds: &Kinds) -> Value {
+    openapi::v2(&customs(kinds).collect::<Vec<_>>())
 }
 
 /// Checks a new object or a change of one.
@@ -253,36 +314,15 @@ pub(crate) fn strategic(resource: &Resource, old: &Value, patch: &Value) -> Resu
 
 /// Rows for people.
 pub(crate) fn table(
-    _resource: &Resource,
-    objects: Vec<Value>,
+    resource: &Resource,
+    objects: &[Value],
     metadata: Value,
-    include: &str,
+    include: Include,
     now: i64,
-    _columns: bool,
 ) -> Value {
-    let rows: Vec<Value> = objects
-        .into_iter()
-        .map(|object| {
-            let created = object["metadata"]["creationTimestamp"].as_str().and_then(towpath_api::time::parse_rfc3339);
-            let age = created.map_or("<unknown>".to_string(), |at| towpath_api::time::human(now - at));
-            let name = object["metadata"]["name"].clone();
-            let mut row = json!({"cells": [name, age]});
-            match include {
-                "None" => {}
-                "Object" => row["object"] = object,
-                _ => {
-                    row["object"] = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]});
-                }
-            }
-            row
-        })
-        .collect();
-    json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
-        "columnDefinitions": [
-            {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0},
-            {"name": "Age", "type": "string", "format": "", "description": "", "priority": 0}
-        ],
-        "rows": rows,
-    })
+    let printer = match &resource.custom {
+        Some(custom) => Printer::custom(Some(&custom.columns)),
+        None => Printer::builtin(&resource.group, &resource.kind),
+    };
+    table::render(&printer, objects, metadata, include, now)
 }

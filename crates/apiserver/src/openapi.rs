@@ -31,32 +31,22 @@ pub(crate) fn tagged(call: &Call, content_type: &'static str, bytes: Vec<u8>) ->
     Ok(answer)
 }
 
-fn paths(call: &Call) -> Vec<String> {
-    let kinds = call.core.kinds.load();
-    let mut paths = vec![];
-    for group in &kinds.groups {
-        for version in &group.versions {
-            paths.push(match group.name.as_str() {
-                "" => format!("api/{version}"),
-                name => format!("apis/{name}/{version}"),
-            });
-        }
-    }
-    paths
-}
-
 /// `/openapi/v3`: where each document is; the address changes with its content.
 pub(crate) fn index(call: &Call) -> Answer {
+    let kinds = call.core.kinds.load();
     let mut found = Map::new();
-    for path in paths(call) {
-        // Built-in documents change with the program, those of definitions with them.
-        let seed = format!(
-            "{} {} {}",
-            env!("CARGO_PKG_VERSION"),
-            path,
-            model::openapi_version(&call.core.kinds.load(), &path)
-        );
-        found.insert(path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={}", hash(seed.as_bytes()))}));
+    for group in &kinds.groups {
+        for version in &group.versions {
+            let path = match group.name.as_str() {
+                "" => format!("api/{version}"),
+                name => format!("apis/{name}/{version}"),
+            };
+            let tag = hash(model::openapi_version(&kinds, &group.name, version).as_bytes());
+            found.insert(
+                path.clone(),
+                json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={tag}")}),
+            );
+        }
     }
     tagged(
         call,
@@ -82,7 +72,12 @@ pub(crate) fn document(call: &Call, path: &str) -> Answer {
     )
 }
 
-/// `/openapi/v2`: only for clients that know no v3.
-pub(crate) fn v2(_call: &Call) -> Answer {
-    Err(status::not_acceptable(&["OpenAPI v3 at /openapi/v3"]))
+/// `/openapi/v2`, in its JSON form.
+pub(crate) fn v2(call: &Call) -> Answer {
+    let document = model::openapi_v2(&call.core.kinds.load());
+    tagged(
+        call,
+        "application/json",
+        serde_json::to_vec(&document).unwrap_or_default(),
+    )
 }

@@ -5,7 +5,7 @@ use crate::accept::{Form, negotiate};
 use crate::body::{self, Answer, Body};
 use crate::core::Call;
 use crate::filter::Filter;
-use crate::form::{self, Shown};
+use crate::form;
 use crate::paging::Continue;
 use crate::record;
 use crate::route::Target;
@@ -59,10 +59,15 @@ pub(crate) fn get(call: &Call, target: &Target) -> Answer {
 /// A written object as the client asked for it.
 pub(crate) fn written(call: &Call, target: &Target, code: u16, rec: &Rec) -> Answer {
     let form = negotiate(call.header(ACCEPT))?;
-    if form == Form::Object && target.resource.is_stored_form() {
+    if form == Form::Object && target.resource.is_stored_form() && rec.revision > 0 {
         return Ok(body::json_bytes(code, rec.json()));
     }
-    let object = form::serve_version(&target.resource, record::decode(rec));
+    let mut object = form::serve_version(&target.resource, record::decode(rec));
+    if rec.revision == 0
+        && let Some(metadata) = object["metadata"].as_object_mut()
+    {
+        metadata.remove("resourceVersion");
+    }
     Ok(body::json(code, &form::one(call, target, form, object)))
 }
 
@@ -258,15 +263,5 @@ fn append(out: &mut Vec<u8>, items: &mut VecDeque<Arc<Rec>>, limit: usize, mut f
         }
         first = false;
         rec.write_to(out);
-    }
-}
-
-impl Shown {
-    /// Form and place of a request's answer.
-    pub(crate) fn of(call: &Call, target: &Target) -> Result<Self, Failure> {
-        Ok(Self {
-            form: negotiate(call.header(ACCEPT))?,
-            resource: target.resource.clone(),
-        })
     }
 }

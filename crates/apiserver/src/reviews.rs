@@ -19,16 +19,7 @@ pub(crate) fn is_review(resource: &Resource) -> bool {
 }
 
 pub(crate) async fn serve(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
-    let mut review = match call.content_type() {
-        "" | "application/json" => model::parse(bytes)?.0,
-        "application/yaml" => crate::patch::yaml(bytes)?,
-        _ => {
-            return Err(status::unsupported_media_type(&[
-                "application/json",
-                "application/yaml",
-            ]));
-        }
-    };
+    let mut review = model::read_body(call.content_type(), bytes)?.0;
     if !review.is_object() {
         return Err(status::bad_request("the body is not an object"));
     }

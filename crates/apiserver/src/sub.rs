@@ -52,14 +52,7 @@ fn paths(target: &Target) -> Result<Paths, Failure> {
 }
 
 fn parse(call: &Call, bytes: &[u8]) -> Result<Value, Failure> {
-    match call.content_type() {
-        "" | "application/json" => Ok(model::parse(bytes)?.0),
-        "application/yaml" => crate::patch::yaml(bytes),
-        _ => Err(status::unsupported_media_type(&[
-            "application/json",
-            "application/yaml",
-        ])),
-    }
+    Ok(model::read_body(call.content_type(), bytes)?.0)
 }
 
 fn scale_body(call: &Call, bytes: &[u8]) -> Result<Value, Failure> {

@@ -70,18 +70,9 @@ pub(crate) fn decode(
     target: &Target,
     bytes: &[u8],
 ) -> Result<(Value, Vec<String>), Failure> {
-    match call.content_type() {
-        "" | "application/json" => model::parse(bytes),
-        "application/yaml" => Ok((patch::yaml(bytes)?, Vec::new())),
-        _ => Err(status::unsupported_media_type(&[
-            "application/json",
-            "application/yaml",
-        ])),
-    }
-    .and_then(|(mut object, twice)| {
-        kind_of(&target.resource, &mut object)?;
-        Ok((object, twice))
-    })
+    let (mut object, twice) = model::read_body(call.content_type(), bytes)?;
+    kind_of(&target.resource, &mut object)?;
+    Ok((object, twice))
 }
 
 /// Kind and version of a body must be those of the path; missing ones are filled in.
@@ -288,7 +279,7 @@ async fn insert_named(
         model::to_stored(resource, &mut new);
         let new = record::encode(resource, &new);
         if options.dry_run {
-            return Ok(Some(unsaved(key, new)));
+            return Ok(Some(unsaved(key, new, 0)));
         }
         side.push(Op::Put {
             resource: resource.table.clone(),
@@ -327,8 +318,8 @@ fn nth(done: Done, at: usize) -> Option<Arc<Rec>> {
 }
 
 /// What a dry run would have stored.
-pub(crate) fn unsaved(key: Arc<str>, new: towpath_store::NewRec) -> Arc<Rec> {
-    Arc::new(Rec::unsaved(key, new))
+pub(crate) fn unsaved(key: Arc<str>, new: towpath_store::NewRec, revision: u64) -> Arc<Rec> {
+    Arc::new(Rec::unsaved(key, new, revision))
 }
 
 pub(crate) async fn update(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
@@ -509,7 +500,7 @@ async fn replace_by(
         model::to_stored(resource, &mut new);
         let new = record::encode(resource, &new);
         if options.dry_run {
-            return Ok(unsaved(key, new));
+            return Ok(unsaved(key, new, current.revision));
         }
         let expect = Expect::revision(current.revision);
         let table = resource.table.clone();

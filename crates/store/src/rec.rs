@@ -73,12 +73,13 @@ pub struct Rec {
 }
 
 impl Rec {
-    /// An object that was never stored (a dry run's), at revision 0.
-    pub fn unsaved(key: Arc<str>, new: NewRec) -> Self {
+    /// An object that was not stored (a dry run's), at the revision it would replace; 0 for a
+    /// new one.
+    pub fn unsaved(key: Arc<str>, new: NewRec, revision: u64) -> Self {
         Self {
             key,
-            revision: 0,
-            created: 0,
+            revision,
+            created: revision,
             meta: new.meta,
             row: 0,
             body: new.body,

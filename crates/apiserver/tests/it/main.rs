@@ -1,0 +1,7 @@
+//! The API server as its clients see it: scripts of requests, watches, access, restarts.
+
+mod access;
+mod harness;
+mod protobuf;
+mod scripts;
+mod watches;

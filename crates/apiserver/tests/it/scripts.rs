@@ -1,0 +1,157 @@
+//! Scripts under `tests/corpus/requests`: requests one after the other, and what must be true
+//! of each answer.
+//!
+//! ```text
+//! POST /api/v1/namespaces            # a request; its body follows as YAML
+//! metadata: {name: a}
+//! => 201                             # status of the answer
+//! /metadata/name: a                  # values at JSON pointers; `~ text` = contains, `!` = absent
+//! ```
+//! `PATCH:merge`, `PATCH:json`, `PATCH:strategic`, `PATCH:apply` name the kind of patch;
+//! `$name = /pointer` keeps a value for later requests as `${name}`.
+
+use crate::harness::{Server, admin};
+use http::Method;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+#[tokio::test]
+async fn all() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/requests");
+    let mut files: Vec<_> = std::fs::read_dir(&directory)
+        .expect("corpus")
+        .map(|e| e.expect("entry").path())
+        .collect();
+    files.sort();
+    let only = std::env::var("SCRIPT").unwrap_or_default();
+    let mut failures = Vec::new();
+    for file in files
+        .iter()
+        .filter(|file| file.to_string_lossy().contains(&only))
+    {
+        let text = std::fs::read_to_string(file).expect("script");
+        let server = Server::start().await;
+        if let Err(failure) = run(&server, &text).await {
+            failures.push(format!(
+                "{}: {failure}",
+                file.file_name().unwrap_or_default().to_string_lossy()
+            ));
+        }
+        server.api.stop().await;
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+async fn run(server: &Server, text: &str) -> Result<(), String> {
+    let mut kept: BTreeMap<String, String> = BTreeMap::new();
+    let mut lines = text.lines().enumerate().peekable();
+    let mut answer = (0u16, Value::Null);
+    while let Some((number, line)) = lines.next() {
+        let line = fill(line, &kept);
+        let at = number + 1;
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(code) = line.strip_prefix("=> ") {
+            if code.trim() != answer.0.to_string() {
+                return Err(format!(
+                    "line {at}: status {} instead of {code}: {}",
+                    answer.0, answer.1
+                ));
+            }
+        } else if let Some((name, pointer)) = line
+            .strip_prefix('$')
+            .and_then(|rest| rest.split_once(" = "))
+        {
+            let value = answer
+                .1
+                .pointer(pointer)
+                .ok_or_else(|| format!("line {at}: nothing at {pointer}: {}", answer.1))?;
+            kept.insert(
+                name.to_string(),
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_string),
+            );
+        } else if line.starts_with('/') || line.starts_with('!') {
+            check(&line, &answer.1)
+                .map_err(|why| format!("line {at}: {why}\n  in {}", answer.1))?;
+        } else {
+            let (method, path) = line
+                .split_once(' ')
+                .ok_or_else(|| format!("line {at}: not understood: {line}"))?;
+            let mut body = String::new();
+            while let Some((_, next)) = lines.next_if(|(_, next)| !next.starts_with("=> ")) {
+                body.push_str(&fill(next, &kept));
+                body.push('\n');
+            }
+            answer = request(server, method, path.trim(), &body)
+                .await
+                .map_err(|why| format!("line {at}: {why}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn fill(line: &str, kept: &BTreeMap<String, String>) -> String {
+    kept.iter().fold(line.to_string(), |line, (name, value)| {
+        line.replace(&format!("${{{name}}}"), value)
+    })
+}
+
+async fn request(
+    server: &Server,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Result<(u16, Value), String> {
+    let (method, kind) = method.split_once(':').unwrap_or((method, ""));
+    let content_type = match kind {
+        "" => "application/json",
+        "merge" => "application/merge-patch+json",
+        "json" => "application/json-patch+json",
+        "strategic" => "application/strategic-merge-patch+json",
+        "apply" => "application/apply-patch+yaml",
+        other => other,
+    };
+    let body: Value = if body.trim().is_empty() {
+        Value::Null
+    } else {
+        serde_saphyr::from_str(body).map_err(|error| error.to_string())?
+    };
+    let method: Method = method.parse().map_err(|_| format!("no method {method}"))?;
+    Ok(server
+        .call_as(admin(), method, path, content_type, &body)
+        .await)
+}
+
+fn check(line: &str, value: &Value) -> Result<(), String> {
+    if let Some(pointer) = line.strip_prefix('!') {
+        return match value.pointer(pointer.trim()) {
+            None => Ok(()),
+            Some(found) => Err(format!("{pointer} is there: {found}")),
+        };
+    }
+    let (pointer, wanted) = line
+        .split_once(": ")
+        .ok_or_else(|| format!("not understood: {line}"))?;
+    let found = value
+        .pointer(pointer)
+        .ok_or_else(|| format!("nothing at {pointer}"))?;
+    if let Some(part) = wanted.strip_prefix("~ ") {
+        return match found.as_str().is_some_and(|text| text.contains(part)) {
+            true => Ok(()),
+            false => Err(format!(
+                "{pointer} is {found}, which does not contain {part:?}"
+            )),
+        };
+    }
+    let wanted: Value =
+        serde_json::from_str(wanted).unwrap_or_else(|_| Value::String(wanted.to_string()));
+    if *found == wanted {
+        Ok(())
+    } else {
+        Err(format!("{pointer} is {found}, not {wanted}"))
+    }
+}
