@@ -226,7 +226,9 @@ fn promotion(change: &Change<'_>, new: &mut Value) {
         .and_then(|old| old["spec"]["approvals"].as_array().cloned())
         .unwrap_or_default();
     let now = change.call.core.clock.rfc3339();
-    let Some(approvals) = new["spec"]["approvals"].as_array_mut() else {
+    // Not by index: that would leave a null behind where there are none.
+    let approvals = new.pointer_mut("/spec/approvals");
+    let Some(approvals) = approvals.and_then(Value::as_array_mut) else {
         return;
     };
     let mut left: BTreeMap<String, usize> = BTreeMap::new();
