@@ -129,10 +129,10 @@ impl Pipeline {
         crate::routes::router(self.inner.clone())
     }
 
-    /// The reconciler of runs.
-    pub fn services(&self) -> Vec<Service> {
+    /// The reconciler of runs; it starts once the services named in `after` are ready.
+    pub fn services(&self, after: &[&'static str]) -> Vec<Service> {
         let inner = self.inner.clone();
-        let service = Service::new("pipeline", &[], move |mut context| async move {
+        let service = Service::new("pipeline", after, move |mut context| async move {
             let caches = start_caches(&inner, &context.cancel);
             caches.runs.ready().await;
             caches.pods.ready().await;

@@ -269,7 +269,10 @@ impl<'a> Planner<'a> {
         }
         for earlier in &before {
             let replaced = earlier.waiting && !concurrency.queue_all;
-            if earlier.group.is_some() && (cancels || replaced) {
+            if !self.observed.facts.spec.cancel
+                && earlier.group.is_some()
+                && (cancels || replaced)
+            {
                 self.actions.push(Action::CancelRun { name: earlier.name.clone() });
             }
         }
