@@ -146,6 +146,7 @@ fn carry_over(new: &mut Value, old: &Value) {
         spec.remove("clusterIP");
         spec.remove("clusterIPs");
     }
+    drop_dependent(new, old);
     let known: Vec<Value> = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
     let keeps = has_ports(new);
     for port in new["spec"]["ports"].as_array_mut().into_iter().flatten() {
@@ -160,6 +161,25 @@ fn carry_over(new: &mut Value, old: &Value) {
             if let Some(number) = same.and_then(|k| k["nodePort"].as_u64()).filter(|n| *n > 0) {
                 port["nodePort"] = number.into();
             }
+        }
+    }
+}
+
+// What only the old type needed goes with it, where the client has not changed it.
+fn drop_dependent(new: &mut Value, old: &Value) {
+    let mut gone = Vec::new();
+    if has_ports(old) && !has_ports(new) {
+        gone.extend(["externalTrafficPolicy", "healthCheckNodePort"]);
+    }
+    if kind(old) == "LoadBalancer" && kind(new) != "LoadBalancer" {
+        gone.extend(["allocateLoadBalancerNodePorts", "loadBalancerClass"]);
+    }
+    let Some(spec) = new["spec"].as_object_mut() else {
+        return;
+    };
+    for key in gone {
+        if spec.get(key) == old["spec"].get(key) {
+            spec.remove(key);
         }
     }
 }

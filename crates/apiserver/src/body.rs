@@ -116,7 +116,13 @@ pub(crate) fn text(code: u16, text: impl Into<String>) -> Response<Body> {
 }
 
 pub(crate) fn failure(failure: &Failure) -> Response<Body> {
-    let mut answer = json(failure.code, &failure.to_value());
+    let mut status = failure.to_value();
+    // A fresh token for the rest of an expired list belongs to the list's metadata.
+    if let Some(token) = status.pointer("/details/continue").cloned() {
+        status["metadata"]["continue"] = token;
+        status["details"] = Value::Null;
+    }
+    let mut answer = json(failure.code, &status);
     let retry = failure
         .details
         .as_ref()

@@ -6,6 +6,7 @@ use crate::kinds::{Kinds, Resource};
 use crate::protobuf;
 use serde_json::Value;
 use towpath_api::apply;
+use towpath_api::convert;
 use towpath_api::defaults;
 use towpath_api::generation;
 use towpath_api::json as text;
@@ -15,6 +16,7 @@ use towpath_api::schema;
 use towpath_api::status::{self, Failure};
 use towpath_api::table::{self, Include, Printer};
 use towpath_api::unknown;
+use towpath_api::validate;
 
 /// How strictly unknown and duplicate fields are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,13 +102,13 @@ pub(crate) fn shape(
 pub(crate) fn to_stored(resource: &Resource, object: &mut Value) {
     if !resource.is_stored_form() {
         let (group, version) = &resource.stored_as;
-        object["apiVersion"] = towpath_api::facts::api_version(group, version).into();
+        convert::object(group, version, &resource.kind, object);
     }
 }
 
 /// The reverse of [`to_stored`].
 pub(crate) fn from_stored(resource: &Resource, object: &mut Value) {
-    object["apiVersion"] = resource.api_version().into();
+    convert::object(&resource.group, &resource.version, &resource.kind, object);
 }
 
 /// Status and generation of a new object.
@@ -206,13 +208,26 @@ pub(crate) fn openapi_v2(kinds: &Kinds) -> Value {
     openapi::v2(&customs(kinds).collect::<Vec<_>>())
 }
 
-/// Checks a new object or a change of one.
+/// Checks a new object, or a change of one through its main path or a subresource.
 pub(crate) fn validate(
-    _resource: &Resource,
-    _new: &Value,
-    _old: Option<&Value>,
+    resource: &Resource,
+    subresource: &str,
+    new: &Value,
+    old: Option<&Value>,
 ) -> Result<(), Failure> {
-    Ok(())
+    let (group, version, kind) = (&resource.group, &resource.version, &resource.kind);
+    let errors = match (&resource.custom, subresource, old) {
+        (Some(custom), _, _) => validate::custom(&custom.schema, resource.namespaced, new, old),
+        (None, "", _) => validate::object(group, version, kind, new, old),
+        // Other paths write what the server or its controllers decided.
+        (None, _, Some(old)) => validate::status(group, version, kind, new, old),
+        (None, _, None) => Vec::new(),
+    };
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let name = new["metadata"]["name"].as_str().unwrap_or_default();
+    Err(status::invalid(group, kind, name, &errors))
 }
 
 fn ignored(resource: &Resource, subresource: &str) -> apply::Ignored {

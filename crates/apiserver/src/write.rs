@@ -271,7 +271,7 @@ async fn insert_named(
                 &core.clock.rfc3339(),
             );
         }
-        model::validate(resource, &new, None)?;
+        model::validate(resource, "", &new, None)?;
         let key = towpath_store::key(&target.namespace, &name);
         if state.get(&resource.table, &key).is_some() {
             return Ok(None);
@@ -495,7 +495,7 @@ async fn replace_by(
                 &core.clock.rfc3339(),
             );
         }
-        model::validate(resource, &new, Some(&old))?;
+        model::validate(resource, &target.subresource, &new, Some(&old))?;
         let finished = is_finished(resource, &new);
         model::to_stored(resource, &mut new);
         let new = record::encode(resource, &new);
