@@ -10,6 +10,10 @@ pub fn shim(arguments: Vec<OsString>) -> ExitCode {
 
 /// `towpath runner FILE`: runs one job's steps; see `towpath-pipeline`.
 pub fn runner(arguments: Vec<OsString>) -> ExitCode {
-    let _ = arguments;
-    ExitCode::FAILURE
+    let file = arguments.get(2).map(std::path::PathBuf::from).unwrap_or_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match u8::try_from(towpath_pipeline::runner::main(&file)) {
+        Ok(code) => ExitCode::from(code),
+        Err(_) => ExitCode::FAILURE,
+    }
 }

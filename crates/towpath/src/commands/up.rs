@@ -77,11 +77,9 @@ async fn start(config: &Config, limit: Duration) -> Result<ServerState, Problem>
     let program = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
     let mut command = towpath_stdx::process::command(program);
     command.args(["server", "--announce"]).args(flags(config)).kill_on_drop(false);
-    for name in ["HOME", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"] {
-        if let Some(value) = std::env::var_os(name) {
-            command.env(name, value);
-        }
-    }
+    // Jobs on the host's root file system see the tools that this environment is set up for.
+    let own = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("TOWPATH_");
+    command.envs(std::env::vars_os().filter(|(name, _)| !own(name)));
     command.stdout(Stdio::piped()).stderr(errors);
     // Its own session: a Ctrl-C in this terminal is not meant for it.
     command.process_group(0);

@@ -1,0 +1,167 @@
+//! Which feature gets what from which other, and in which order they start.
+
+use super::{component, kubeconfig_file, listen, net_config, node_config, setup};
+use crate::config::Config;
+use crate::http::{self, Kube};
+use anyhow::{Context, Result};
+use axum::Router;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use towpath_apiserver::ApiServer;
+use towpath_daemon::Service;
+use towpath_kit::traits::{Images, Principal};
+use towpath_net::Net;
+use towpath_node::Node;
+use towpath_pipeline::{Pipeline, PipelineConfig};
+use towpath_registry::Registry;
+use towpath_source::Source;
+use tower::ServiceExt;
+
+/// Opens everything and returns the services in their order, and the URL of the Kubernetes API.
+pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
+    let net = Net::new(net_config(config)?).await.context("set up the pod network")?;
+    let gateway = net.gateway();
+    let (api, api_url) = open_api(config, gateway).await?;
+    let registry = open_registry(config, gateway)?;
+    let images: Arc<dyn Images> = Arc::new(registry.clone());
+    let node = open_node(config, gateway, &api, images.clone(), &net)?;
+    let source = open_source(config, &api)?;
+    let pipeline = open_pipeline(config, gateway, &api, &source, images)?;
+    let gitops = towpath_gitops::GitOps::new(
+        towpath_gitops::GitOpsConfig::default(),
+        component(&api, "gitops"),
+        source.tree(),
+    );
+    let workloads = towpath_workloads::WorkloadsConfig {
+        local_volumes_root: config.data_dir.join("node/volumes"),
+        root_ca_pem: api.ca_pem().to_string(),
+        node_name: config.node_name.clone(),
+        after: vec!["apiserver"],
+    };
+
+    let routes = Router::new()
+        .merge(towpath_registry::router(registry, api.authenticator(), api.authorizer()))
+        .merge(source.router())
+        .merge(pipeline.router());
+    let shared = http::Shared { authenticator: api.authenticator(), kube: kube_door(&api) };
+    let http_at_gateway = SocketAddr::new(gateway, config.http.port());
+    let addresses = with(config.http, http_at_gateway);
+
+    // Stopped in reverse: the front door first, the store last.
+    let mut services = vec![api.daemon_service()];
+    services.extend(net.services(component(&api, "net")));
+    let figures = Some(node.figures());
+    services.extend(towpath_workloads::services(workloads, component(&api, "workloads"), figures));
+    services.push(node.service(&["apiserver"]));
+    services.extend(source.services());
+    services.extend(pipeline.services(&["apiserver", "source"]));
+    services.extend(gitops.services(&["apiserver", "source"]));
+    services.push(listen::service("http", &["apiserver"], addresses, http::router(shared, routes)));
+    Ok((services, api_url))
+}
+
+async fn open_api(config: &Config, gateway: IpAddr) -> Result<(ApiServer, String)> {
+    let mut settings = towpath_apiserver::Config::new(&config.data_dir);
+    settings.listen = with(config.api, SocketAddr::new(gateway, config.api.port()));
+    settings.service_cidr = parse_cidr(&config.service_cidr)?;
+    settings.names = vec![gateway.to_string()];
+    let api = ApiServer::open(settings).await.context("open the API server")?;
+    let url = format!("https://{}", config.api);
+    write_private(&kubeconfig_file(config), &api.kubeconfig(&url))?;
+    let root = Principal {
+        name: "system:towpath:setup".into(),
+        groups: vec!["system:masters".into(), "system:authenticated".into()],
+        ..Principal::default()
+    };
+    let client = towpath_kit::client::in_process(api.service(root));
+    setup::kinds(&client).await?;
+    setup::services(&client, gateway, config.api.port(), config.http.port()).await?;
+    Ok((api, url))
+}
+
+fn open_registry(config: &Config, gateway: IpAddr) -> Result<Registry> {
+    let blobs = towpath_store::Blobs::open(&config.data_dir.join("blobs")).context("open the blobs")?;
+    let mut settings = towpath_registry::Config::new(config.data_dir.join("registry"));
+    settings.own_hosts = own_hosts(config, gateway);
+    Registry::open(settings, blobs).context("open the registry")
+}
+
+fn open_node(
+    config: &Config,
+    gateway: IpAddr,
+    api: &ApiServer,
+    images: Arc<dyn Images>,
+    net: &Net,
+) -> Result<Node> {
+    let settings = node_config(config, gateway)?;
+    let node = Node::new(settings, component(api, "node"), images, net.pod_network()).context("open the node")?;
+    api.set_pod_streams(node.pod_streams());
+    Ok(node)
+}
+
+fn open_source(config: &Config, api: &ApiServer) -> Result<Source> {
+    let settings = towpath_source::SourceConfig {
+        data_dir: config.data_dir.join("git"),
+        public_url: format!("http://{}", config.http),
+    };
+    let (authenticator, authorizer) = (api.authenticator(), api.authorizer());
+    Source::new(settings, component(api, "source"), authenticator, authorizer, Pipeline::workflows())
+        .context("open the repositories")
+}
+
+fn open_pipeline(
+    config: &Config,
+    gateway: IpAddr,
+    api: &ApiServer,
+    source: &Source,
+    images: Arc<dyn Images>,
+) -> Result<Pipeline> {
+    let program = std::env::current_exe().context("find the own program")?;
+    let url = format!("http://{gateway}:{}", config.http.port());
+    let mut settings = PipelineConfig::new(config.data_dir.join("pipeline"), url, program);
+    settings.runner_images = config.runners.clone();
+    settings.osv_database = crate::commands::scan::database(config);
+    let (authenticator, authorizer) = (api.authenticator(), api.authorizer());
+    Ok(Pipeline::new(settings, component(api, "pipeline"), authenticator, authorizer, source.tree(), images))
+}
+
+/// An address, and the gateway's unless the first covers it.
+fn with(address: SocketAddr, gateway: SocketAddr) -> Vec<SocketAddr> {
+    if address.ip().is_unspecified() { vec![address] } else { vec![address, gateway] }
+}
+
+fn own_hosts(config: &Config, gateway: IpAddr) -> Vec<String> {
+    let port = config.http.port();
+    let names = ["localhost".to_string(), "towpath.towpath-system".into(), "towpath.towpath-system.svc".into()];
+    let addresses = [config.http.ip().to_string(), gateway.to_string()];
+    let plain = names.into_iter().chain(addresses);
+    plain.flat_map(|host| [format!("{host}:{port}"), host]).collect()
+}
+
+fn parse_cidr(text: &str) -> Result<(IpAddr, u8)> {
+    let (address, length) = text.split_once('/').context("a network is ADDRESS/LENGTH")?;
+    Ok((address.parse()?, length.parse()?))
+}
+
+fn write_private(path: &std::path::Path, text: &str) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// The API without a socket, in the name of whoever the request was authenticated as.
+fn kube_door(api: &ApiServer) -> Kube {
+    let api = api.clone();
+    Arc::new(move |principal, request| {
+        let service = api.service(principal);
+        Box::pin(async move {
+            match service.oneshot(request).await {
+                Ok(response) => response.map(axum::body::Body::new),
+                Err(error) => http::failed(&error.to_string()),
+            }
+        })
+    })
+}

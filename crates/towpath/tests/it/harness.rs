@@ -1,0 +1,165 @@
+//! A Towpath of a test's own.
+//!
+//! Ports and networks come from a counter shared by the tests of this process and the process
+//! id, so that tests run side by side; dropping the server takes everything down.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A running server; stopped and removed when dropped.
+pub struct Server {
+    dir: PathBuf,
+    flags: Vec<String>,
+    /// `http://…`.
+    pub url: String,
+    /// Administrator's token.
+    pub token: String,
+}
+
+#[allow(clippy::disallowed_methods)] // a test's own children
+fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
+    Command::new(path)
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    listener.local_addr().expect("address").port()
+}
+
+/// Whether this test may run here: root, and the peer that it needs. A full run (CI) fails
+/// instead of skipping.
+pub fn able(peer: Option<&str>) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    let there = peer.is_none_or(|name| self::peer(name).exists());
+    if root && there {
+        return true;
+    }
+    let why = if root { format!("peer {} is absent", peer.unwrap_or_default()) } else { "not root".into() };
+    assert!(std::env::var_os("TOWPATH_TEST_FULL").is_none(), "a full run must not skip: {why}");
+    eprintln!("skipped: {why}");
+    false
+}
+
+/// Path of a real peer, built by `cargo xtask peers`.
+pub fn peer(name: &str) -> PathBuf {
+    let dir = std::env::var_os("TOWPATH_PEERS").map(PathBuf::from);
+    dir.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers")).join(name)
+}
+
+impl Server {
+    /// Starts one on an empty directory.
+    pub fn start() -> Self {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let id = (std::process::id() % 5000) * 8 + number;
+        let dir = std::env::temp_dir().join(format!("towpath-it-{id}"));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).expect("directory");
+        let (second, third) = (160 + (id / 64) % 60, (id % 64) * 4);
+        let address = |port: u16| format!("127.0.0.1:{port}");
+        let flags = [
+            ("--data-dir", dir.join("data").display().to_string()),
+            ("--http", address(free_port())),
+            ("--api", address(free_port())),
+            ("--ingress", address(free_port())),
+            ("--instance", format!("t{id}")),
+            ("--pod-cidr", format!("10.{second}.{third}.0/24")),
+            ("--service-cidr", format!("10.{second}.{}.0/24", third + 1)),
+        ];
+        let flags: Vec<String> = flags.into_iter().flat_map(|(name, value)| [name.to_string(), value]).collect();
+        let mut server = Self { dir, flags, url: String::new(), token: String::new() };
+        server.url = server.ok(&["up", "--quiet"]).trim().to_string();
+        server.token = server.ok(&["token"]).trim().to_string();
+        server
+    }
+
+    /// Directory for the test's own files.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Runs a command of the CLI.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = program(env!("CARGO_BIN_EXE_towpath"));
+        command.args(arguments).args(&self.flags).env_remove("TOWPATH_SERVER").output().expect("towpath starts")
+    }
+
+    /// Runs a command that must succeed; returns its standard output.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "towpath {arguments:?}: {}\n{words}\n{}", output.status, self.log());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Last lines of the server's own log.
+    pub fn log(&self) -> String {
+        let text = std::fs::read_to_string(self.dir.join("data/log/server.log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// The real kubectl, as this server's administrator.
+    pub fn kubectl(&self, arguments: &[&str]) -> Output {
+        let mut command = program(peer("kubectl"));
+        command.env("KUBECONFIG", self.dir.join("data/kubeconfig")).env("HOME", &self.dir);
+        command.args(arguments).output().expect("kubectl starts")
+    }
+
+    /// kubectl that must succeed; returns its standard output.
+    pub fn kubectl_ok(&self, arguments: &[&str]) -> String {
+        let output = self.kubectl(arguments);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "kubectl {arguments:?}: {words}\n{}", self.log());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Writes a file for the test and returns its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.dir.join(name);
+        std::fs::write(&path, text).expect("write");
+        path.display().to_string()
+    }
+
+    /// Kills the server as a crash would, and starts it again.
+    pub fn kill_and_restart(&self) {
+        self.kill();
+        self.ok(&["up", "--quiet"]);
+    }
+
+    /// SIGKILL.
+    pub fn kill(&self) {
+        let text = std::fs::read_to_string(self.dir.join("data/server.json")).expect("server.json");
+        let state: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let pid = state["pid"].as_i64().and_then(|p| i32::try_from(p).ok()).expect("pid");
+        let pid = rustix::process::Pid::from_raw(pid).expect("pid");
+        let descriptor = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("pidfd");
+        rustix::process::pidfd_send_signal(&descriptor, rustix::process::Signal::KILL).expect("kill");
+        // Readable once the process is gone and its ports are free.
+        let mut ended = [rustix::event::PollFd::new(&descriptor, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut ended, None).expect("poll");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let output = self.run(&["down"]);
+        if !output.status.success() {
+            eprintln!("towpath down: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Waits until `probe` holds.
+pub fn until(what: &str, limit: Duration, mut probe: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !probe() {
+        assert!(begin.elapsed() < limit, "{what} did not happen within {limit:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

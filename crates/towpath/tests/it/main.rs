@@ -1,0 +1,6 @@
+//! Journeys through the built binary and its parts together: one test binary, one module per
+//! area. Each test has a server of its own: directory, ports, networks.
+
+mod cli;
+mod harness;
+mod kubectl;

@@ -1,0 +1,59 @@
+//! The agent goes and comes back; containers do not notice.
+
+use crate::cluster::{Cluster, forever, shell};
+use kube::ResourceExt;
+use kube::api::DeleteParams;
+use serde_json::json;
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_outlive_the_agent() {
+    let Some(mut cluster) = Cluster::start().await else { return };
+    cluster.create("stays", json!({ "containers": [forever("main")] })).await;
+    cluster.create("ends", json!({ "restartPolicy": "Never", "containers": [shell("main", "sleep 1.5; echo done; exit 7")] })).await;
+    cluster.create("goes", json!({ "containers": [forever("main")], "terminationGracePeriodSeconds": 1 })).await;
+    let before = cluster.ready("stays").await;
+    cluster.ready("ends").await;
+    let goes = cluster.ready("goes").await;
+    let id = format!("{}.main.0", before.uid().expect("uid"));
+    let record = |cluster: &Cluster, id: &str| cluster.node.runtime().find(id).expect("container").record().expect("record");
+    let pid = record(&cluster, &id).process;
+    cluster.stop_node().await;
+    let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+    cluster.pods().delete("goes", &now).await.expect("delete");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cluster.restart_node().await;
+    assert_eq!(record(&cluster, &id).process, pid, "the same process");
+    let pod = cluster.ready("stays").await;
+    let status = pod.status.clone().expect("status");
+    assert_eq!(status.container_statuses.expect("containers")[0].restart_count, 0);
+    assert_eq!(status.pod_ip, before.status.expect("status").pod_ip);
+    assert_eq!(cluster.sh(&pod, "main", "exit 3").await.0, 3, "exec after adoption");
+    // What ended meanwhile ended as it did, not again.
+    let ended = cluster.phase("ends", "Failed").await;
+    let terminated = ended.status.clone().expect("status").container_statuses.expect("containers").remove(0).state.expect("state").terminated.expect("terminated");
+    assert_eq!(terminated.exit_code, 7);
+    assert_eq!(cluster.log(&ended, "main", |_| {}).await, "done\n");
+    // What was deleted meanwhile is gone.
+    let uid = goes.uid().expect("uid");
+    assert!(!cluster.node.runtime().list().iter().any(|id| id.starts_with(&uid)));
+    assert!(!towpath_container::cgroup::exists(&format!("{}/pod{uid}", cluster.config.cgroup_parent)));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_shim_restarts_the_container_honestly() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let created = cluster.create("web", json!({ "containers": [forever("main")] })).await;
+    cluster.ready("web").await;
+    let id = format!("{}.main.0", created.uid().expect("uid"));
+    let shim = cluster.node.runtime().find(&id).expect("container").record().expect("record").shim.pid;
+    let pid = rustix::process::Pid::from_raw(shim).expect("pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill");
+    let pod = cluster
+        .until("web", "restarted", |pod| pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten()).any(|s| s.restart_count == 1 && s.ready))
+        .await;
+    let last = pod.status.expect("status").container_statuses.expect("containers").remove(0).last_state.expect("last").terminated.expect("terminated");
+    assert_eq!(last.reason.as_deref(), Some("ContainerStatusUnknown"));
+    cluster.stop().await;
+}
