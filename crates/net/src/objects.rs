@@ -86,7 +86,7 @@ fn slice(config: &NetConfig, port: u16) -> Value {
             "name": "kube-dns-host",
             "labels": {
                 "kubernetes.io/service-name": "kube-dns",
-                "endpointslice.kubernetes.io/managed-by": "towpath.dev/net",
+                "endpointslice.kubernetes.io/managed-by": "towpath-net",
             },
         },
         "addressType": "IPv4",
