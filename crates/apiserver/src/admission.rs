@@ -216,6 +216,9 @@ fn ingress_class(change: &Change<'_>, new: &mut Value) {
 
 /// Who asked for a promotion and who approved it is what authentication said, not the body.
 fn promotion(change: &Change<'_>, new: &mut Value) {
+    if !new["spec"].is_object() {
+        return;
+    }
     let who = change.call.principal.name.clone();
     let by = change
         .old
@@ -241,6 +244,8 @@ fn promotion(change: &Change<'_>, new: &mut Value) {
             .filter(|count| **count > 0)
         {
             Some(count) => *count -= 1,
+            // What is no object is refused by the schema.
+            None if !approval.is_object() => {}
             None => {
                 approval["by"] = who.clone().into();
                 approval["at"] = now.clone().into();

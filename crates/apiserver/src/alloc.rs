@@ -54,6 +54,15 @@ fn port_key(port: &Value) -> Option<String> {
     ))
 }
 
+// Never by index: that would leave an empty place behind.
+fn ports_mut(service: &mut Value) -> impl Iterator<Item = &mut Value> {
+    service
+        .pointer_mut("/spec/ports")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+}
+
 fn ports(service: &Value) -> Vec<String> {
     service["spec"]["ports"]
         .as_array()
@@ -65,6 +74,10 @@ fn ports(service: &Value) -> Vec<String> {
 
 /// Gives a service its address and ports; returns the records to write with it.
 pub(crate) fn admit(change: &Change<'_>, new: &mut Value) -> Result<Vec<Op>, Failure> {
+    if !new["spec"].is_object() {
+        // Validation says what is missing.
+        return Ok(Vec::new());
+    }
     let mut ops = Vec::new();
     let name = new["metadata"]["name"]
         .as_str()
@@ -149,7 +162,7 @@ fn carry_over(new: &mut Value, old: &Value) {
     drop_dependent(new, old);
     let known: Vec<Value> = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
     let keeps = has_ports(new);
-    for port in new["spec"]["ports"].as_array_mut().into_iter().flatten() {
+    for port in ports_mut(new) {
         if !keeps {
             if let Some(port) = port.as_object_mut() {
                 port.remove("nodePort");
@@ -194,12 +207,7 @@ fn node_ports(
     let mut now: Vec<String> = Vec::new();
     if has_ports(new) {
         let (low, high) = change.call.core.settings.node_ports;
-        for (index, port) in new["spec"]["ports"]
-            .as_array_mut()
-            .into_iter()
-            .flatten()
-            .enumerate()
-        {
+        for (index, port) in ports_mut(new).enumerate() {
             let protocol = port["protocol"].as_str().unwrap_or("TCP").to_string();
             if port["nodePort"].as_u64().unwrap_or(0) == 0 {
                 let found = free_port(change, &protocol, &now).ok_or_else(|| {

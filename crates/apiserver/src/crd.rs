@@ -39,6 +39,16 @@ fn texts(value: &Value) -> Vec<String> {
 
 /// Completes and checks a definition; it is established at once.
 pub(crate) fn admit(change: &Change<'_>, new: &mut Value) -> Result<(), Failure> {
+    if !new["spec"]["names"].is_object() {
+        let error = FieldError::required("spec.names", "");
+        let name = text(&new["metadata"], "name");
+        return Err(status::invalid(
+            "apiextensions.k8s.io",
+            "CustomResourceDefinition",
+            name,
+            &[error],
+        ));
+    }
     let spec = &mut new["spec"];
     let kind = text(&spec["names"], "kind").to_string();
     if text(&spec["names"], "singular").is_empty() {

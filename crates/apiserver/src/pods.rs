@@ -69,7 +69,10 @@ fn project_token(change: &Change<'_>, pod: &mut Value) {
     );
     let mut used = false;
     for list in ["containers", "initContainers"] {
-        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+        let found = pod
+            .pointer_mut(&format!("/spec/{list}"))
+            .and_then(Value::as_array_mut);
+        for container in found.into_iter().flatten() {
             let mounts = container["volumeMounts"]
                 .as_array()
                 .cloned()
@@ -91,7 +94,10 @@ fn project_token(change: &Change<'_>, pod: &mut Value) {
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
         {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}}
     ]}});
-    match pod["spec"]["volumes"].as_array_mut() {
+    match pod
+        .pointer_mut("/spec/volumes")
+        .and_then(Value::as_array_mut)
+    {
         Some(volumes) => volumes.push(volume),
         None => pod["spec"]["volumes"] = json!([volume]),
     }

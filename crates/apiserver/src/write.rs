@@ -440,6 +440,10 @@ async fn replace_by(
             .ok_or_else(|| read::missing(target))?;
         let old = crate::form::serve_version(resource, record::decode(&current));
         let mut new = make(&old)?;
+        if !new.is_object() {
+            let why = "the patch does not leave an object behind";
+            return Err(status::bad_request(why));
+        }
         let named = new["metadata"]["resourceVersion"]
             .as_str()
             .unwrap_or_default()
@@ -622,22 +626,34 @@ fn keep_identity(target: &Target, new: &mut Value, old: &Value) -> Result<(), Fa
     Ok(())
 }
 
+fn take(new: &mut Value, sent: &Value, part: &str, key: &str) {
+    match sent[part].get(key) {
+        Some(value) => new[part][key] = value.clone(),
+        None => {
+            if let Some(part) = new.get_mut(part).and_then(Value::as_object_mut) {
+                part.remove(key);
+            }
+        }
+    }
+}
+
 /// Other subresources may change one part of the object.
 fn keep_but(new: &mut Value, old: &Value, subresource: &str) {
     let sent = std::mem::replace(new, old.clone());
     match subresource {
-        "finalize" => new["spec"]["finalizers"] = sent["spec"]["finalizers"].clone(),
+        "finalize" => take(new, &sent, "spec", "finalizers"),
         "ephemeralcontainers" => {
-            new["spec"]["ephemeralContainers"] = sent["spec"]["ephemeralContainers"].clone();
+            take(new, &sent, "spec", "ephemeralContainers");
             let generation = old["metadata"]["generation"].as_i64().unwrap_or(0);
             new["metadata"]["generation"] = (generation + 1).into();
         }
         "approval" => {
-            new["status"]["conditions"] = sent["status"]["conditions"].clone();
+            take(new, &sent, "status", "conditions");
         }
         "resize" => {
             for list in ["containers", "initContainers"] {
-                let Some(containers) = new["spec"][list].as_array_mut() else {
+                let path = format!("/spec/{list}");
+                let Some(containers) = new.pointer_mut(&path).and_then(Value::as_array_mut) else {
                     continue;
                 };
                 for container in containers {

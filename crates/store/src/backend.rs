@@ -53,8 +53,9 @@ pub trait Backend: Send {
     fn commit(&mut self, batch: &Batch) -> Result<(), Error>;
     /// Makes earlier commits durable that did not ask for it.
     fn sync(&mut self) -> Result<(), Error>;
-    /// Housekeeping between batches, after the acknowledgements.
-    fn tidy(&mut self) -> Result<(), Error>;
+    /// Housekeeping between batches, after the acknowledgements: when due, or `now`, because
+    /// space runs out and what follows must fit in what is there.
+    fn tidy(&mut self, now: bool) -> Result<(), Error>;
     /// Last call: marks a clean end.
     fn close(&mut self, revision: u64) -> Result<(), Error>;
 }

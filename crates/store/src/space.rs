@@ -6,7 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const RESERVE_BYTES: u64 = 8 << 20;
+const RESERVE_BYTES: u64 = 4 << 20;
+/// More than the log can hold before it is emptied into the database.
+const MARGIN_BYTES: u64 = 6 << 20;
 
 pub(crate) struct Space {
     directory: PathBuf,
@@ -19,9 +21,9 @@ impl Space {
     /// Keeps `RESERVE_BYTES` aside where the disk has room for them.
     pub(crate) fn new(directory: &Path) -> Self {
         let total = room(directory).map_or(0, |(_, total)| total);
-        // 2 % of a small disk, 64 MiB of a large one.
-        let margin_bytes = (total / 50).clamp(1 << 20, 64 << 20);
-        let reserve_bytes = RESERVE_BYTES.min((total / 50).max(1 << 20));
+        // 2 % of the disk, within bounds.
+        let margin_bytes = (total / 50).clamp(MARGIN_BYTES, 64 << 20);
+        let reserve_bytes = RESERVE_BYTES;
         let mut space = Self {
             directory: directory.to_path_buf(),
             margin_bytes,
@@ -32,14 +34,19 @@ impl Space {
         space
     }
 
+    /// Whether writes are refused now.
+    pub(crate) fn is_short(&self) -> bool {
+        self.refused.is_some()
+    }
+
     /// Whether a write of about `bytes` may go ahead; else why not.
     pub(crate) fn admits(&mut self, bytes: u64) -> Result<(), Arc<str>> {
         let Some((free, _)) = room(&self.directory) else {
             return Ok(());
         };
-        // After a refusal twice the margin is asked for, so that it does not flap.
+        // After a refusal more is asked for, so that it does not flap.
         let margin = if self.refused.is_some() {
-            self.margin_bytes * 2
+            self.margin_bytes + self.margin_bytes / 4
         } else {
             self.margin_bytes
         };
@@ -53,11 +60,12 @@ impl Space {
         Err(self.refuse(free))
     }
 
-    /// Gives the reserve back to the disk; called when even the margin is used up.
-    pub(crate) fn release(&mut self) {
+    /// Gives the reserve back to the disk, when even the margin is used up; tells whether there
+    /// was one.
+    pub(crate) fn release(&mut self) -> bool {
         let free = room(&self.directory).map_or(0, |(free, _)| free);
         self.refuse(free);
-        let _ = std::fs::remove_file(self.file());
+        std::fs::remove_file(self.file()).is_ok()
     }
 
     fn refuse(&mut self, free: u64) -> Arc<str> {

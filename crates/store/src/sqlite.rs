@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 const FORMAT: i64 = 1;
 const CHECKPOINT_RECORDS: usize = 500;
+const CHECKPOINT_BYTES: usize = 2 << 20;
 
 /// Objects in `<directory>/objects.db`.
 pub struct Sqlite {
@@ -22,6 +23,7 @@ pub struct Sqlite {
     wal: PathBuf,
     synced: bool,
     records: usize,
+    bytes: usize,
 }
 
 fn backend(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
@@ -61,7 +63,7 @@ impl Sqlite {
         let set_up = || -> rusqlite::Result<()> {
             // One process at a time: a second one fails here instead of corrupting.
             db.execute_batch(
-                "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
+                "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
                  PRAGMA wal_autocheckpoint=0; PRAGMA cell_size_check=ON; PRAGMA cache_size=-2000;
                  CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL, crc INTEGER NOT NULL);
                  CREATE TABLE IF NOT EXISTS objects(id INTEGER PRIMARY KEY, resource TEXT NOT NULL, key TEXT NOT NULL,
@@ -78,6 +80,7 @@ impl Sqlite {
             wal: directory.join("objects.db-wal"),
             synced: true,
             records: 0,
+            bytes: 0,
         })
     }
 
@@ -271,6 +274,11 @@ impl Backend for Sqlite {
             Ok(()) => {
                 self.synced = batch.durable;
                 self.records += batch.puts.len() + batch.deletes.len();
+                self.bytes += batch
+                    .puts
+                    .iter()
+                    .map(|row| row.rec.body.len())
+                    .sum::<usize>();
                 Ok(())
             }
             // Running out of space while frames are written is the one error that is known to
@@ -297,13 +305,24 @@ impl Backend for Sqlite {
         Ok(())
     }
 
-    fn tidy(&mut self) -> Result<(), Error> {
-        if self.records < CHECKPOINT_RECORDS {
+    fn tidy(&mut self, now: bool) -> Result<(), Error> {
+        if !now && self.records < CHECKPOINT_RECORDS && self.bytes < CHECKPOINT_BYTES {
             return Ok(());
         }
         self.sync()?;
+        if now {
+            // Pages of deleted objects go back to the disk, a few at a time.
+            let given = self.db.execute_batch("PRAGMA incremental_vacuum(512)");
+            given.map_err(|error| {
+                if is_full(&error) {
+                    Error::Full
+                } else {
+                    backend("give back free pages")(error)
+                }
+            })?;
+        }
         self.checkpoint("PASSIVE")?;
-        self.records = 0;
+        (self.records, self.bytes) = (0, 0);
         Ok(())
     }
 

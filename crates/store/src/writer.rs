@@ -147,9 +147,11 @@ impl Writer {
             } else {
                 self.group(jobs)
             };
-            match result.and_then(|synced| self.backend.tidy().map(|()| synced)) {
+            match result
+                .and_then(|synced| self.backend.tidy(self.space.is_short()).map(|()| synced))
+            {
                 Ok(synced) => unsynced = !synced && (unsynced || !idle),
-                Err(Error::Full) => self.space.release(),
+                Err(Error::Full) => drop(self.space.release()),
                 Err(error) => self.fail(&error),
             }
         }
@@ -192,7 +194,11 @@ impl Writer {
         let mut synced = true;
         if group.written {
             let batch = batch(group.last, &events, group.durable);
-            match self.backend.commit(&batch) {
+            let mut committed = self.backend.commit(&batch);
+            if matches!(committed, Err(Error::Full)) && self.space.release() {
+                committed = self.backend.commit(&batch);
+            }
+            match committed {
                 Ok(()) => synced = group.durable,
                 Err(error) => {
                     let refused = match &error {

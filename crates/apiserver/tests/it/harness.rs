@@ -8,12 +8,12 @@ use tower_service::Service;
 use towpath_apiserver::{ApiServer, Body, Config, InProcess};
 use towpath_kit::traits::Principal;
 
-pub struct Server {
-    pub api: ApiServer,
-    pub dir: tempfile::TempDir,
+pub(crate) struct Server {
+    pub(crate) api: ApiServer,
+    pub(crate) dir: tempfile::TempDir,
 }
 
-pub fn admin() -> Principal {
+pub(crate) fn admin() -> Principal {
     Principal {
         name: "admin".into(),
         groups: vec!["system:masters".into(), "system:authenticated".into()],
@@ -21,7 +21,7 @@ pub fn admin() -> Principal {
     }
 }
 
-pub fn user(name: &str) -> Principal {
+pub(crate) fn user(name: &str) -> Principal {
     Principal {
         name: name.into(),
         groups: vec!["system:authenticated".into()],
@@ -30,7 +30,7 @@ pub fn user(name: &str) -> Principal {
 }
 
 impl Server {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
         let api = ApiServer::open(Config::new(dir.path()))
             .await
@@ -38,7 +38,7 @@ impl Server {
         Self { api, dir }
     }
 
-    pub async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         self.api.stop().await;
         let Self { api, dir } = self;
         drop(api);
@@ -48,16 +48,16 @@ impl Server {
         Self { api, dir }
     }
 
-    pub async fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) async fn call(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
         self.call_as(admin(), method, path, "application/json", body)
             .await
     }
 
-    pub async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         self.call(Method::GET, path, &Value::Null).await
     }
 
-    pub async fn call_as(
+    pub(crate) async fn call_as(
         &self,
         who: Principal,
         method: Method,
@@ -81,7 +81,7 @@ impl Server {
     }
 
     /// Lines of a watch.
-    pub async fn watch(&self, path: &str) -> Lines {
+    pub(crate) async fn watch(&self, path: &str) -> Lines {
         let request = Request::builder()
             .uri(path)
             .body(Full::new(Bytes::new()))
@@ -100,7 +100,7 @@ impl Server {
     }
 }
 
-pub async fn send(mut service: InProcess, request: Request<Full<Bytes>>) -> (u16, Value) {
+pub(crate) async fn send(mut service: InProcess, request: Request<Full<Bytes>>) -> (u16, Value) {
     let response = service.call(request).await.expect("answer");
     let status = response.status().as_u16();
     let bytes = response
@@ -114,14 +114,14 @@ pub async fn send(mut service: InProcess, request: Request<Full<Bytes>>) -> (u16
     (status, value)
 }
 
-pub struct Lines {
+pub(crate) struct Lines {
     body: Body,
     rest: Vec<u8>,
 }
 
 impl Lines {
     /// The next event; panics after ten seconds without one. `None` at the end.
-    pub async fn next(&mut self) -> Option<Value> {
+    pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(at) = self.rest.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=at).collect();
@@ -135,7 +135,7 @@ impl Lines {
     }
 
     /// `TYPE name` of the next event.
-    pub async fn short(&mut self) -> String {
+    pub(crate) async fn short(&mut self) -> String {
         let event = self.next().await.expect("event");
         let name = event["object"]["metadata"]["name"]
             .as_str()

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use towpath_store::{Class, Done, Expect, Meta, NewRec, Op, Options, Refused, Store, Txn};
 
-pub const RESOURCE: &str = "things";
+pub(crate) const RESOURCE: &str = "things";
 
-pub fn body(value: &str) -> NewRec {
+pub(crate) fn body(value: &str) -> NewRec {
     let text = format!("{{\"rv\":\"\",\"value\":\"{value}\"}}");
     NewRec {
         body: Bytes::from(text),
@@ -19,7 +19,7 @@ pub fn body(value: &str) -> NewRec {
     }
 }
 
-pub fn value(json: &[u8]) -> (u64, String) {
+pub(crate) fn value(json: &[u8]) -> (u64, String) {
     let parsed: serde_json::Value = serde_json::from_slice(json).expect("JSON");
     let revision = parsed["rv"]
         .as_str()
@@ -31,7 +31,7 @@ pub fn value(json: &[u8]) -> (u64, String) {
     )
 }
 
-pub fn put(key: &str, new: &str, expect: Expect) -> Op {
+pub(crate) fn put(key: &str, new: &str, expect: Expect) -> Op {
     Op::Put {
         resource: RESOURCE.into(),
         key: Arc::from(key),
@@ -40,7 +40,7 @@ pub fn put(key: &str, new: &str, expect: Expect) -> Op {
     }
 }
 
-pub fn delete(key: &str, expect: Expect) -> Op {
+pub(crate) fn delete(key: &str, expect: Expect) -> Op {
     Op::Delete {
         resource: RESOURCE.into(),
         key: Arc::from(key),
@@ -49,7 +49,7 @@ pub fn delete(key: &str, expect: Expect) -> Op {
     }
 }
 
-pub async fn one(store: &Store, op: Op) -> Result<Done, Refused> {
+pub(crate) async fn one(store: &Store, op: Op) -> Result<Done, Refused> {
     store
         .commit(Txn {
             ops: vec![op],
@@ -58,15 +58,15 @@ pub async fn one(store: &Store, op: Op) -> Result<Done, Refused> {
         .await
 }
 
-pub fn open(path: &Path) -> Store {
+pub(crate) fn open(path: &Path) -> Store {
     Store::open(path, Options::default()).expect("store")
 }
 
 /// A small generator, so that a failing run can be repeated from its seed.
-pub struct Dice(pub u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    pub fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
