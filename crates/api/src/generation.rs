@@ -3,6 +3,8 @@
 //! A write to the main path keeps the stored status; a write to a subresource keeps everything but
 //! its own part. Generation starts at 1 and moves with the desired state only.
 
+mod fresh;
+
 use serde_json::{Map, Value};
 
 /// Kinds whose status is written through `status` only, and whose generation follows their spec.
@@ -29,8 +31,9 @@ fn counts_generation(group: &str, kind: &str) -> bool {
             | ("flowcontrol.apiserver.k8s.io", _)
             | ("admissionregistration.k8s.io", _)
             | ("apiextensions.k8s.io", "CustomResourceDefinition")
-            | ("apiregistration.k8s.io", "APIService")
-            | ("storage.k8s.io", "CSIDriver")
+            | ("", "PodTemplate")
+            | ("discovery.k8s.io", "EndpointSlice")
+            | ("scheduling.k8s.io", "PriorityClass")
             | (
                 "resource.k8s.io",
                 "DeviceClass" | "ResourceSlice" | "DeviceTaintRule"
@@ -38,14 +41,16 @@ fn counts_generation(group: &str, kind: &str) -> bool {
     )
 }
 
-/// Readies a new object for its first write through the main path: status dropped where it has a
-/// path of its own, generation set where it is counted.
+/// Readies a new object for its first write through the main path: a fresh status where it has a
+/// path of its own, generation set where it is counted, and what upstream's strategies add
+/// (selectors of jobs, the finalizer of namespaces). Name, UID and creation time are set before.
 pub fn prepare_create(group: &str, version: &str, kind: &str, new: &mut Value) {
     if has_status(group, version, kind)
         && let Some(object) = new.as_object_mut()
     {
-        reset_status(group, kind, object);
+        fresh::status(group, version, kind, object);
     }
+    fresh::parts(group, kind, new);
     let counted = counts_generation(group, kind);
     metadata(new, |metadata| {
         metadata.remove("generation");
@@ -62,7 +67,23 @@ pub fn prepare_update(group: &str, version: &str, kind: &str, new: &mut Value, o
         keep(new, old, "status");
     }
     let counted = counts_generation(group, kind);
+    if (group, kind) == ("apps", "DaemonSet") {
+        template_generation(new, old);
+    }
     bump(new, old, counted && desired_differs(kind, new, old));
+}
+
+/// The annotation that stands for a removed field moves with the template.
+fn template_generation(new: &mut Value, old: &Value) {
+    let key = crate::defaults::TEMPLATE_GENERATION;
+    let before = old["metadata"]["annotations"][key]
+        .as_str()
+        .and_then(|text| text.parse::<i64>().ok());
+    let moved = new["spec"]["template"] != old["spec"]["template"];
+    let now = before.unwrap_or(0) + i64::from(moved);
+    if new["metadata"]["annotations"].is_object() {
+        new["metadata"]["annotations"][key] = now.to_string().into();
+    }
 }
 
 /// Readies an update through `status`: everything but the status (and what upstream lets status
@@ -127,13 +148,6 @@ pub fn prepare_custom_update(new: &mut Value, old: &Value, status_path: bool) {
     bump(new, old, differs);
 }
 
-fn reset_status(group: &str, kind: &str, object: &mut Map<String, Value>) {
-    match (group, kind) {
-        ("", "Node" | "Endpoints") => return,
-        _ => object.remove("status"),
-    };
-}
-
 fn keep(new: &mut Value, old: &Value, part: &str) {
     let Some(object) = new.as_object_mut() else {
         return;
@@ -162,7 +176,11 @@ fn bump(new: &mut Value, old: &Value, differs: bool) {
 }
 
 /// Whether anything but metadata and status differs; for kinds without a spec that is all of it.
-fn desired_differs(_kind: &str, new: &Value, old: &Value) -> bool {
+/// Deployments count their annotations too, since those reach the replica sets.
+fn desired_differs(kind: &str, new: &Value, old: &Value) -> bool {
+    if kind == "Deployment" && new["metadata"]["annotations"] != old["metadata"]["annotations"] {
+        return true;
+    }
     let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else {
         return new != old;
     };
@@ -190,7 +208,7 @@ mod tests {
         prepare_create("apps", "v1", "Deployment", &mut new);
         assert_eq!(
             new,
-            json!({"metadata": {"name": "a", "generation": 1}, "spec": {"replicas": 1}})
+            json!({"metadata": {"name": "a", "generation": 1}, "spec": {"replicas": 1}, "status": {}})
         );
         let old = json!({"metadata": {"generation": 1}, "spec": {"replicas": 1}, "status": {"replicas": 1}});
         let mut same = json!({"metadata": {"labels": {"a": "b"}, "generation": 9}, "spec": {"replicas": 1}, "status": {}});

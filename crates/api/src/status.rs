@@ -70,8 +70,10 @@ impl Failure {
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.into();
+        }
         if let Some(details) = &self.details {
             status["details"] = details.clone();
         }
@@ -325,8 +327,13 @@ pub fn unsupported_media_type(accepted: &[&str]) -> Failure {
 }
 
 /// 422 for a patch that does not fit the object.
-pub fn unprocessable(group: &str, kind: &str, name: &str, why: &str) -> Failure {
-    Failure::new(422, "Invalid", why).about(group, kind, name)
+pub fn unprocessable(why: impl Into<String>) -> Failure {
+    Failure::new(422, "Invalid", why).plain()
+}
+
+/// 500 without a reason: what upstream answers where an error of a merge reaches the client as is.
+pub fn untold(message: impl Into<String>) -> Failure {
+    Failure::new(500, "", message)
 }
 
 /// 429: try again later (also: an eviction that a budget forbids for now).

@@ -2,26 +2,26 @@
 //! writes it as small fact tables under `crates/api/facts/`.
 //!
 //! The sources are files of Go modules, fetched by the Go tool itself. Only facts are kept (names,
-//! types, tags, verbs, rules), never prose. The level of Kubernetes moves by changing the two
+//! types, tags, verbs, rules), never prose. The level of Kubernetes moves by changing the
 //! versions below and reading the difference. `check` regenerates in memory and fails on drift.
 
-mod enums;
 mod modules;
 mod protobuf;
 mod resources;
 mod roles;
 mod schemas;
+mod types;
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
 /// Where the discovery documents, OpenAPI documents and bootstrap roles are.
 const KUBERNETES: &str = "k8s.io/kubernetes@v1.36.3";
-/// Where the Go types with their enumerations are.
+/// Where the Go types are: those of all groups, of metadata, of definitions and of aggregation.
 const API: &str = "k8s.io/api@v0.36.3";
-
-/// Where the types are that all groups share.
 const APIMACHINERY: &str = "k8s.io/apimachinery@v0.36.3";
+const EXTENSIONS: &str = "k8s.io/apiextensions-apiserver@v0.36.3";
+const AGGREGATOR: &str = "k8s.io/kube-aggregator@v0.36.3";
 
 /// Writes the tables.
 pub fn run() -> Result<()> {
@@ -48,12 +48,18 @@ pub fn check() -> Result<()> {
 fn tables() -> Result<Vec<(PathBuf, String)>> {
     let kubernetes = modules::directory(KUBERNETES)?;
     let api = modules::directory(API)?;
+    let apimachinery = modules::directory(APIMACHINERY)?;
+    let types = types::read(
+        &api,
+        &apimachinery,
+        &modules::directory(EXTENSIONS)?,
+        &modules::directory(AGGREGATOR)?,
+    )?;
     let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/api/facts");
     let resources = resources::table(&kubernetes)?;
-    let enums = enums::read(&api)?;
-    let schemas = schemas::table(&kubernetes, &enums)?;
+    let schemas = schemas::table(&kubernetes, &types)?;
     let roles = roles::table(&kubernetes)?;
-    let protobuf = protobuf::table(&api, &modules::directory(APIMACHINERY)?)?;
+    let protobuf = protobuf::table(&api, &apimachinery)?;
     Ok(vec![
         (out.join("resources.txt"), resources),
         (out.join("schemas.txt"), schemas),

@@ -6,8 +6,18 @@ use std::time::Duration;
 
 /// Settings of the Go tool that a user may need for it to reach a proxy.
 const PASSED: [&str; 12] = [
-    "HOME", "GOPATH", "GOMODCACHE", "GOPROXY", "GONOSUMDB", "GONOSUMCHECK", "GOFLAGS", "GOSUMDB",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE",
+    "HOME",
+    "GOPATH",
+    "GOMODCACHE",
+    "GOPROXY",
+    "GONOSUMDB",
+    "GONOSUMCHECK",
+    "GOFLAGS",
+    "GOSUMDB",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
 ];
 
 /// The directory that holds `module` (`path@version`), downloaded when missing.
@@ -20,11 +30,20 @@ pub(super) fn directory(module: &str) -> Result<PathBuf> {
             command.env(name, value);
         }
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let output = runtime
-        .block_on(towpath_stdx::process::run(command, Duration::from_secs(300), 1 << 20))
+        .block_on(towpath_stdx::process::run(
+            command,
+            Duration::from_secs(300),
+            1 << 20,
+        ))
         .and_then(|output| output.success("go mod download"))
         .with_context(|| format!("download {module}"))?;
     let answer: serde_json::Value = serde_json::from_slice(&output).context("parse go's answer")?;
-    answer["Dir"].as_str().map(PathBuf::from).with_context(|| format!("{module}: no directory"))
+    answer["Dir"]
+        .as_str()
+        .map(PathBuf::from)
+        .with_context(|| format!("{module}: no directory"))
 }

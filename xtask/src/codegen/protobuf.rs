@@ -41,10 +41,15 @@ pub(super) fn table(api: &Path, apimachinery: &Path) -> Result<String> {
                 continue;
             }
             let text = std::fs::read_to_string(&register)?;
-            let declared = text.lines().find_map(|line| line.trim().strip_prefix("const GroupName = "));
+            let declared = text
+                .lines()
+                .find_map(|line| line.trim().strip_prefix("const GroupName = "));
             let Some(declared) = declared else { continue };
             let path = format!("k8s.io/api/{}/{name}", file_name(&group));
-            packages.insert(path, package(&version, format!("{}/{name}", declared.trim_matches('"')))?);
+            packages.insert(
+                path,
+                package(&version, format!("{}/{name}", declared.trim_matches('"')))?,
+            );
         }
     }
     let meta = apimachinery.join("pkg/apis/meta/v1");
@@ -52,7 +57,9 @@ pub(super) fn table(api: &Path, apimachinery: &Path) -> Result<String> {
     let mut out = String::new();
     for (path, package) in &packages {
         for (name, named) in &package.types {
-            let Named::Struct(fields) = named else { continue };
+            let Named::Struct(fields) = named else {
+                continue;
+            };
             if fields.is_empty() {
                 continue;
             }
@@ -60,9 +67,14 @@ pub(super) fn table(api: &Path, apimachinery: &Path) -> Result<String> {
             let mut fields = fields.clone();
             fields.sort_by_key(|field| field.tag);
             for field in fields {
-                let kind = kind(&packages, path, &field.go)
-                    .with_context(|| format!("type {} of {path}.{name}.{}", field.go, field.json))?;
-                let json = if field.json.is_empty() { "-" } else { &field.json };
+                let kind = kind(&packages, path, &field.go).with_context(|| {
+                    format!("type {} of {path}.{name}.{}", field.go, field.json)
+                })?;
+                let json = if field.json.is_empty() {
+                    "-"
+                } else {
+                    &field.json
+                };
                 out.push_str(&format!("{} {json} {kind}\n", field.tag));
             }
         }
@@ -83,11 +95,17 @@ fn directories(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 fn package(directory: &Path, name: String) -> Result<Package> {
-    let mut package = Package { name, types: BTreeMap::new(), imports: BTreeMap::new() };
+    let mut package = Package {
+        name,
+        types: BTreeMap::new(),
+        imports: BTreeMap::new(),
+    };
     let mut files = BTreeSet::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
@@ -109,11 +127,19 @@ fn read(text: &str, package: &mut Package) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["type", name, "struct", "{"] => {
-                let fields = lines.by_ref().take_while(|line| *line != "}").filter_map(field).collect();
-                package.types.insert((*name).to_string(), Named::Struct(fields));
+                let fields = lines
+                    .by_ref()
+                    .take_while(|line| *line != "}")
+                    .filter_map(field)
+                    .collect();
+                package
+                    .types
+                    .insert((*name).to_string(), Named::Struct(fields));
             }
             ["type", name, other] if !other.starts_with("interface") => {
-                package.types.insert((*name).to_string(), Named::Other((*other).to_string()));
+                package
+                    .types
+                    .insert((*name).to_string(), Named::Other((*other).to_string()));
             }
             [path] | ["import", path] if path.starts_with("\"k8s.io/") => {
                 let path = path.trim_matches('"');
@@ -121,7 +147,9 @@ fn read(text: &str, package: &mut Package) {
                 package.imports.insert(alias.into(), path.into());
             }
             [alias, path] | ["import", alias, path] if path.starts_with("\"k8s.io/") => {
-                package.imports.insert((*alias).into(), path.trim_matches('"').into());
+                package
+                    .imports
+                    .insert((*alias).into(), path.trim_matches('"').into());
             }
             _ => {}
         }
@@ -129,7 +157,9 @@ fn read(text: &str, package: &mut Package) {
 }
 
 fn field(line: &str) -> Option<Field> {
-    let (before, tags) = line.split_once('`').filter(|_| !line.trim_start().starts_with("//"))?;
+    let (before, tags) = line
+        .split_once('`')
+        .filter(|_| !line.trim_start().starts_with("//"))?;
     let part = |key: &str| {
         let (_, rest) = tags.split_once(&format!("{key}:\""))?;
         rest.split_once('"').map(|(value, _)| value)
@@ -137,8 +167,16 @@ fn field(line: &str) -> Option<Field> {
     let tag = part("protobuf")?.split(',').nth(1)?.parse().ok()?;
     let json = part("json")?;
     let inline = json.contains("inline");
-    let json = if inline { "" } else { json.split(',').next().unwrap_or_default() };
-    Some(Field { tag, json: json.to_string(), go: before.split_whitespace().last()?.to_string() })
+    let json = if inline {
+        ""
+    } else {
+        json.split(',').next().unwrap_or_default()
+    };
+    Some(Field {
+        tag,
+        json: json.to_string(),
+        go: before.split_whitespace().last()?.to_string(),
+    })
 }
 
 // The kind of a Go type as the table says it.
@@ -174,7 +212,9 @@ fn kind(packages: &BTreeMap<String, Package>, at: &str, go: &str) -> Option<Stri
         (META, "FieldsV1") => return Some("json".into()),
         ("k8s.io/apimachinery/pkg/runtime", "RawExtension") => return Some("json".into()),
         ("k8s.io/apimachinery/pkg/api/resource", "Quantity") => return Some("quantity".into()),
-        ("k8s.io/apimachinery/pkg/util/intstr", "IntOrString") => return Some("intorstring".into()),
+        ("k8s.io/apimachinery/pkg/util/intstr", "IntOrString") => {
+            return Some("intorstring".into());
+        }
         ("k8s.io/apimachinery/pkg/types", _) => return Some("string".into()),
         _ => {}
     }

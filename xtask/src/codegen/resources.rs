@@ -17,7 +17,10 @@ pub(super) fn table(module: &Path) -> Result<String> {
     let dir = module.join("api/discovery");
     let mut out = HEAD.to_string();
     group(&mut out, &dir, "", &["v1".to_string()])?;
-    for entry in read_json(&dir.join("apis.json"))?["groups"].as_array().context("groups")? {
+    for entry in read_json(&dir.join("apis.json"))?["groups"]
+        .as_array()
+        .context("groups")?
+    {
         let name = entry["name"].as_str().context("group name")?;
         let versions: Vec<String> = entry["versions"]
             .as_array()
@@ -69,7 +72,11 @@ fn line(out: &mut String, version: &str, plural: &str, resource: &Value) -> Resu
         "resource {version} {plural} {} {} {} {} {} {} {}",
         dash(text(resource, "singularName")),
         text(resource, "kind"),
-        if resource["namespaced"] == true { "namespaced" } else { "cluster" },
+        if resource["namespaced"] == true {
+            "namespaced"
+        } else {
+            "cluster"
+        },
         list(resource, "verbs"),
         dash(text(resource, "storageVersionHash")),
         list(resource, "shortNames"),
@@ -84,7 +91,12 @@ fn subresource(out: &mut String, name: &str, sub: &Value) -> Result<()> {
     } else {
         ("=", "=")
     };
-    writeln!(out, "sub {name} {group} {version} {} {}", text(sub, "kind"), list(sub, "verbs"))?;
+    writeln!(
+        out,
+        "sub {name} {group} {version} {} {}",
+        text(sub, "kind"),
+        list(sub, "verbs")
+    )?;
     Ok(())
 }
 
@@ -101,5 +113,9 @@ fn list(value: &Value, key: &str) -> String {
         .as_array()
         .map(|items| items.iter().filter_map(Value::as_str).collect())
         .unwrap_or_default();
-    if items.is_empty() { "-".to_string() } else { items.join(",") }
+    if items.is_empty() {
+        "-".to_string()
+    } else {
+        items.join(",")
+    }
 }

@@ -18,7 +18,8 @@ pub(super) fn table(module: &Path) -> Result<String> {
     let mut lines = Vec::new();
     for file in FILES {
         let path = dir.join(file);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         let list: Value = serde_saphyr::from_str(&text).with_context(|| format!("parse {file}"))?;
         for mut item in list["items"].as_array().context("items")?.clone() {
             if let Some(metadata) = item["metadata"].as_object_mut() {

@@ -1,6 +1,6 @@
 //! OpenAPI v3 documents to `schemas.txt`: one block per definition, one line per field.
 
-use super::enums::Enums;
+use super::types::{Field, Types};
 use super::{is_stable, read_json};
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
@@ -15,26 +15,34 @@ const HEAD: &str = "\
 # Types: s string, b boolean, i32 i64 int, num, any, obj, ios int-or-string, qty quantity,
 #   string formats as s:FORMAT, @NAME reference, [T] list, {T} map.
 # Options: list=set|map|atomic keys=a,b map=atomic patch=STRATEGY mk=MERGE-KEY enum=a,b
-#   def=JSON default, z = a structure that is present (empty) when not given.
+#   def=JSON default, z = a structure that is present (empty) when not given,
+#   o = left out when zero, e = written as zero (null for lists, maps, times) when not given.
 ";
 const PREFIX: &str = "io.k8s.";
 
-pub(super) fn table(module: &Path, enums: &Enums) -> Result<String> {
+pub(super) fn table(module: &Path, types: &Types) -> Result<String> {
     let schemas = definitions(&module.join("api/openapi-spec/v3"))?;
     let mut out = HEAD.to_string();
     for name in reachable(&schemas) {
-        definition(&mut out, &schemas, &name, enums).with_context(|| name.clone())?;
+        definition(&mut out, &schemas, &name, types).with_context(|| name.clone())?;
     }
     Ok(out)
 }
 
 fn definitions(dir: &Path) -> Result<BTreeMap<String, Value>> {
     let mut all = BTreeMap::new();
-    let mut files: Vec<_> = std::fs::read_dir(dir)?.filter_map(|e| e.ok().map(|e| e.path())).collect();
+    let mut files: Vec<_> = std::fs::read_dir(dir)?
+        .filter_map(|e| e.ok().map(|e| e.path()))
+        .collect();
     files.sort();
     for file in files {
-        let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let Some(stem) = name.strip_suffix("_openapi.json") else { continue };
+        let name = file
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let Some(stem) = name.strip_suffix("_openapi.json") else {
+            continue;
+        };
         if !stem.rsplit("__").next().is_some_and(is_stable) {
             continue;
         }
@@ -51,8 +59,11 @@ fn definitions(dir: &Path) -> Result<BTreeMap<String, Value>> {
 /// share the meta types (`DeleteOptions` of every group).
 fn reachable(schemas: &BTreeMap<String, Value>) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
-    let mut todo: Vec<String> =
-        schemas.keys().filter(|name| !name.ends_with("List") || name.contains(".meta.")).cloned().collect();
+    let mut todo: Vec<String> = schemas
+        .keys()
+        .filter(|name| !name.ends_with("List") || name.contains(".meta."))
+        .cloned()
+        .collect();
     while let Some(name) = todo.pop() {
         if seen.insert(name.clone())
             && let Some(schema) = schemas.get(&name)
@@ -76,30 +87,66 @@ fn references(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-fn definition(out: &mut String, schemas: &BTreeMap<String, Value>, name: &str, enums: &Enums) -> Result<()> {
-    let schema = schemas[name].as_object().context("definition is an object")?;
-    write!(out, "{} {}", name.strip_prefix(PREFIX).unwrap_or(name), kind_of(name, schema)?)?;
-    if let Some(kinds) = schema.get("x-kubernetes-group-version-kind").and_then(Value::as_array)
+fn definition(
+    out: &mut String,
+    schemas: &BTreeMap<String, Value>,
+    name: &str,
+    types: &Types,
+) -> Result<()> {
+    let schema = schemas[name]
+        .as_object()
+        .context("definition is an object")?;
+    write!(
+        out,
+        "{} {}",
+        name.strip_prefix(PREFIX).unwrap_or(name),
+        kind_of(name, schema)?
+    )?;
+    if let Some(kinds) = schema
+        .get("x-kubernetes-group-version-kind")
+        .and_then(Value::as_array)
         && let [kind] = kinds.as_slice()
     {
         let part = |key: &str| kind[key].as_str().unwrap_or_default().to_string();
-        write!(out, " kind={}/{}/{}", part("group"), part("version"), part("kind"))?;
+        write!(
+            out,
+            " kind={}/{}/{}",
+            part("group"),
+            part("version"),
+            part("kind")
+        )?;
     }
     options(out, schema)?;
     out.push('\n');
-    let required: Vec<&str> =
-        schema.get("required").and_then(Value::as_array).map(|r| r.iter().filter_map(Value::as_str).collect()).unwrap_or_default();
-    let Some(fields) = schema.get("properties").and_then(Value::as_object) else { return Ok(()) };
-    let short = name.strip_prefix("io.k8s.api.").unwrap_or(name);
+    let required: Vec<&str> = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .map(|r| r.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    let Some(fields) = schema.get("properties").and_then(Value::as_object) else {
+        return Ok(());
+    };
+    let unknown = BTreeMap::new();
+    let known = types
+        .get(name.strip_prefix(PREFIX).unwrap_or(name))
+        .unwrap_or(&unknown);
     for (field, value) in fields {
         let value = value.as_object().context("field is an object")?;
-        let mark = if required.contains(&field.as_str()) { "!" } else { "" };
+        let mark = if required.contains(&field.as_str()) {
+            "!"
+        } else {
+            ""
+        };
         write!(out, " {field}{mark} {}", kind_of("", value)?)?;
         options(out, value)?;
-        if let Some(values) = enums.get(&format!("{short}.{field}")) {
-            write!(out, " enum={}", values.join(","))?;
+        let go = known.get(field);
+        if let Some(go) = go.filter(|go| !go.allowed.is_empty()) {
+            write!(out, " enum={}", go.allowed.join(","))?;
         }
-        default(out, schemas, value)?;
+        default(out, value)?;
+        if let Some(go) = go {
+            presence(out, schemas, value, go)?;
+        }
         out.push('\n');
     }
     Ok(())
@@ -108,7 +155,9 @@ fn definition(out: &mut String, schemas: &BTreeMap<String, Value>, name: &str, e
 fn target(schema: &Map<String, Value>) -> Option<&str> {
     let direct = schema.get("$ref").and_then(Value::as_str);
     let wrapped = || schema.get("allOf")?.get(0)?.get("$ref")?.as_str();
-    direct.or_else(wrapped).map(|path| path.rsplit('/').next().unwrap_or_default())
+    direct
+        .or_else(wrapped)
+        .map(|path| path.rsplit('/').next().unwrap_or_default())
 }
 
 fn kind_of(definition: &str, schema: &Map<String, Value>) -> Result<String> {
@@ -118,16 +167,27 @@ fn kind_of(definition: &str, schema: &Map<String, Value>) -> Result<String> {
         _ => {}
     }
     if let Some(target) = target(schema) {
-        return Ok(format!("@{}", target.strip_prefix(PREFIX).unwrap_or(target)));
+        return Ok(format!(
+            "@{}",
+            target.strip_prefix(PREFIX).unwrap_or(target)
+        ));
     }
     let inner = |key: &str| -> Result<String> {
-        kind_of("", schema.get(key).and_then(Value::as_object).context("inner type")?)
+        kind_of(
+            "",
+            schema
+                .get(key)
+                .and_then(Value::as_object)
+                .context("inner type")?,
+        )
     };
     let format = schema.get("format").and_then(Value::as_str);
     Ok(match schema.get("type").and_then(Value::as_str) {
         None => "any".into(),
         Some("array") => format!("[{}]", inner("items")?),
-        Some("object") if schema.contains_key("additionalProperties") => format!("{{{}}}", inner("additionalProperties")?),
+        Some("object") if schema.contains_key("additionalProperties") => {
+            format!("{{{}}}", inner("additionalProperties")?)
+        }
         Some("object") => "obj".into(),
         Some("boolean") => "b".into(),
         Some("number") => "num".into(),
@@ -146,7 +206,10 @@ fn options(out: &mut String, schema: &Map<String, Value>) -> Result<()> {
     if let Some(list) = text("x-kubernetes-list-type") {
         write!(out, " list={list}")?;
     }
-    if let Some(keys) = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array) {
+    if let Some(keys) = schema
+        .get("x-kubernetes-list-map-keys")
+        .and_then(Value::as_array)
+    {
         let keys: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
         write!(out, " keys={}", keys.join(","))?;
     }
@@ -162,19 +225,48 @@ fn options(out: &mut String, schema: &Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-/// Defaults that mean something. `{}` of a structure says that Go always writes it; the other
-/// zero values say nothing.
-fn default(out: &mut String, schemas: &BTreeMap<String, Value>, schema: &Map<String, Value>) -> Result<()> {
-    let Some(default) = schema.get("default") else { return Ok(()) };
-    if default.as_object().is_some_and(Map::is_empty) {
-        let structure = target(schema).and_then(|name| schemas.get(name));
-        if structure.is_some_and(|s| s.get("properties").is_some()) {
-            write!(out, " z")?;
-        }
+/// Defaults that mean something; zero values say nothing.
+fn default(out: &mut String, schema: &Map<String, Value>) -> Result<()> {
+    let Some(default) = schema.get("default") else {
         return Ok(());
-    }
-    if !(default == "" || default == 0 || default == false || default.is_null()) {
+    };
+    let empty = default.as_object().is_some_and(Map::is_empty);
+    if !(empty || default == "" || default == 0 || default == false || default.is_null()) {
         write!(out, " def={default}")?;
     }
+    Ok(())
+}
+
+/// What Go writes when the field has its zero value.
+fn presence(
+    out: &mut String,
+    schemas: &BTreeMap<String, Value>,
+    schema: &Map<String, Value>,
+    go: &Field,
+) -> Result<()> {
+    let name = target(schema).unwrap_or_default();
+    let is_structure = schemas
+        .get(name)
+        .is_some_and(|s| s.get("properties").is_some());
+    // To the encoder these are structures too, though they are written as scalars.
+    let is_opaque = [
+        "Time",
+        "MicroTime",
+        "Quantity",
+        "IntOrString",
+        "RawExtension",
+    ]
+    .iter()
+    .any(|kind| name.ends_with(&format!(".{kind}")));
+    let mark = match (go.pointer, is_structure || is_opaque) {
+        (true, _) if go.omitted => "",
+        (true, _) => " e",
+        (false, true) if go.omits_zero => " o",
+        (false, true) if is_structure => " z",
+        (false, true) => " e",
+        (false, false) if go.omitted => " o",
+        (false, false) => " e",
+    };
+    out.push_str(mark);
     Ok(())
 }

@@ -300,9 +300,13 @@ pub fn apply(
         entry.set = entry.set.difference(&removed);
     }
     mine.set = mine.set.difference(&managed::strip());
+    let mut object = pruned;
+    if before_clean == object && live.is_some() {
+        // An owner's time tells when it last changed something; sharing a value changes nothing.
+        mine.time = last.and_then(|last| last.time);
+    }
     owners.push(mine);
     owners.retain(|entry| !entry.set.is_empty());
-    let mut object = pruned;
     if same_but_times(&owners, &known) && before_clean == object && live.is_some() {
         return Ok(None);
     }
@@ -405,11 +409,11 @@ fn check_known(schema: &Schema, config: &Value) -> Result<(), Failure> {
     } else {
         format!("errors:\n  {}", why.join("\n  "))
     };
-    Err(status::bad_request(typed_patch(config, &why)))
+    Err(status::untold(typed_patch(config, &why)))
 }
 
 fn untypable(config: &Value, error: &Malformed) -> Failure {
-    status::bad_request(typed_patch(config, &error.to_string()))
+    status::untold(typed_patch(config, &error.to_string()))
 }
 
 fn typed_patch(config: &Value, why: &str) -> String {

@@ -48,7 +48,7 @@ fn shape<'s>(schema: Option<&'s Schema>, value: &Value) -> Shape<'s> {
     match kind {
         Kind::Object => Shape::Map {
             schema: known,
-            atomic: schema.is_some_and(|schema| schema.atomic_map),
+            atomic: schema.is_some_and(is_atomic),
         },
         Kind::Array => Shape::List {
             schema: known,
@@ -56,6 +56,11 @@ fn shape<'s>(schema: Option<&'s Schema>, value: &Value) -> Shape<'s> {
         },
         _ => Shape::Scalar,
     }
+}
+
+/// Free objects inside built-in kinds are opaque; those of custom resources are walked.
+fn is_atomic(schema: &Schema) -> bool {
+    schema.atomic_map || (!schema.name.is_empty() && schema.is_open())
 }
 
 fn field<'s>(schema: Option<&'s Schema>, name: &str) -> Option<&'s Schema> {
@@ -556,17 +561,10 @@ fn name_parents(schema: Option<&Schema>, set: &mut Set) {
 pub fn zero(schema: &Schema) -> Value {
     let mut map = Map::new();
     for (name, slot) in &schema.fields {
-        let inner = slot.schema();
         if slot.always {
-            map.insert(name.to_string(), zero(inner));
-        } else if schema.required.contains(name) {
-            let value = match inner.kind {
-                Kind::String => "".into(),
-                Kind::Integer | Kind::Number => 0.into(),
-                Kind::Boolean => false.into(),
-                _ => Value::Null,
-            };
-            map.insert(name.to_string(), value);
+            map.insert(name.to_string(), zero(slot.schema()));
+        } else if slot.emit_zero {
+            map.insert(name.to_string(), slot.zero());
         }
     }
     Value::Object(map)

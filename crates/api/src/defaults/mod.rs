@@ -8,6 +8,7 @@
 mod rules;
 mod table;
 
+pub(crate) use rules::TEMPLATE_GENERATION;
 pub(crate) use table::fill_of;
 
 use crate::schema::{Kind, Schema, builtin};
@@ -60,17 +61,19 @@ fn fill_fields(schema: &Schema, map: &mut Map<String, Value>) {
             }
             continue;
         }
-        let Some(default) = slot.fill.as_ref().or(slot.default.as_ref()) else {
+        let default = slot.fill.as_ref().or(slot.default.as_ref());
+        let empty = given && default.is_some() && map.get(&**name).is_some_and(|v| *v == "");
+        if given && !empty {
             continue;
-        };
-        let empty = given
-            && match map.get(&**name) {
-                Some(Value::String(text)) => text.is_empty() && default != "",
-                Some(Value::Number(number)) => slot.zero_is_missing && number.as_i64() == Some(0),
-                _ => false,
-            };
-        if !given || empty {
-            map.insert(name.to_string(), default.clone());
+        }
+        match default {
+            Some(default) => {
+                map.insert(name.to_string(), default.clone());
+            }
+            None if slot.emit_zero => {
+                map.insert(name.to_string(), slot.zero());
+            }
+            None => {}
         }
     }
 }

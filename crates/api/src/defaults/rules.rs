@@ -44,8 +44,9 @@ pub(super) fn apply(definition: &str, object: &mut Object) {
             }
         }
         "api.apps.v1.StatefulSetSpec" => claim_templates(object),
-        "api.batch.v1.Job" => template_labels(object, &["spec", "template", "metadata", "labels"]),
-        "api.batch.v1.JobSpec" => job_spec(object),
+        "api.batch.v1.Job" => job(object),
+        "api.apps.v1.DaemonSet" => annotate(object, TEMPLATE_GENERATION, "0"),
+        "api.core.v1.NodeSpec" => pod_ranges(object),
         "api.autoscaling.v2.HorizontalPodAutoscalerSpec" => autoscaler(object),
         "api.networking.v1.NetworkPolicySpec" => network_policy(object),
         "api.rbac.v1.Subject" => {
@@ -318,7 +319,12 @@ fn claim_templates(spec: &mut Object) {
     }
 }
 
-fn job_spec(spec: &mut Object) {
+/// Only jobs themselves are filled in; the template of a CronJob is not, until it becomes one.
+fn job(object: &mut Object) {
+    template_labels(object, &["spec", "template", "metadata", "labels"]);
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
     let missing = |key: &str| spec.get(key).is_none_or(Value::is_null);
     if missing("completions") && missing("parallelism") {
         spec.insert("completions".into(), 1.into());
@@ -335,6 +341,33 @@ fn job_spec(spec: &mut Object) {
         "TerminatingOrFailed"
     };
     set_missing(spec, "podReplacementPolicy", replacement);
+    set_missing(spec, "parallelism", 1);
+    set_missing(spec, "completionMode", "NonIndexed");
+    set_missing(spec, "suspend", false);
+    set_missing(spec, "manualSelector", false);
+}
+
+/// A field that was removed lives on as an annotation of daemon sets.
+pub(crate) const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn annotate(object: &mut Object, key: &str, value: &str) {
+    let metadata = object.entry("metadata").or_insert_with(|| json!({}));
+    if !metadata.is_object() {
+        return;
+    }
+    if !metadata["annotations"].is_object() {
+        metadata["annotations"] = json!({});
+    }
+    if metadata["annotations"][key].is_null() {
+        metadata["annotations"][key] = value.into();
+    }
+}
+
+/// One address range and the list of them say the same.
+fn pod_ranges(spec: &mut Object) {
+    if let Some(range) = text(spec, "podCIDR").map(str::to_string) {
+        set_missing(spec, "podCIDRs", json!([range]));
+    }
 }
 
 fn autoscaler(spec: &mut Object) {

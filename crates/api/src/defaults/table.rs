@@ -1,32 +1,24 @@
-//! Unconditional defaults: one line per field, `DEFINITION FIELD JSON`. A field that ends in `0`
-//! after a colon counts zero as not given.
+//! Unconditional defaults: one line per field, `DEFINITION FIELD JSON`.
 
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// Default of a field and whether zero counts as missing.
-pub(crate) fn fill_of(definition: &str, field: &str) -> Option<(Value, bool)> {
+/// Default of a field.
+pub(crate) fn fill_of(definition: &str, field: &str) -> Option<Value> {
     INDEX.get(&(definition, field)).cloned()
 }
 
-static INDEX: LazyLock<HashMap<(&'static str, &'static str), (Value, bool)>> =
-    LazyLock::new(|| {
-        TABLE
-            .lines()
-            .filter_map(|line| {
-                let mut words = line.trim().splitn(3, ' ');
-                let (definition, field, json) = (words.next()?, words.next()?, words.next()?);
-                let (field, zero) = field
-                    .strip_suffix(":0")
-                    .map_or((field, false), |field| (field, true));
-                Some((
-                    (definition, field),
-                    (serde_json::from_str(json).ok()?, zero),
-                ))
-            })
-            .collect()
-    });
+static INDEX: LazyLock<HashMap<(&'static str, &'static str), Value>> = LazyLock::new(|| {
+    TABLE
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.trim().splitn(3, ' ');
+            let (definition, field, json) = (words.next()?, words.next()?, words.next()?);
+            Some(((definition, field), serde_json::from_str(json).ok()?))
+        })
+        .collect()
+});
 
 const TABLE: &str = r#"
 api.core.v1.PodSpec dnsPolicy "ClusterFirst"
@@ -39,10 +31,10 @@ api.core.v1.Container terminationMessagePolicy "File"
 api.core.v1.EphemeralContainer terminationMessagePath "/dev/termination-log"
 api.core.v1.EphemeralContainer terminationMessagePolicy "File"
 api.core.v1.ContainerPort protocol "TCP"
-api.core.v1.Probe timeoutSeconds:0 1
-api.core.v1.Probe periodSeconds:0 10
-api.core.v1.Probe successThreshold:0 1
-api.core.v1.Probe failureThreshold:0 3
+api.core.v1.Probe timeoutSeconds 1
+api.core.v1.Probe periodSeconds 10
+api.core.v1.Probe successThreshold 1
+api.core.v1.Probe failureThreshold 3
 api.core.v1.HTTPGetAction path "/"
 api.core.v1.HTTPGetAction scheme "HTTP"
 api.core.v1.GRPCAction service ""
@@ -91,11 +83,6 @@ api.apps.v1.StatefulSetSpec persistentVolumeClaimRetentionPolicy {}
 api.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy whenDeleted "Retain"
 api.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy whenScaled "Retain"
 api.apps.v1.RollingUpdateStatefulSetStrategy partition 0
-api.apps.v1.RollingUpdateStatefulSetStrategy maxUnavailable 1
-api.batch.v1.JobSpec parallelism 1
-api.batch.v1.JobSpec completionMode "NonIndexed"
-api.batch.v1.JobSpec suspend false
-api.batch.v1.JobSpec manualSelector false
 api.batch.v1.CronJobSpec concurrencyPolicy "Allow"
 api.batch.v1.CronJobSpec suspend false
 api.batch.v1.CronJobSpec successfulJobsHistoryLimit 3
@@ -119,14 +106,14 @@ api.scheduling.v1.PriorityClass preemptionPolicy "PreemptLowerPriority"
 api.discovery.v1.EndpointPort name ""
 api.discovery.v1.EndpointPort protocol "TCP"
 api.authentication.v1.TokenRequestSpec expirationSeconds 3600
-api.flowcontrol.v1.FlowSchemaSpec matchingPrecedence:0 1000
+api.flowcontrol.v1.FlowSchemaSpec matchingPrecedence 1000
 api.flowcontrol.v1.LimitedPriorityLevelConfiguration nominalConcurrencyShares 30
 api.flowcontrol.v1.LimitedPriorityLevelConfiguration lendablePercent 0
 api.flowcontrol.v1.ExemptPriorityLevelConfiguration nominalConcurrencyShares 0
 api.flowcontrol.v1.ExemptPriorityLevelConfiguration lendablePercent 0
-api.flowcontrol.v1.QueuingConfiguration handSize:0 8
-api.flowcontrol.v1.QueuingConfiguration queues:0 64
-api.flowcontrol.v1.QueuingConfiguration queueLengthLimit:0 50
+api.flowcontrol.v1.QueuingConfiguration handSize 8
+api.flowcontrol.v1.QueuingConfiguration queues 64
+api.flowcontrol.v1.QueuingConfiguration queueLengthLimit 50
 api.admissionregistration.v1.ValidatingWebhook failurePolicy "Fail"
 api.admissionregistration.v1.ValidatingWebhook matchPolicy "Equivalent"
 api.admissionregistration.v1.ValidatingWebhook namespaceSelector {}

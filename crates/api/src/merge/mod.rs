@@ -17,23 +17,46 @@ pub enum Error {
     /// The patch is not in the form of its kind: 400.
     #[error("{0}")]
     Malformed(String),
-    /// The patch does not fit the object: 422.
-    #[error("{0}")]
+    /// The patch does not fit the object: 422, with upstream's words; the operation and its reason
+    /// are for the log.
+    #[error("the server rejected our request due to an error in our request")]
     Unfit(String),
+    /// A strategic merge patch contradicts itself or the lists it merges: upstream's bare 500.
+    #[error("{0}")]
+    Merge(String),
 }
 
 impl Error {
-    /// The answer to the client.
-    pub fn failure(&self, group: &str, kind: &str, name: &str) -> crate::status::Failure {
+    /// The answer to the client. Upstream names neither kind nor object in these.
+    pub fn failure(&self, _group: &str, _kind: &str, _name: &str) -> crate::status::Failure {
+        let text = self.to_string();
         match self {
-            Error::Malformed(why) => crate::status::bad_request(why.clone()),
-            Error::Unfit(why) => crate::status::unprocessable(group, kind, name, why),
+            Error::Malformed(_) => crate::status::bad_request(text),
+            Error::Unfit(_) => crate::status::unprocessable(text),
+            Error::Merge(_) => crate::status::untold(text),
         }
+    }
+}
+
+fn go_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 
 /// RFC 6902. All or nothing.
 pub fn json_patch(object: &Value, patch: &Value) -> Result<Value, Error> {
+    if !patch.is_array() {
+        return Err(Error::Malformed(format!(
+            "error decoding patch: json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
+            go_kind(patch)
+        )));
+    }
     let operations: json_patch::Patch = serde_json::from_value(patch.clone())
         .map_err(|error| Error::Malformed(format!("error decoding patch: {error}")))?;
     if operations.0.len() > MAX_OPERATIONS {
@@ -43,18 +66,18 @@ pub fn json_patch(object: &Value, patch: &Value) -> Result<Value, Error> {
         )));
     }
     let mut result = object.clone();
-    json_patch::patch(&mut result, &operations.0).map_err(|error| {
-        Error::Unfit(format!(
-            "the server rejected our request due to an error in our request: {error}"
-        ))
-    })?;
+    json_patch::patch(&mut result, &operations.0)
+        .map_err(|error| Error::Unfit(error.to_string()))?;
     Ok(result)
 }
 
 /// RFC 7386.
 pub fn merge_patch(object: &Value, patch: &Value) -> Result<Value, Error> {
     if !patch.is_object() {
-        return Err(Error::Malformed("a merge patch must be an object".into()));
+        return Err(Error::Malformed(format!(
+            "error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+            go_kind(patch)
+        )));
     }
     let mut result = object.clone();
     merge_into(&mut result, patch);

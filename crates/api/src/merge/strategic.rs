@@ -19,7 +19,39 @@ pub fn strategic(schema: &Schema, original: &Value, patch: &Value) -> Result<Val
 }
 
 fn malformed(why: impl Into<String>) -> Error {
-    Error::Malformed(why.into())
+    Error::Merge(why.into())
+}
+
+/// A value as Go prints it.
+fn printed(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let mut keys: Vec<&String> = map.keys().collect();
+            keys.sort();
+            let entries: Vec<String> = keys
+                .into_iter()
+                .map(|key| format!("{key}:{}", printed(&map[key])))
+                .collect();
+            format!("map[{}]", entries.join(" "))
+        }
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(printed).collect::<Vec<_>>().join(" ")
+        ),
+        Value::String(text) => text.clone(),
+        Value::Null => "<nil>".into(),
+        other => other.to_string(),
+    }
+}
+
+fn unknown_directive(directive: &Value, patch: &Map<String, Value>) -> Error {
+    let mut whole = patch.clone();
+    whole.insert(DIRECTIVE.into(), directive.clone());
+    malformed(format!(
+        "unknown patch type: {} in map: {}",
+        printed(directive),
+        printed(&Value::Object(whole))
+    ))
 }
 
 fn merge_map(
@@ -31,10 +63,7 @@ fn merge_map(
         return match directive.as_str() {
             Some("replace") => Ok(patch),
             Some("delete") => Ok(Map::new()),
-            _ => Err(malformed(format!(
-                "unknown patch type found: {}",
-                shown(&directive)
-            ))),
+            _ => Err(unknown_directive(&directive, &patch)),
         };
     }
     retain_keys(&mut original, &mut patch)?;
@@ -171,8 +200,8 @@ fn check_order(strategy: &PatchStrategy, items: &[Value], order: &[Value]) -> Re
         if !rest.any(|wanted| same(strategy, item, wanted)) {
             return Err(malformed(format!(
                 "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
-                Value::Array(items.to_vec()),
-                Value::Array(order.to_vec())
+                printed(&Value::Array(items.to_vec())),
+                printed(&Value::Array(order.to_vec()))
             )));
         }
     }
@@ -256,7 +285,7 @@ fn merge_list(
                     "merging lists cannot yet be specified in the patch",
                 ));
             }
-            Some(other) => return Err(malformed(format!("unknown patch type found: {other}"))),
+            Some(_) => return Err(unknown_directive(&item[DIRECTIVE], &item)),
         }
     }
     if replace {
@@ -295,7 +324,7 @@ fn merge_list(
 fn keyless(item: &Map<String, Value>, key: &str) -> Error {
     malformed(format!(
         "map: {} does not contain declared merge key: {key}",
-        Value::Object(item.clone())
+        printed(&Value::Object(item.clone()))
     ))
 }
 

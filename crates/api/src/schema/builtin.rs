@@ -138,11 +138,8 @@ fn parse(block: &'static Block) -> Schema {
         }
         let mut slot = slot(words.next().unwrap_or("any"));
         words.for_each(|option| slot_option(&mut slot, option));
-        if let Some((fill, zero_is_missing)) = crate::defaults::fill_of(block.name, name) {
-            slot.fill = Some(fill);
-            slot.zero_is_missing = zero_is_missing;
-        }
-        if slot.always || slot.fill.is_some() || slot.default.is_some() {
+        slot.fill = crate::defaults::fill_of(block.name, name);
+        if slot.always || slot.emit_zero || slot.fill.is_some() || slot.default.is_some() {
             schema.defaulted.push(schema.fields.len());
         }
         schema.fields.insert(name.into(), slot);
@@ -224,6 +221,8 @@ fn slot_option(slot: &mut Slot, option: &'static str) {
         Some(("enum", values)) => slot.allowed = values.split(',').collect(),
         Some(("def", json)) => slot.default = serde_json::from_str(json).ok(),
         None if option == "z" => slot.always = true,
+        None if option == "o" => slot.omit_zero = true,
+        None if option == "e" => slot.emit_zero = true,
         _ => {
             if let super::Target::Inline(schema) = &mut slot.target {
                 node_option(schema, option);

@@ -1,7 +1,8 @@
 //! Whether a body fits the Go types upstream decodes into, with the decoder's own words.
 //!
 //! Upstream refuses a wrong JSON type while decoding (400), before validation (422). Decoding also
-//! drops `null` fields, and turns numbers given for quantities into text: [`coerce`] does both.
+//! drops `null` fields and zero values that Go does not write, and brings quantities into their
+//! canonical form: [`coerce`] does that.
 
 use super::{Kind, Schema};
 use serde_json::Value;
@@ -12,17 +13,24 @@ pub fn type_error(schema: &Schema, value: &Value) -> Option<String> {
     find(schema, value, struct_name(schema), &mut path)
 }
 
-/// Brings a decoded body of a built-in kind into the form that is stored: no `null` fields,
-/// quantities in canonical text.
+/// Brings a decoded body of a built-in kind into the form that is stored: no `null` fields, no zero
+/// values where they mean nothing, quantities in canonical text.
 pub fn coerce(schema: &Schema, value: &mut Value) {
     match value {
         Value::Object(map) if !schema.is_open() => {
-            map.retain(|_, value| !value.is_null());
-            for (key, value) in map.iter_mut() {
-                if let Some(slot) = schema.field(key) {
-                    coerce(slot.schema(), value);
+            map.retain(|key, value| {
+                if value.is_null() {
+                    return false;
                 }
-            }
+                let Some(slot) = schema.field(key) else {
+                    return true;
+                };
+                if slot.omit_zero && is_zero(value) {
+                    return false;
+                }
+                coerce(slot.schema(), value);
+                true
+            });
         }
         Value::Array(items) => {
             if let Some(slot) = &schema.items {
@@ -41,6 +49,17 @@ pub fn coerce(schema: &Schema, value: &mut Value) {
             }
         }
         _ => {}
+    }
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
     }
 }
 
@@ -67,9 +86,15 @@ fn find<'v>(
             };
             for (key, value) in map {
                 if let Some(slot) = schema.field(key) {
-                    path.push(key);
+                    // Entries of a map have no name of their own in the decoder's path.
+                    let named = schema.fields.contains_key(key.as_str());
+                    if named {
+                        path.push(key);
+                    }
                     let found = find(slot.schema(), value, owner, path);
-                    path.pop();
+                    if named {
+                        path.pop();
+                    }
                     if found.is_some() {
                         return found;
                     }
@@ -93,7 +118,7 @@ fn find<'v>(
             if !fits {
                 return Some(mismatch(
                     &format!("number {number}"),
-                    go_type(schema),
+                    &go_type(schema),
                     owner,
                     path,
                 ));
@@ -115,7 +140,7 @@ fn find<'v>(
     if fits {
         None
     } else {
-        Some(mismatch(type_of(value), go_type(schema), owner, path))
+        Some(mismatch(type_of(value), &go_type(schema), owner, path))
     }
 }
 
@@ -165,21 +190,31 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
-fn go_type(schema: &Schema) -> &'static str {
+fn go_type(schema: &Schema) -> String {
+    let of = |slot: &Option<Box<super::Slot>>| {
+        slot.as_ref()
+            .map_or("interface {}".to_string(), |slot| go_type(slot.schema()))
+    };
     match schema.kind {
-        Kind::Any => "interface {}",
-        Kind::Object if schema.additional.is_some() => "map[string]string",
-        Kind::Object => struct_name(schema),
-        Kind::Array => match schema.items.as_ref().map(|slot| slot.schema().kind) {
-            Some(Kind::String) => "[]string",
-            Some(Kind::Object) => "[]struct",
-            _ => "[]interface {}",
-        },
-        Kind::String | Kind::Quantity => "string",
-        Kind::Integer if schema.format.as_deref() == Some("int32") => "int32",
-        Kind::Integer => "int64",
-        Kind::Number => "float64",
-        Kind::Boolean => "bool",
-        Kind::IntOrString => "int32",
+        Kind::Any => "interface {}".into(),
+        Kind::Object if schema.additional.is_some() => {
+            format!("map[string]{}", of(&schema.additional))
+        }
+        Kind::Object => {
+            let mut parts = schema.name.rsplit('.');
+            let (name, version) = (
+                parts.next().unwrap_or_default(),
+                parts.next().unwrap_or_default(),
+            );
+            format!("{version}.{name}")
+        }
+        Kind::Array => format!("[]{}", of(&schema.items)),
+        Kind::String if schema.format.as_deref() == Some("byte") => "[]uint8".into(),
+        Kind::String | Kind::Quantity => "string".into(),
+        Kind::Integer if schema.format.as_deref() == Some("int32") => "int32".into(),
+        Kind::Integer => "int64".into(),
+        Kind::Number => "float64".into(),
+        Kind::Boolean => "bool".into(),
+        Kind::IntOrString => "int32".into(),
     }
 }

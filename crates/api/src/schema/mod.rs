@@ -104,8 +104,10 @@ pub struct Slot {
     pub default: Option<Value>,
     /// Value a built-in kind gets here though its published schema does not say so.
     pub fill: Option<Value>,
-    /// Whether zero counts as not given.
-    pub zero_is_missing: bool,
+    /// A zero value counts as not given and is not stored.
+    pub omit_zero: bool,
+    /// Stored as its zero value when not given.
+    pub emit_zero: bool,
     /// A structure that is present, empty, when not given.
     pub always: bool,
     /// Strategic merge patch rules.
@@ -139,6 +141,18 @@ impl Slot {
         Slot {
             target: Target::Named(index),
             ..Slot::default()
+        }
+    }
+
+    /// The zero value of what is here, as upstream writes it.
+    pub fn zero(&self) -> Value {
+        let schema = self.schema();
+        match schema.kind {
+            Kind::String if schema.format.is_none() => "".into(),
+            Kind::Integer | Kind::Number | Kind::IntOrString => 0.into(),
+            Kind::Boolean => false.into(),
+            Kind::Quantity => "0".into(),
+            _ => Value::Null,
         }
     }
 

@@ -183,6 +183,23 @@ pub(super) fn stateful_set(new: &Value, old: Option<&Value>, check: &mut Check) 
     let spec = &new["spec"];
     counts(spec, check);
     selector_and_template(spec, "statefulset", check);
+    let policy = text(&spec["podManagementPolicy"]);
+    if !matches!(policy, "OrderedReady" | "Parallel") {
+        check.invalid(
+            "spec.podManagementPolicy",
+            policy,
+            "must be 'OrderedReady' or 'Parallel'",
+        );
+    }
+    let strategy = text(&spec["updateStrategy"]["type"]);
+    if !matches!(strategy, "RollingUpdate" | "OnDelete") {
+        let shown = json!({"Type": strategy, "RollingUpdate": null});
+        check.invalid(
+            "spec.updateStrategy",
+            shown,
+            "must be 'RollingUpdate' or 'OnDelete'",
+        );
+    }
     let name = text(&spec["serviceName"]);
     if !name.is_empty() && old.is_none() {
         check.names("spec.serviceName", name, crate::names::dns1123_label(name));
@@ -339,13 +356,10 @@ fn job_spec(spec: &Value, path: &str, check: &mut Check) {
     match policy {
         "OnFailure" | "Never" => {}
         "" | "Always" => {
-            let supported = ["OnFailure", "Never"];
-            let detail = "valid values: \"OnFailure\", \"Never\"";
-            if policy.is_empty() {
-                check.add(FieldError::required(at, detail));
-            } else {
-                check.add(FieldError::unsupported(at, policy, &supported));
-            }
+            check.add(FieldError::required(
+                at,
+                "valid values: \"OnFailure\", \"Never\"",
+            ));
         }
         _ => {}
     }
@@ -478,6 +492,14 @@ pub(super) fn autoscaler(new: &Value, check: &mut Check) {
     let target = &spec["scaleTargetRef"];
     check.required("spec.scaleTargetRef.kind", &target["kind"], "");
     check.required("spec.scaleTargetRef.name", &target["name"], "");
+    let version = text(&target["apiVersion"]);
+    if !version.contains('/') && text(&target["kind"]) != "ReplicationController" {
+        check.invalid(
+            "spec.scaleTargetRef.apiVersion",
+            version,
+            "apiVersion must specify API group",
+        );
+    }
     let min = spec["minReplicas"].as_i64();
     if let Some(min) = min.filter(|min| *min < 1) {
         check.invalid(
@@ -528,9 +550,12 @@ pub(super) fn autoscaler(new: &Value, check: &mut Check) {
 pub(super) fn disruption_budget(new: &Value, check: &mut Check) {
     let spec = &new["spec"];
     if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() {
+        let shown = json!({"MinAvailable": spec["minAvailable"], "Selector": spec["selector"],
+            "MaxUnavailable": spec["maxUnavailable"],
+            "UnhealthyPodEvictionPolicy": spec["unhealthyPodEvictionPolicy"]});
         check.invalid(
             "spec",
-            spec.clone(),
+            shown,
             "minAvailable and maxUnavailable cannot be both set",
         );
     }

@@ -157,9 +157,19 @@ impl Check {
 
     /// Amounts by resource name, none negative.
     pub(super) fn amounts(&mut self, path: &str, amounts: &Value) {
+        let standard = |name: &str| {
+            matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-")
+        };
         for (name, amount) in entries(amounts) {
             let at = format!("{path}[{name}]");
             resource_name(self, &at, name);
+            if !name.contains('/') && !standard(name) {
+                self.invalid(
+                    &at,
+                    name.as_str(),
+                    "must be a standard resource for containers",
+                );
+            }
             let Some(quantity) = amount.as_str().and_then(|text| Quantity::parse(text).ok()) else {
                 continue;
             };
@@ -197,7 +207,7 @@ pub(super) fn selects(check: &mut Check, selector: &Value, template: &Value, pat
     let labels = &template["metadata"]["labels"];
     let matches =
         Label::from_object(selector).is_ok_and(|s| s.is_everything() || s.matches(labels));
-    if !selector.is_null() && !matches {
+    if !matches {
         let shown = if labels.is_null() {
             Value::Null
         } else {

@@ -197,7 +197,7 @@ pub(super) fn binding(kind: &str, new: &Value, old: Option<&Value>, check: &mut 
         check.one_of("roleRef.apiGroup", &role["apiGroup"], &[RBAC]);
     }
     let kinds: &[&str] = if kind == "RoleBinding" {
-        &["ClusterRole", "Role"]
+        &["Role", "ClusterRole"]
     } else {
         &["ClusterRole"]
     };
@@ -238,7 +238,8 @@ pub(super) fn binding(kind: &str, new: &Value, old: Option<&Value>, check: &mut 
     if let Some(old) = old
         && role != &old["roleRef"]
     {
-        check.invalid("roleRef", role.clone(), "cannot change roleRef");
+        let shown = serde_json::json!({"APIGroup": role["apiGroup"], "Kind": role["kind"], "Name": role["name"]});
+        check.invalid("roleRef", shown, "cannot change roleRef");
     }
 }
 

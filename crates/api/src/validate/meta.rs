@@ -8,7 +8,7 @@ use serde_json::Value;
 const ANNOTATIONS_MAX_BYTES: usize = 256 << 10;
 
 /// A name grammar: what is wrong with a name.
-pub(super) type NameRule = fn(&str) -> Vec<String>;
+pub type NameRule = fn(&str) -> Vec<String>;
 
 /// The grammar of names of a built-in kind.
 pub(super) fn name_rule(group: &str, kind: &str) -> NameRule {
@@ -46,15 +46,16 @@ pub fn metadata(
     check.labels("metadata.labels", &meta["labels"]);
     annotations(&meta["annotations"], &mut check);
     owners(&meta["ownerReferences"], &mut check);
-    for finalizer in list(&meta["finalizers"]) {
+    for (at, finalizer) in list(&meta["finalizers"]).iter().enumerate() {
+        let path = format!("metadata.finalizers[{at}]");
         let name = text(finalizer);
         let wrong = names::qualified_name(name);
         let well_formed = wrong.is_empty();
-        check.names("metadata.finalizers", name, wrong);
+        check.names(&path, name, wrong);
         let standard = ["orphan", "foregroundDeletion", "kubernetes"].contains(&name);
         if well_formed && !name.contains('/') && !standard {
             check.invalid(
-                "metadata.finalizers",
+                &path,
                 name,
                 "name is neither a standard finalizer name nor is it fully qualified",
             );

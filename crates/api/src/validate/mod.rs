@@ -16,7 +16,7 @@ mod pod;
 mod storage;
 
 pub use crd::{definition, definition_update};
-pub use meta::metadata;
+pub use meta::{NameRule, metadata};
 
 use crate::field::FieldError;
 use crate::schema::{Kind, Schema, builtin};
@@ -111,6 +111,18 @@ fn rules(group: &str, kind: &str, new: &Value, old: Option<&Value>, check: &mut 
     }
 }
 
+/// Fields whose allowed values upstream lists in the order of their declaration.
+const SOURCE_ORDER: [&str; 3] = ["restartPolicy", "dnsPolicy", "terminationMessagePolicy"];
+
+/// Fields that have a rule of their own with other words.
+fn by_hand(schema: &Schema, key: &str) -> bool {
+    matches!(
+        (schema.name, key),
+        ("api.apps.v1.StatefulSetSpec", "podManagementPolicy")
+            | ("api.apps.v1.StatefulSetUpdateStrategy", "type")
+    )
+}
+
 /// Text whose type upstream closes over a list of values, outside of status.
 fn closed_lists(schema: &Schema, value: &Value, path: &str, check: &mut Check) {
     match value {
@@ -124,10 +136,12 @@ fn closed_lists(schema: &Schema, value: &Value, path: &str, check: &mut Check) {
                 }
                 let inner = slot.schema();
                 match value {
-                    Value::String(text) if !slot.allowed.is_empty() => {
+                    Value::String(text) if !slot.allowed.is_empty() && !by_hand(schema, key) => {
                         if !text.is_empty() && !slot.allowed.contains(&text.as_str()) {
                             let mut allowed = slot.allowed.clone();
-                            allowed.sort_unstable();
+                            if !SOURCE_ORDER.contains(&key.as_str()) {
+                                allowed.sort_unstable();
+                            }
                             let path = crate::field::join(path, key);
                             check.add(FieldError::unsupported(path, text.as_str(), &allowed));
                         }

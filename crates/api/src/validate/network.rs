@@ -114,7 +114,7 @@ fn service_ports(ports: &[Value], kind: &str, check: &mut Check) {
         if !seen.insert((protocol, number)) {
             check.add(FieldError::duplicate(
                 format!("spec.ports[{at}]"),
-                json!({"protocol": protocol, "port": number, "targetPort": 0}),
+                json!({"Name": "", "Protocol": protocol, "AppProtocol": null, "Port": number, "TargetPort": 0, "NodePort": 0}),
             ));
         }
         let node = port["nodePort"].as_i64().unwrap_or(0);
@@ -285,7 +285,7 @@ pub(super) fn ingress(new: &Value, check: &mut Check) {
     if list(&spec["rules"]).is_empty() && spec["defaultBackend"].is_null() {
         check.invalid(
             "spec",
-            json!([]),
+            spec["rules"].clone(),
             "either `defaultBackend` or `rules` must be specified",
         );
     }
@@ -302,12 +302,11 @@ pub(super) fn ingress(new: &Value, check: &mut Check) {
                 "must be a DNS name, not an IP address",
             );
         } else if !host.is_empty() {
-            let plain = host.strip_prefix("*.").unwrap_or(host);
-            check.names(
-                &format!("{path}.host"),
-                host,
-                names::dns1123_subdomain(plain),
-            );
+            let wrong = match host.contains('*') {
+                true => names::wildcard_subdomain(host),
+                false => names::dns1123_subdomain(host),
+            };
+            check.names(&format!("{path}.host"), host, wrong);
         }
         if rule["http"].is_null() {
             continue;

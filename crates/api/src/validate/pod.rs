@@ -502,38 +502,28 @@ fn handler(handler: &Value, path: &str, check: &mut Check) {
         .into_iter()
         .filter(|name| !handler[*name].is_null())
         .collect();
-    match given.as_slice() {
-        [] => check.add(FieldError::required(path, "must specify a handler type")),
-        [_, rest @ ..] => {
-            for name in rest {
-                check.add(FieldError::forbidden(
-                    format!("{path}.{name}"),
-                    "may not specify more than 1 handler type",
-                ));
-            }
+    let [first, rest @ ..] = given.as_slice() else {
+        check.add(FieldError::required(path, "must specify a handler type"));
+        return;
+    };
+    for name in rest {
+        check.add(FieldError::forbidden(
+            format!("{path}.{name}"),
+            "may not specify more than 1 handler type",
+        ));
+    }
+    let (at, action) = (format!("{path}.{first}"), &handler[*first]);
+    match *first {
+        "exec" => {
+            check.required(&format!("{at}.command"), &action["command"], "");
         }
-    }
-    if !handler["exec"].is_null() {
-        check.required(
-            &format!("{path}.exec.command"),
-            &handler["exec"]["command"],
-            "",
-        );
-    }
-    for name in ["httpGet", "tcpSocket"] {
-        if !handler[name].is_null() {
-            check.port_or_name(&format!("{path}.{name}.port"), &handler[name]["port"]);
+        "httpGet" => {
+            check.required(&format!("{at}.path"), &action["path"], "");
+            check.port_or_name(&format!("{at}.port"), &action["port"]);
         }
-    }
-    if !handler["httpGet"].is_null() {
-        check.required(
-            &format!("{path}.httpGet.path"),
-            &handler["httpGet"]["path"],
-            "",
-        );
-    }
-    if !handler["grpc"].is_null() {
-        check.port(&format!("{path}.grpc.port"), &handler["grpc"]["port"]);
+        "tcpSocket" => check.port_or_name(&format!("{at}.port"), &action["port"]),
+        "grpc" => check.port(&format!("{at}.port"), &action["port"]),
+        _ => {}
     }
 }
 

@@ -108,7 +108,7 @@ pub(super) fn claim(new: &Value, old: Option<&Value>, check: &mut Check) {
     let size = |object: &Value| amount(&object["spec"]["resources"]["requests"]["storage"]);
     if let (Some(wanted), Some(before)) = (size(new), size(old))
         && wanted < before
-        && amount(&old["status"]["capacity"]["storage"]).is_none_or(|present| wanted <= present)
+        && amount(&old["status"]["capacity"]["storage"]).is_some_and(|present| wanted <= present)
     {
         check.add(FieldError::forbidden(
             "spec.resources.requests.storage",

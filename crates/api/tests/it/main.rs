@@ -1,0 +1,5 @@
+//! Replays request sequences whose answers were recorded from a real kube-apiserver.
+
+mod peer;
+mod properties;
+mod world;
