@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
-use towpath_container::{Error as RuntimeError, ExecStdio};
+use towpath_container::{Error as RuntimeError, ExecStdio, Phase};
 use towpath_kit::traits::{
     ContainerRef, ExecRequest, ExecStreams, LogRequest, PodStreamError, PodStreams, TerminalSize,
 };
@@ -36,26 +36,18 @@ impl Streams {
     }
 
     fn running(&self, of: &ContainerRef) -> Result<towpath_container::Container, PodStreamError> {
-        let state = self.handle(of).and_then(|handle| {
-            handle
-                .model()
-                .container(&of.container)
-                .map(|c| c.state.clone())
-        });
-        let attempt = self
-            .newest(of)
-            .filter(|_| matches!(state, Some(State::Running { .. })));
-        let Some(attempt) = attempt else {
-            return Err(PodStreamError::NotFound(format!(
-                "container {:?} in pod {:?} is not running",
-                of.container, of.pod
-            )));
+        let id = self.newest(of).map(|attempt| container_id(&of.uid, &of.container, attempt));
+        let instance = id.and_then(|id| self.0.runtime.find(&id).ok());
+        // The runtime's own record: right after a start of the server the agent may not have
+        // looked at the container yet.
+        let runs = |instance: &towpath_container::Container| {
+            let record = instance.record();
+            record.is_ok_and(|record| record.phase == Phase::Running && record.shim.alive())
         };
-        let id = container_id(&of.uid, &of.container, attempt);
-        self.0
-            .runtime
-            .find(&id)
-            .map_err(|error| failed("find container", &error))
+        instance.filter(runs).ok_or_else(|| {
+            let what = format!("container {:?} in pod {:?} is not running", of.container, of.pod);
+            PodStreamError::NotFound(what)
+        })
     }
 }
 

@@ -100,11 +100,12 @@ pub(crate) async fn get(
                 .map(|answer| answer.status().as_u16())
                 .map_err(|error| format!("Get \"http://{host}:{number}{path}\": {error}"))
         };
-        tokio::pin!(connection);
+        tokio::pin!(connection, answer);
         tokio::select! {
             biased;
-            status = answer => status,
-            _ = &mut connection => Err(format!("Get \"http://{host}:{number}{path}\": connection closed")),
+            status = &mut answer => status,
+            // A server that closes after its answer: the answer is there.
+            _ = &mut connection => answer.await,
         }
     };
     match tokio::time::timeout(limit, exchange).await {
