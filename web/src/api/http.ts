@@ -9,17 +9,27 @@ export class Refused extends Error {
   }
 }
 
+interface Complaint {
+  message?: string;
+  error?: { message?: string };
+}
+
 export async function request<T>(method: string, path: string, body?: unknown, type = 'application/json'): Promise<T> {
-  const response = await fetch(path, {
-    method,
-    headers: { accept: 'application/json', ...(body === undefined ? {} : { 'content-type': type }) },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
+  let response: Response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers: { accept: 'application/json', ...(body === undefined ? {} : { 'content-type': type }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  } catch {
+    throw new Error('The server does not answer.');
+  }
   const text = await response.text();
   const value: unknown = text && response.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text;
   if (!response.ok) {
-    const message = (value as { message?: string })?.message ?? String(text || response.statusText);
-    throw new Refused(response.status, message);
+    const said = value as Complaint | undefined;
+    throw new Refused(response.status, said?.message ?? said?.error?.message ?? String(text || response.statusText).trim());
   }
   return value as T;
 }

@@ -6,10 +6,20 @@ import type { KubeObject } from './types';
 
 const WATCH = 'watch=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=3000';
 
-export class Live<T extends KubeObject> {
+export interface Listing<T> {
+  readonly items: T[];
+  readonly synced: boolean;
+  readonly error: string;
+  /** HTTP status of the refusal; 0 where the server gave none. */
+  readonly status: number;
+  retry(): void;
+}
+
+class Live<T extends KubeObject> {
   items = $state.raw<T[]>([]);
   synced = $state(false);
   error = $state('');
+  status = $state(0);
   private collection = empty<T>();
   private pending = false;
   private stop: () => void;
@@ -21,7 +31,10 @@ export class Live<T extends KubeObject> {
       full,
       (message) => {
         if (message.event && take(this.collection, message.event as WatchEvent)) this.schedule();
-        if (message.error) this.error = message.error;
+        if (message.error) {
+          this.error = message.error;
+          this.status = message.status ?? 0;
+        }
       },
       () => {
         this.collection.listing = new Set();
@@ -37,7 +50,7 @@ export class Live<T extends KubeObject> {
       this.pending = false;
       this.items = [...this.collection.items.values()];
       this.synced = this.collection.synced;
-      if (this.synced) this.error = '';
+      if (this.synced && this.collection.listing === undefined) this.error = '';
     });
   }
 
@@ -47,9 +60,11 @@ export class Live<T extends KubeObject> {
 }
 
 /** A live list for the life of the component that calls it. */
-export function live<T extends KubeObject>(path: () => string): { readonly items: T[]; readonly synced: boolean; readonly error: string } {
+export function live<T extends KubeObject>(path: () => string): Listing<T> {
   let current = $state.raw<Live<T> | undefined>();
+  let attempt = $state(0);
   $effect(() => {
+    void attempt;
     const made = new Live<T>(path());
     current = made;
     return () => made.close();
@@ -63,6 +78,12 @@ export function live<T extends KubeObject>(path: () => string): { readonly items
     },
     get error() {
       return current?.error ?? '';
+    },
+    get status() {
+      return current?.status ?? 0;
+    },
+    retry() {
+      attempt += 1;
     },
   };
 }

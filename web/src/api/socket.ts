@@ -13,6 +13,8 @@ interface Stream {
 }
 
 const WAIT_MS_MAX = 10_000;
+// A watch that the server refused for a passing reason is asked for again after this time.
+const AGAIN_MS = 5_000;
 
 export class Socket {
   private socket: WebSocket | undefined;
@@ -64,7 +66,7 @@ export class Socket {
       this.say('lost');
       for (const stream of this.streams.values()) stream.path = stream.resume();
       const wait = Math.min(WAIT_MS_MAX, 250 * 2 ** this.failures++);
-      if (this.streams.size > 0) setTimeout(() => this.connect(), wait);
+      setTimeout(() => this.connect(), wait);
     };
   }
 
@@ -72,13 +74,20 @@ export class Socket {
     const stream = this.streams.get(message.id);
     if (!stream) return;
     stream.listener(message);
-    // A watch that the server ended (timeout, 410) starts again; a log that ended is over.
-    if (message.end && stream.op === 'watch' && (message.status === 200 || message.status === 410)) {
-      stream.path = stream.resume();
-      this.send({ op: 'watch', id: message.id, path: stream.path });
-    } else if (message.end) {
-      this.streams.delete(message.id);
-    }
+    if (!message.end) return;
+    // A watch that the server ended (timeout, 410) starts again at once, a log that ended is
+    // over. What the caller may not see stays refused until the page asks anew.
+    const { status = 0 } = message;
+    const final = stream.op === 'log' || (status >= 400 && status < 500 && status !== 410 && status !== 429);
+    if (final) this.streams.delete(message.id);
+    else if (status === 200 || status === 410) this.again(message.id, stream);
+    else setTimeout(() => this.again(message.id, stream), AGAIN_MS);
+  }
+
+  private again(id: number, stream: Stream) {
+    if (this.streams.get(id) !== stream) return;
+    stream.path = stream.resume();
+    this.send({ op: stream.op, id, path: stream.path });
   }
 }
 

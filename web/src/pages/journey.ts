@@ -9,6 +9,8 @@ export interface Station {
   detail: string;
   startedAt?: string | undefined;
   finishedAt?: string | undefined;
+  /** Median of the last 20 that ended well, in milliseconds. */
+  usual?: number | undefined;
 }
 
 export const newestFirst = <T extends { metadata: { creationTimestamp?: string } }>(items: T[]): T[] =>
@@ -93,4 +95,73 @@ export function nextStage(release: Release | undefined, environments: Environmen
   else if (environment.spec.promotion?.after && before?.spec.stage !== environment.spec.promotion.after) why = `It must run in ${environment.spec.promotion.after} first`;
   else if (before && before.status?.health !== 'Healthy') why = `It is not healthy in ${before.spec.stage} yet`;
   return { environment, why };
+}
+
+const USUAL_OF = 20;
+// Fewer than this say nothing about what is usual.
+const USUAL_MIN = 3;
+
+interface Span { startedAt?: string | undefined; finishedAt?: string | undefined }
+
+/** Median duration of the newest spans that have both ends. */
+export function median(spans: Span[]): number | undefined {
+  const ended = spans
+    .flatMap((s) => (s.startedAt && s.finishedAt ? [{ end: s.finishedAt, took: Date.parse(s.finishedAt) - Date.parse(s.startedAt) }] : []))
+    .sort((a, b) => b.end.localeCompare(a.end))
+    .slice(0, USUAL_OF)
+    .map((s) => s.took)
+    .sort((a, b) => a - b);
+  if (ended.length < USUAL_MIN) return undefined;
+  const middle = ended.length >> 1;
+  return ended.length % 2 ? ended[middle] : ((ended[middle - 1] ?? 0) + (ended[middle] ?? 0)) / 2;
+}
+
+/** Says beside each station how long it usually takes. */
+export function withUsual(all: Station[], run: Run | undefined, runs: Run[], environments: Environment[], promotions: Promotion[]): Station[] {
+  const alike = runs.filter((r) => r.spec.repository === run?.spec.repository && r.spec.workflow === run.spec.workflow && r.status?.phase === 'Succeeded');
+  return all.map((station) => {
+    if (station.id === 'checks') return { ...station, usual: median(alike.map((r) => r.status ?? {})) };
+    const environment = environments.find((e) => e.spec.stage === station.id);
+    if (!environment) return station;
+    return { ...station, usual: median(promotions.filter((p) => p.spec.environment === environment.metadata.name && p.status?.phase === 'Succeeded').map((p) => p.status ?? {})) };
+  });
+}
+
+export interface Happening {
+  at: string;
+  word: string;
+  text: string;
+  who: string;
+}
+
+/** Everything that happened to a commit, newest first. */
+export function timeline(runs: Run[], release: Release | undefined, promotions: Promotion[]): Happening[] {
+  const all: Happening[] = [];
+  const add = (at: string | undefined, word: string, text: string, who = '') => at && all.push({ at, word, text, who });
+  for (const run of runs) {
+    const name = run.status?.workflowName || run.spec.workflow;
+    add(run.metadata.creationTimestamp, 'Ready', `Pushed to ${run.spec.ref.replace('refs/heads/', '')}`, run.spec.actor);
+    add(run.status?.startedAt, 'Running', `${name} started${run.spec.attempt > 1 ? `, attempt ${run.spec.attempt}` : ''}`);
+    add(run.status?.finishedAt, run.status?.phase ?? '', `${name} ended${run.status?.message ? `: ${run.status.message}` : ''}`);
+  }
+  if (release) {
+    add(release.metadata.creationTimestamp, 'Ready', `Release ${release.metadata.name} made`);
+    if (release.spec.hold) add(release.spec.hold.since, 'Held', `Put on hold: ${release.spec.hold.reason}`, release.spec.hold.by);
+    for (const p of promotions) {
+      if ((p.status?.release || p.spec.release) !== release.metadata.name) continue;
+      const to = p.spec.environment;
+      add(p.metadata.creationTimestamp, 'Waiting', `${p.spec.kind} to ${to} asked for${p.spec.reason ? `: ${p.spec.reason}` : ''}`, p.spec.by);
+      for (const a of p.spec.approvals ?? []) add(a.at, 'Passed', `${p.spec.kind} to ${to} approved${a.reason ? `: ${a.reason}` : ''}`, a.by);
+      add(p.status?.finishedAt, p.status?.phase ?? '', `${p.spec.kind} to ${to}: ${p.status?.message || 'ended'}`);
+    }
+  }
+  return all.sort((a, b) => b.at.localeCompare(a.at));
+}
+
+/** The environment that a release has just broken: rolling back is what moves on. */
+export function toRollBack(release: Release, environments: Environment[], promotions: Promotion[]): Environment | undefined {
+  return environments.find((e) => {
+    if (e.status?.release !== release.metadata.name || e.status.history.length < 2) return false;
+    return e.status.health === 'Degraded' || promotionOf(promotions, release, e)?.status?.phase === 'Failed';
+  });
 }

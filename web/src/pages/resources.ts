@@ -56,3 +56,35 @@ export function summary(kind: string, object: KubeObject): { word: string; text:
   const ready = conditions.find((c) => c.type === 'Ready' || c.type === 'Available' || c.type === 'Complete');
   return ready ? { word: ready.status === 'True' ? 'Ready' : 'Progressing', text: ready.message ?? '' } : { word: '', text: '' };
 }
+
+interface Placed { metadata: { namespace?: string }; spec: { namespace: string } }
+
+/** Namespace to the project whose environments deploy there; a project is its own. */
+export function projectsOf(environments: Placed[]): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const e of environments) {
+    const project = e.metadata.namespace ?? '';
+    found.set(project, project);
+    found.set(e.spec.namespace, project);
+  }
+  return found;
+}
+
+/** The commit that last changed an object, from the labels that the spine sets. */
+export function commitOf(object: KubeObject, projects: Map<string, string>): { sha: string; href: string } {
+  const name = 'towpath.dev/commit';
+  const spec = object.spec as Any | undefined;
+  const own = object.apiVersion?.startsWith('towpath.dev/') ? spec?.sha : undefined;
+  const full = String(object.metadata.labels?.[name] ?? object.metadata.annotations?.[name] ?? own ?? '');
+  const project = projects.get(object.metadata.namespace ?? '') ?? (own ? object.metadata.namespace : undefined);
+  return { sha: full.slice(0, 7), href: full && project ? `/p/${project}/c/${full}` : '' };
+}
+
+const PLURALS: Record<string, string> = { Deployment: 'deployments', ReplicaSet: 'replicasets', StatefulSet: 'statefulsets', DaemonSet: 'daemonsets', Job: 'jobs', CronJob: 'cronjobs', Run: 'runs', Environment: 'environments', Release: 'releases', Application: 'applications', Service: 'services', Pod: 'pods', Repository: 'repositories' };
+
+/** API path of an owner; empty where its plural is not known. */
+export function ownerPath(owner: { apiVersion: string; kind: string; name: string }, namespace: string): string {
+  const plural = PLURALS[owner.kind];
+  const base = owner.apiVersion.includes('/') ? `/apis/${owner.apiVersion}` : `/api/${owner.apiVersion}`;
+  return plural && namespace ? `${base}/namespaces/${namespace}/${plural}/${owner.name}` : '';
+}

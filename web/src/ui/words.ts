@@ -1,4 +1,4 @@
-// Numbers and times in words.
+// Numbers, times and states in words.
 
 export const short = (sha: string) => sha.slice(0, 7);
 
@@ -18,21 +18,43 @@ export function ago(instant: string | undefined, now: number): string {
   return `${Math.floor(seconds / 86_400)} d ago`;
 }
 
-export type Tone = 'ok' | 'failed' | 'warning' | 'running' | 'paused' | 'idle' | 'back';
+/** `2026-01-31 14:05:09`, in UTC or in the zone of the browser. */
+export function absolute(instant: string, utc: boolean): string {
+  const date = new Date(instant);
+  if (Number.isNaN(date.getTime())) return instant;
+  const moved = utc ? date : new Date(date.getTime() - date.getTimezoneOffset() * 60_000);
+  return `${moved.toISOString().slice(0, 19).replace('T', ' ')}${utc ? ' UTC' : ''}`;
+}
+
+export const count = (n: number, one: string, many = `${one}s`) => `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
+
+export type Tone = 'ok' | 'failed' | 'warning' | 'running' | 'paused' | 'hand' | 'idle' | 'skipped' | 'unknown' | 'back';
 
 const TONES: Record<string, Tone> = {
-  Healthy: 'ok', Succeeded: 'ok', Passed: 'ok', Synced: 'ok', Ready: 'ok', Bound: 'ok', Active: 'ok', Completed: 'ok', Available: 'ok',
-  Failed: 'failed', Degraded: 'failed', Refused: 'failed', Error: 'failed', CrashLoopBackOff: 'failed', ImagePullBackOff: 'failed', ErrImagePull: 'failed', OOMKilled: 'failed',
-  Warning: 'warning', OutOfSync: 'warning', Drifted: 'warning', Missing: 'warning', Held: 'warning',
-  Running: 'running', Progressing: 'running', Deploying: 'running', ContainerCreating: 'running',
-  Paused: 'paused', Waiting: 'paused', WaitingForApproval: 'paused', Suspended: 'paused',
-  RolledBack: 'back',
+  Healthy: 'ok', Succeeded: 'ok', Passed: 'ok', Synced: 'ok', Ready: 'ok', Bound: 'ok', Active: 'ok', Completed: 'ok', Available: 'ok', Normal: 'ok', Released: 'ok',
+  Failed: 'failed', Degraded: 'failed', Refused: 'failed', Error: 'failed', CrashLoopBackOff: 'failed', ImagePullBackOff: 'failed', ErrImagePull: 'failed', OOMKilled: 'failed', Lost: 'failed',
+  Warning: 'warning', OutOfSync: 'warning', Drifted: 'warning', Missing: 'warning', Held: 'warning', Stopped: 'warning',
+  Running: 'running', Progressing: 'running', Deploying: 'running', ContainerCreating: 'running', Terminating: 'running',
+  Paused: 'paused', Waiting: 'paused', Suspended: 'paused', WaitingForApproval: 'hand',
+  Skipped: 'skipped', Cancelled: 'skipped', Superseded: 'skipped', Unknown: 'unknown', RolledBack: 'back',
 };
 
 export const tone = (word: string): Tone => TONES[word] ?? 'idle';
 
+// Words of the field where the API's own word says less.
+const NAMES: Record<string, string> = { OutOfSync: 'Drifted', Held: 'On hold' };
+
 /** `WaitingForApproval` as `Waiting for approval`. */
 export function words(word: string): string {
+  if (NAMES[word]) return NAMES[word];
+  if (/BackOff|^Err|OOM/.test(word)) return word;
   const spaced = word.replace(/([a-z])([A-Z])/g, '$1 $2');
   return spaced.charAt(0) + spaced.slice(1).toLowerCase();
 }
+
+const DEEDS: Record<string, string> = {
+  deploy: 'Deploy', redeploy: 'Redeploy', promote: 'Promote', rollback: 'Rollback', 'auto-rollback': 'Automatic rollback',
+};
+
+/** Label of an entry in an environment's history. */
+export const deed = (kind: string) => DEEDS[kind] ?? kind;
