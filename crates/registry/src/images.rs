@@ -80,6 +80,14 @@ fn storage(refusal: Refusal) -> ImageError {
 }
 
 impl Registry {
+    pub(crate) async fn resolve_local(&self, reference: &str) -> Result<LocalImage, ImageError> {
+        let parsed = self.parse(reference)?;
+        match self.here(&parsed) {
+            Some((repository, digest)) => self.load(&repository, &digest).await,
+            None => Err(ImageError::NotFound(reference.to_string())),
+        }
+    }
+
     fn parse(&self, reference: &str) -> Result<Reference, ImageError> {
         let mut parsed: Reference = reference
             .parse()

@@ -19,6 +19,7 @@ mod images;
 mod index;
 mod journal;
 mod listing;
+mod local;
 mod manifests;
 mod origin;
 mod path;

@@ -116,6 +116,7 @@ commands! {
 /// Parses and runs; every error ends in a message and its exit code.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let cli = Cli::parse_from(arguments);
+    end_quietly_on_closed_pipe();
     // With both providers possible, rustls must be told once which one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let output = cli.output;
@@ -131,6 +132,18 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
             problem.exit.into()
         }
     }
+}
+
+// A reader that has seen enough (`towpath status | head`) is no fault of ours.
+fn end_quietly_on_closed_pipe() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let words = info.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
+        if words.starts_with("failed printing to") && words.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        usual(info);
+    }));
 }
 
 fn start(cli: Cli) -> Result<Exit, Problem> {

@@ -8,6 +8,8 @@ use axum::Router;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use towpath_apiserver::ApiServer;
+use towpath_build::Engine;
+use towpath_container::{Backend, Runtime, RuntimeConfig};
 use towpath_daemon::Service;
 use towpath_kit::traits::{Images, Principal};
 use towpath_net::Net;
@@ -23,7 +25,9 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
     let gateway = net.gateway();
     let (api, api_url) = open_api(config, gateway).await?;
     let registry = open_registry(config, gateway)?;
-    let images: Arc<dyn Images> = Arc::new(registry.clone());
+    let builder = open_builder(config, &registry, &net)?;
+    // Pods get base images that nobody pushed or pulled yet made on first use, too.
+    let images: Arc<dyn Images> = Arc::new(builder.clone());
     let node = open_node(config, gateway, &api, images.clone(), &net)?;
     let source = open_source(config, &api)?;
     let pipeline = open_pipeline(config, gateway, &api, &source, images)?;
@@ -42,7 +46,8 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
     let routes = Router::new()
         .merge(towpath_registry::router(registry, api.authenticator(), api.authorizer()))
         .merge(source.router())
-        .merge(pipeline.router());
+        .merge(pipeline.router())
+        .merge(towpath_build::router(builder, api.authenticator(), api.authorizer()));
     let shared = http::Shared { authenticator: api.authenticator(), kube: kube_door(&api) };
     let http_at_gateway = SocketAddr::new(gateway, config.http.port());
     let addresses = with(config.http, http_at_gateway);
@@ -84,6 +89,19 @@ fn open_registry(config: &Config, gateway: IpAddr) -> Result<Registry> {
     let mut settings = towpath_registry::Config::new(config.data_dir.join("registry"));
     settings.own_hosts = own_hosts(config, gateway);
     Registry::open(settings, blobs).context("open the registry")
+}
+
+fn open_builder(config: &Config, registry: &Registry, net: &Net) -> Result<Engine> {
+    let runtime = Runtime::new(RuntimeConfig {
+        state_dir: config.data_dir.join("build/containers"),
+        shim_exe: std::env::current_exe().context("find the own program")?,
+        shim_args: vec!["shim".into()],
+        backend: Backend::Libcontainer,
+    })
+    .context("open the builder's containers")?;
+    let settings = towpath_build::Config::new(config.data_dir.join("build"));
+    let remote: Arc<dyn Images> = Arc::new(registry.clone());
+    Engine::open(settings, registry.local(), remote, runtime, Some(net.pod_network())).context("open the builder")
 }
 
 fn open_node(
