@@ -1,6 +1,7 @@
 //! The API server as its clients see it: scripts of requests, watches, access, restarts.
 
 mod access;
+mod clients;
 mod harness;
 mod protobuf;
 mod scripts;
