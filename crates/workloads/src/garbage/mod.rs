@@ -7,9 +7,9 @@
 
 mod graph;
 
-use crate::Error;
 use crate::context::{self, Context};
 use crate::served_kinds::{Definitions, Served, definitions, discover};
+use crate::{Error, time};
 use futures::StreamExt;
 use graph::{Graph, Item};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -21,6 +21,7 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use towpath_kit::cache::Key;
@@ -30,8 +31,14 @@ use towpath_kit::queue::Queue;
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
+/// What is served lags behind a definition that came or went; then it is read again.
+const SETTLING: Duration = Duration::from_secs(1);
+/// An owner that exists but was not seen yet is asked for again after this.
+const UNSEEN: Duration = Duration::from_secs(20);
+
 struct Collector {
     context: Arc<Context>,
+    definitions: Definitions,
     graph: Mutex<Graph>,
     served: RwLock<Arc<Vec<Served>>>,
     watches: Mutex<BTreeMap<String, CancellationToken>>,
@@ -45,7 +52,9 @@ struct Collector {
 
 /// Runs until `cancel`; wakes `namespaces` whenever an object leaves one that is ending.
 pub(crate) async fn run(context: Arc<Context>, namespaces: Queue<Key>, cancel: CancellationToken) {
+    let definitions: Definitions = definitions(&context.client, cancel.clone());
     let collector = Arc::new(Collector {
+        definitions: definitions.clone(),
         graph: Mutex::default(),
         served: RwLock::default(),
         watches: Mutex::default(),
@@ -57,9 +66,11 @@ pub(crate) async fn run(context: Arc<Context>, namespaces: Queue<Key>, cancel: C
     });
     let kinds: Queue<Key> = Queue::default();
     kinds.add(Key::default());
-    let definitions: Definitions = definitions(&context.client, cancel.clone());
     let q = kinds.clone();
-    definitions.on_change(move |_| q.add(Key::default()));
+    definitions.on_change(move |_| {
+        q.add(Key::default());
+        q.add_after(Key::default(), SETTLING);
+    });
     let watching = context::run(
         "garbage kinds",
         kinds,
@@ -142,7 +153,27 @@ impl Collector {
             .strays()
             .into_iter()
             .for_each(|uid| self.queue.add(key(uid)));
+        if self.is_behind(&served) {
+            return Ok(Next::After(SETTLING));
+        }
         Ok(Next::Wait)
+    }
+
+    // Whether a definition of the last minute is not served yet.
+    fn is_behind(&self, served: &[Served]) -> bool {
+        let now = self.context.now();
+        self.definitions.all().iter().any(|definition| {
+            let meta = &definition.metadata;
+            let young = meta
+                .creation_timestamp
+                .as_ref()
+                .is_some_and(|t| time::left(t, Duration::from_secs(60), now).is_some());
+            let name = meta.name.as_deref().unwrap_or_default();
+            let is = |s: &Served| {
+                name.strip_prefix(&s.resource.plural) == Some(&format!(".{}", s.resource.group))
+            };
+            young && meta.deletion_timestamp.is_none() && !served.iter().any(is)
+        })
     }
 
     async fn feed(&self, resource: &Arc<ApiResource>, counts: bool) {
@@ -264,13 +295,20 @@ impl Collector {
     // Owners that live, that wait for this object to go, and that are gone decide together.
     async fn judge(&self, item: &Item) -> Result<Next, Error> {
         let (mut live, mut waiting) = (Vec::new(), Vec::new());
+        let mut next = Next::Wait;
         for reference in &item.owners {
             let known = self.graph.lock().get(&reference.uid).cloned();
             match known.filter(|o| o.namespace.is_empty() || o.namespace == item.namespace) {
                 Some(owner) if owner.waits_for_dependents() => waiting.push(reference.clone()),
                 Some(_) => live.push(reference.clone()),
                 None => match self.exists(item, reference).await? {
-                    Some(true) => live.push(reference.clone()),
+                    Some(true) => {
+                        live.push(reference.clone());
+                        // Its end would not be noticed before it was seen itself.
+                        if self.is_watched(reference) {
+                            next = Next::After(UNSEEN);
+                        }
+                    }
                     Some(false) => {}
                     // Cannot be known now; a change of the served kinds brings it back.
                     None => return Ok(Next::Wait),
@@ -281,7 +319,7 @@ impl Collector {
             if live.len() != item.owners.len() {
                 self.set_owners(item, live).await?;
             }
-            return Ok(Next::Wait);
+            return Ok(next);
         }
         let has_dependents = !self.graph.lock().dependents(&item.uid).is_empty();
         let params = if !waiting.is_empty() && has_dependents {
@@ -340,6 +378,11 @@ impl Collector {
         Ok(Some(found.is_some_and(|f| {
             f.metadata.uid.as_deref() == Some(owner.uid.as_str())
         })))
+    }
+
+    fn is_watched(&self, owner: &OwnerReference) -> bool {
+        let served = self.served.read().clone();
+        self.other_version(&served, owner).is_some()
     }
 
     // The same kind in the version that is watched.
