@@ -300,7 +300,7 @@ async fn exec_runs_as_the_user_with_its_own_streams() {
             other => panic!("{:?}", other.err()),
         }
     }
-    assert!(open() <= before);
+    until("no descriptor is leaked", || open() <= before).await;
     container.kill().await.expect("kill");
     let record = container.wait().await.expect("wait");
     assert_eq!(record.exit.map(|exit| exit.signal), Some(9));

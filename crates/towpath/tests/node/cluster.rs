@@ -49,7 +49,11 @@ fn able() -> bool {
 // The server's own binary, or a program with the shim's entry alone.
 fn shim() -> (PathBuf, Vec<String>) {
     match (std::env::var_os("TOWPATH_TEST_SHIM"), option_env!("CARGO_BIN_EXE_towpath")) {
-        (Some(path), _) => (path.into(), Vec::new()),
+        (Some(words), _) => {
+            let words = words.into_string().expect("text");
+            let mut words = words.split(' ').map(String::from);
+            (words.next().unwrap_or_default().into(), words.collect())
+        }
         (None, Some(path)) => (path.into(), vec!["shim".into()]),
         (None, None) => panic!("no program with the shim's entry"),
     }
