@@ -21,7 +21,9 @@ fn suffix(resource: &Resource) -> String {
     let mut parts: Vec<(&str, String)> = vec![
         ("data", field(node.get("data"))),
         ("kind", quoted(resource.kind())),
-        ("name", quoted(resource.name())),
+        // Kustomize looks for a field called "metadata/name", which no object has; the name
+        // is therefore not part of the hash, and must not become one here.
+        ("name", quoted("")),
     ];
     let extra = if secret { "stringData" } else { "binaryData" };
     if let Some(map) = node.get(extra).filter(|n| n.as_map().is_some()) {

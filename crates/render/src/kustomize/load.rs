@@ -128,7 +128,10 @@ fn unpack(node: Node, file: &str, found: &mut Vec<Resource>, depth: usize) -> Re
                 .at(at.line, at.column),
         );
     }
-    found.push(Resource::new(node, file));
+    let mut resource = Resource::new(node, file);
+    // Readers keep notes in annotations and leave none behind, not even an empty map.
+    resource.drop_empty("annotations");
+    found.push(resource);
     Ok(())
 }
 

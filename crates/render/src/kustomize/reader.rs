@@ -53,14 +53,14 @@ impl Reader<'_> {
     pub(super) fn string(&mut self, node: &Node, what: &str) -> String {
         match &node.value {
             Value::Scalar(Scalar::Null, _) => String::new(),
-            // Numbers and truth values in the place of strings are printed.
-            Value::Scalar(Scalar::Int | Scalar::Float | Scalar::Bool, _) => match node.to_json() {
-                serde_json::Value::String(text) => text,
-                other => other.to_string(),
-            },
             Value::Scalar(Scalar::Str, text) => text.clone(),
             _ => {
-                self.complain(node, "kustomize/type", format!("{what} must be a string"));
+                let quote = if node.is_scalar() { ": quote it" } else { "" };
+                self.complain(
+                    node,
+                    "kustomize/type",
+                    format!("{what} must be text{quote}"),
+                );
                 String::new()
             }
         }

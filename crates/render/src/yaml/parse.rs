@@ -234,13 +234,21 @@ impl Builder {
         };
         match open.key.take() {
             None => {
-                let Value::Scalar(_, key) = node.value else {
+                let Value::Scalar(kind, mut key) = node.value else {
                     return Err(
                         Finding::error(RULE, "a key must be a single value").at(at.line, at.column)
                     );
                 };
+                if kind == Scalar::Int {
+                    if let Some(number) = super::scalar::integer(&key) {
+                        key = number.to_string();
+                    }
+                }
                 if plain && key == "<<" {
                     open.key = Some(("\0<<".into(), at));
+                } else if matches!(kind, Scalar::Bool | Scalar::Null) {
+                    let message = format!("key {key} is no text: quote it");
+                    return Err(Finding::error(RULE, message).at(at.line, at.column));
                 } else if map.contains_key(&key) {
                     let message = format!("key {key:?} stands here twice");
                     return Err(

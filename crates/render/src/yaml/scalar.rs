@@ -90,7 +90,7 @@ pub(crate) fn integer(text: &str) -> Option<i128> {
 
 /// Whether a string needs quotes so that no reader takes it for another type.
 pub(crate) fn ambiguous(text: &str) -> bool {
-    text == "<<" || resolve_11(text) != Scalar::Str || is_timestamp(text) || is_sexagesimal(text)
+    resolve_11(text) != Scalar::Str || is_timestamp(text) || is_sexagesimal(text)
 }
 
 /// A date, or a date and time, in the forms that YAML 1.1 readers take for a timestamp.
@@ -210,7 +210,6 @@ mod tests {
             "0.5",
             "null",
             "",
-            "<<",
             ".5",
         ] {
             assert!(ambiguous(text), "{text}");

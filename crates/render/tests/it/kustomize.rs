@@ -98,6 +98,7 @@ fn cases() {
         .collect();
     cases.sort();
     assert!(cases.len() >= 20, "the corpus is missing");
+    assert!(cases.len() >= 30, "the corpus is missing");
     for case in cases {
         let name = case
             .file_name()

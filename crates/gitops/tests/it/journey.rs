@@ -1,0 +1,176 @@
+//! From a run to two environments, over a bad release and back.
+
+use crate::world::{World, git, project, until};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use towpath_kit::kinds::{
+    Approval, Environment, EnvironmentStatus, Promotion, PromotionPhase, PromotionPolicy,
+    PromotionSpec, Release,
+};
+
+fn request(environment: &str, release: &str, kind: &str, reason: &str) -> PromotionSpec {
+    PromotionSpec {
+        environment: environment.into(),
+        release: release.into(),
+        kind: kind.into(),
+        by: "ada".into(),
+        reason: reason.into(),
+        ..PromotionSpec::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promote_fail_and_roll_back() {
+    let mut world = World::start(&project()).await;
+    world
+        .environment(
+            "dev",
+            PromotionPolicy {
+                auto: true,
+                ..PromotionPolicy::default()
+            },
+        )
+        .await;
+    world
+        .environment(
+            "prd",
+            PromotionPolicy {
+                auto: false,
+                after: "dev".into(),
+                approvals: 1,
+            },
+        )
+        .await;
+
+    // A succeeded run reaches dev by itself.
+    let first = world.push(&project());
+    let good = world.run_succeeded(&first, "sha256:aa").await;
+    world
+        .settle_deployment("dev", "demo/hello@sha256:aa", true)
+        .await;
+    world
+        .promotion_is(&format!("hello-dev-{good}-1"), |s| {
+            s.phase == PromotionPhase::Succeeded
+        })
+        .await;
+    let text = git(
+        &world.git,
+        &["show", "env/dev:deploy/overlays/dev/kustomization.yaml"],
+    );
+    assert!(
+        text.contains("digest: sha256:aa") && text.contains("# the overlay"),
+        "{text}"
+    );
+    assert_eq!(
+        git(
+            &world.git,
+            &["show", "-s", "--format=%an", "refs/heads/main"]
+        ),
+        "ada"
+    );
+
+    // prd waits for someone, also over a restart.
+    world
+        .promote("up", request("hello-prd", &good, "promote", ""))
+        .await;
+    world
+        .promotion_is("up", |s| s.phase == PromotionPhase::WaitingForApproval)
+        .await;
+    world.restart().await;
+    let approval = Approval {
+        by: "grace".into(),
+        at: "2026-01-01T00:00:00Z".into(),
+        ..Approval::default()
+    };
+    let patch = Patch::Merge(json!({"spec": {"approvals": [approval]}}));
+    world
+        .api::<Promotion>()
+        .patch("up", &PatchParams::default(), &patch)
+        .await
+        .expect("approve");
+    world
+        .settle_deployment("prd", "demo/hello@sha256:aa", true)
+        .await;
+    world
+        .promotion_is("up", |s| s.phase == PromotionPhase::Succeeded)
+        .await;
+
+    // A bad one fails in dev with a reason, and may not go to prd.
+    let second = world.push(&project());
+    let bad = world.run_succeeded(&second, "sha256:bb").await;
+    world
+        .settle_deployment("dev", "demo/hello@sha256:bb", false)
+        .await;
+    let failed = world
+        .promotion_is(&format!("hello-dev-{bad}-1"), |s| s.phase.is_final())
+        .await;
+    assert_eq!(failed.phase, PromotionPhase::Failed);
+    assert!(
+        failed.message.contains("progress deadline"),
+        "{}",
+        failed.message
+    );
+    assert!(
+        failed
+            .evidence
+            .iter()
+            .any(|e| e.contains("towpath rollback hello-dev")),
+        "{:?}",
+        failed.evidence
+    );
+    world
+        .promote("up2", request("hello-prd", &bad, "promote", ""))
+        .await;
+    let waiting = world.promotion_is("up2", |s| !s.message.is_empty()).await;
+    assert!(
+        waiting.message.contains("failed in dev"),
+        "{}",
+        waiting.message
+    );
+
+    // Back, with a reason: the very tree that ran before, and the bad one on hold.
+    world
+        .promote(
+            "back",
+            request("hello-dev", "", "rollback", "crashes at start"),
+        )
+        .await;
+    world
+        .settle_deployment("dev", "demo/hello@sha256:aa", true)
+        .await;
+    let back = world
+        .promotion_is("back", |s| s.phase == PromotionPhase::Succeeded)
+        .await;
+    assert_eq!(
+        (back.release.as_str(), back.previous.as_str()),
+        (good.as_str(), bad.as_str())
+    );
+    let tree = |revision: &str| git(&world.git, &["rev-parse", &format!("{revision}^{{tree}}")]);
+    assert_eq!(tree("env/dev"), tree("env/dev~2"));
+    let message = git(&world.git, &["show", "-s", "--format=%B", "env/dev"]);
+    assert!(message.contains("crashes at start"), "{message}");
+    let held: Release = world.api().get(&bad).await.expect("release");
+    assert!(
+        held.spec
+            .hold
+            .is_some_and(|h| h.reason.contains("crashes at start"))
+    );
+    let refused = world.promotion_is("up2", |s| s.phase.is_final()).await;
+    assert_eq!(refused.phase, PromotionPhase::Refused);
+    let kinds = |status: &EnvironmentStatus| {
+        let history = status.history.iter();
+        history
+            .map(|d| format!("{} {}", d.kind, d.outcome))
+            .collect::<Vec<_>>()
+    };
+    until("the environment's history", || async {
+        let environment: Environment = world.api().get("hello-dev").await.expect("environment");
+        let status = environment.status.expect("status");
+        let mut told = kinds(&status);
+        told.sort();
+        status.release == good
+            && told == ["deploy Failed", "deploy Succeeded", "rollback Succeeded"]
+    })
+    .await;
+    world.stop().await;
+}

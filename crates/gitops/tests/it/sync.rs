@@ -1,0 +1,203 @@
+//! Applying, drift, pruning.
+
+use crate::world::{World, project, until};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value as Json, json};
+use std::time::{Duration, Instant};
+use towpath_kit::kinds::{Application, PromotionPhase, PromotionPolicy};
+
+fn auto() -> PromotionPolicy {
+    PromotionPolicy {
+        auto: true,
+        ..PromotionPolicy::default()
+    }
+}
+
+async fn deployed(world: &World, digest: &str) -> String {
+    let sha = world.push(&project());
+    let release = world.run_succeeded(&sha, digest).await;
+    world
+        .settle_deployment("dev", &format!("demo/hello@{digest}"), true)
+        .await;
+    let promotion = format!("hello-dev-{release}-1");
+    world
+        .promotion_is(&promotion, |s| s.phase == PromotionPhase::Succeeded)
+        .await;
+    release
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manual_change_is_undone_within_a_second() {
+    let world = World::start(&project()).await;
+    world.environment("dev", auto()).await;
+    deployed(&world, "sha256:aa").await;
+    let maps = world.config_maps("dev");
+
+    // Changed.
+    let patch = Patch::Merge(json!({"data": {"color": "red"}}));
+    maps.patch("settings", &PatchParams::default(), &patch)
+        .await
+        .expect("patch");
+    let color = |expected: &'static str| {
+        let maps = maps.clone();
+        move || {
+            let maps = maps.clone();
+            async move {
+                let found = maps.get_opt("settings").await.expect("settings");
+                found.is_some_and(|m| {
+                    m.data.pointer("/data/color").and_then(Json::as_str) == Some(expected)
+                })
+            }
+        }
+    };
+    let took = until("blue again", color("blue")).await;
+    assert!(took < Duration::from_secs(1), "{took:?}");
+
+    // Deleted.
+    maps.delete("settings", &DeleteParams::default())
+        .await
+        .expect("delete");
+    let took = until("there again", color("blue")).await;
+    assert!(took < Duration::from_secs(1), "{took:?}");
+
+    // Scaled by hand.
+    let deployments = world.deployments("dev");
+    deployments
+        .patch(
+            "hello",
+            &PatchParams::default(),
+            &Patch::Merge(json!({"spec": {"replicas": 7}})),
+        )
+        .await
+        .expect("patch");
+    let start = Instant::now();
+    until("two replicas", || async {
+        deployments
+            .get("hello")
+            .await
+            .expect("deployment")
+            .data
+            .pointer("/spec/replicas")
+            == Some(&json!(2))
+    })
+    .await;
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+
+    // Fields that the source does not speak of stay.
+    maps.patch(
+        "settings",
+        &PatchParams::default(),
+        &Patch::Merge(json!({"metadata": {"labels": {"mine": "x"}}})),
+    )
+    .await
+    .expect("patch");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let kept = maps.get("settings").await.expect("settings");
+    assert_eq!(kept.labels().get("mine").map(String::as_str), Some("x"));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leaves_the_source_goes_and_nothing_else() {
+    let world = World::start(&project()).await;
+    world.environment("dev", auto()).await;
+    deployed(&world, "sha256:aa").await;
+    let maps = world.config_maps("dev");
+    let foreign = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "foreign"}, "data": {"a": "b"}});
+    let foreign = serde_json::from_value(foreign).expect("object");
+    maps.create(&PostParams::default(), &foreign)
+        .await
+        .expect("create");
+
+    let mut files = project();
+    files.retain(|(path, _)| !path.ends_with("settings.yaml"));
+    files[0].1 = "resources: [deployment.yaml]\n";
+    let sha = world.push(&files);
+    let release = world.run_succeeded(&sha, "sha256:bb").await;
+    world
+        .settle_deployment("dev", "demo/hello@sha256:bb", true)
+        .await;
+    world
+        .promotion_is(&format!("hello-dev-{release}-1"), |s| {
+            s.phase == PromotionPhase::Succeeded
+        })
+        .await;
+    // The garbage collector's part: what is deleted in the foreground has no dependents here.
+    until("the settings to go", || async {
+        let found = maps.get_opt("settings").await.expect("settings");
+        if found
+            .as_ref()
+            .is_some_and(|m| m.metadata.deletion_timestamp.is_some())
+        {
+            let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+            let _ = maps
+                .patch("settings", &PatchParams::default(), &patch)
+                .await;
+        }
+        found.is_none()
+    })
+    .await;
+    assert!(maps.get_opt("foreign").await.expect("foreign").is_some());
+    until("one resource left", || async {
+        let app: Application = world.api().get("hello-dev").await.expect("application");
+        app.status
+            .is_some_and(|s| s.resources.len() == 1 && s.sync.status == "Synced")
+    })
+    .await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_with_one_bad_object_changes_nothing() {
+    let world = World::start(&project()).await;
+    world.environment("dev", auto()).await;
+    deployed(&world, "sha256:aa").await;
+    let mut files = project();
+    files[2].1 =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {color: green}\n";
+    files.push((
+        "deploy/base/bad.yaml",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: {ports: [{port: 99999999}]}\n",
+    ));
+    files[0].1 = "resources: [deployment.yaml, settings.yaml, bad.yaml]\n";
+    let sha = world.push(&files);
+    let release = world.run_succeeded(&sha, "sha256:bb").await;
+    let status = world
+        .promotion_is(&format!("hello-dev-{release}-1"), |s| s.phase.is_final())
+        .await;
+    assert_eq!(status.phase, PromotionPhase::Failed, "{status:?}");
+    assert!(status.message.contains("bad"), "{}", status.message);
+    let kept = world
+        .config_maps("dev")
+        .get("settings")
+        .await
+        .expect("settings");
+    assert_eq!(kept.data.pointer("/data/color"), Some(&json!("blue")));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_rendered_says_where() {
+    let world = World::start(&project()).await;
+    world.environment("dev", auto()).await;
+    deployed(&world, "sha256:aa").await;
+    let mut files = project();
+    files[1].1 = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: hello\n";
+    let sha = world.push(&files);
+    let release = world.run_succeeded(&sha, "sha256:bb").await;
+    let status = world
+        .promotion_is(&format!("hello-dev-{release}-1"), |s| s.phase.is_final())
+        .await;
+    assert_eq!(status.phase, PromotionPhase::Failed);
+    assert!(
+        status.message.contains("deploy/base/deployment.yaml:"),
+        "{}",
+        status.message
+    );
+    world.stop().await;
+}
