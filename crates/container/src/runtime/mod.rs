@@ -186,7 +186,11 @@ impl Runtime {
             .args(&self.0.config.shim_args)
             .arg(dir)
             .arg0("towpath")
-            .env_clear();
+            .env_clear()
+            // The server's allocator takes memory in large pieces; a shim needs little.
+            .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
+            .env("MIMALLOC_PAGE_COMMIT_ON_DEMAND", "1")
+            .env("MIMALLOC_PURGE_DELAY", "0");
         command
     }
 }

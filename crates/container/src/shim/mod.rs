@@ -8,6 +8,7 @@
 mod backend;
 mod executor;
 mod libcontainer;
+mod memory;
 mod output;
 mod overlay;
 mod program;
@@ -83,6 +84,7 @@ fn run(dir: &Path) -> i32 {
         tracing::error!(%error, "record not written");
     }
     ready.tell(&record);
+    memory::release_clean_pages();
     container.serve(record);
     0
 }
