@@ -67,8 +67,10 @@ pub fn prepare_update(group: &str, version: &str, kind: &str, new: &mut Value, o
         keep(new, old, "status");
     }
     let counted = counts_generation(group, kind);
-    if (group, kind) == ("apps", "DaemonSet") {
-        template_generation(new, old);
+    match (group, kind) {
+        ("apps", "DaemonSet") => template_generation(new, old),
+        ("", "Service") => fresh::cluster_ips(&mut new["spec"], Some(&old["spec"])),
+        _ => {}
     }
     bump(new, old, counted && desired_differs(kind, new, old));
 }
@@ -144,7 +146,8 @@ pub fn prepare_custom_update(new: &mut Value, old: &Value, status_path: bool) {
     if status_path {
         keep(new, old, "status");
     }
-    let differs = desired_differs("", new, old);
+    let differs =
+        desired_differs("", new, old) || (!status_path && new.get("status") != old.get("status"));
     bump(new, old, differs);
 }
 

@@ -50,62 +50,69 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<(Value, Vec<String>), Error
             limit: limits.bytes,
         });
     }
-    let mut seen = Seen {
-        path: Vec::new(),
-        duplicates: Vec::new(),
-        depth: limits.depth,
-    };
+    let mut duplicates = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Tree(&mut seen).deserialize(&mut reader)?;
+    let tree = Tree {
+        duplicates: &mut duplicates,
+        place: None,
+        depth: 0,
+        most: limits.depth,
+    };
+    let value = tree.deserialize(&mut reader)?;
     reader.end()?;
-    Ok((value, seen.duplicates))
+    Ok((value, duplicates))
 }
 
-enum Step {
-    Key(String),
+/// Where the reader is: a chain on the stack, made into text only for what is reported.
+struct Place<'p> {
+    above: Option<&'p Place<'p>>,
+    step: Step<'p>,
+}
+
+enum Step<'p> {
+    Key(&'p str),
     Index(usize),
 }
 
-struct Seen {
-    path: Vec<Step>,
-    duplicates: Vec<String>,
-    depth: usize,
-}
-
-impl Seen {
-    fn path(&self) -> String {
-        let mut text = String::new();
-        for step in &self.path {
-            match step {
-                Step::Key(key) if text.is_empty() => text.push_str(key),
-                Step::Key(key) => {
-                    text.push('.');
-                    text.push_str(key);
-                }
-                Step::Index(at) => text.push_str(&format!("[{at}]")),
-            }
+impl Place<'_> {
+    fn write(&self, out: &mut String) {
+        if let Some(above) = self.above {
+            above.write(out);
         }
-        text
+        match self.step {
+            Step::Key(key) => {
+                if !out.is_empty() {
+                    out.push('.');
+                }
+                out.push_str(key);
+            }
+            Step::Index(at) => out.push_str(&format!("[{at}]")),
+        }
     }
 }
 
-struct Tree<'a>(&'a mut Seen);
+struct Tree<'a, 'p> {
+    duplicates: &'a mut Vec<String>,
+    place: Option<&'p Place<'p>>,
+    depth: usize,
+    most: usize,
+}
 
-impl<'de> DeserializeSeed<'de> for Tree<'_> {
+impl<'de> DeserializeSeed<'de> for Tree<'_, '_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        if self.0.path.len() > self.0.depth {
+        if self.depth > self.most {
             return Err(D::Error::custom(format!(
                 "nested deeper than {} levels",
-                self.0.depth
+                self.most
             )));
         }
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Tree<'_> {
+impl<'de> Visitor<'de> for Tree<'_, '_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -143,10 +150,17 @@ impl<'de> Visitor<'de> for Tree<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         loop {
-            self.0.path.push(Step::Index(list.len()));
-            let next = items.next_element_seed(Tree(self.0));
-            self.0.path.pop();
-            match next? {
+            let place = Place {
+                above: self.place,
+                step: Step::Index(list.len()),
+            };
+            let inner = Tree {
+                duplicates: &mut *self.duplicates,
+                place: Some(&place),
+                depth: self.depth + 1,
+                most: self.most,
+            };
+            match items.next_element_seed(inner)? {
                 Some(value) => list.push(value),
                 None => return Ok(Value::Array(list)),
             }
@@ -156,14 +170,23 @@ impl<'de> Visitor<'de> for Tree<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            self.0.path.push(Step::Key(key.clone()));
+            let place = Place {
+                above: self.place,
+                step: Step::Key(&key),
+            };
+            let inner = Tree {
+                duplicates: &mut *self.duplicates,
+                place: Some(&place),
+                depth: self.depth + 1,
+                most: self.most,
+            };
+            let value = entries.next_value_seed(inner)?;
             if map.contains_key(&key) {
-                let path = self.0.path();
-                self.0.duplicates.push(path);
+                let mut path = String::new();
+                place.write(&mut path);
+                self.duplicates.push(path);
             }
-            let value = entries.next_value_seed(Tree(self.0));
-            self.0.path.pop();
-            map.insert(key, value?);
+            map.insert(key, value);
         }
         Ok(Value::Object(map))
     }

@@ -71,6 +71,13 @@ fn items<'s>(schema: Option<&'s Schema>) -> Option<&'s Schema> {
     Some(schema?.items.as_ref()?.schema())
 }
 
+fn elements(value: Option<&Value>) -> &[Value] {
+    value
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+}
+
 fn is_known_field(schema: Option<&Schema>, name: &str) -> bool {
     schema.is_some_and(|schema| schema.fields.contains_key(name))
 }
@@ -211,14 +218,11 @@ fn diff(
             diff_map(schema, before, after, path, out);
         }
         Shape::List { schema, kind } => {
-            let list = |value: Option<&Value>| {
-                value.and_then(Value::as_array).cloned().unwrap_or_default()
-            };
-            let (before, after) = (list(old), list(new));
+            let (before, after) = (elements(old), elements(new));
             if before.is_empty() && after.is_empty() {
                 return leaf();
             }
-            diff_list(schema, kind, &before, &after, path, out);
+            diff_list(schema, kind, before, after, path, out);
         }
     }
     if old.is_none() {
@@ -369,14 +373,11 @@ fn merge_node(
             Ok(Some(Value::Object(out)))
         }
         Shape::List { schema, kind } => {
-            let list = |value: Option<&Value>| -> Vec<Value> {
-                value.and_then(Value::as_array).cloned().unwrap_or_default()
-            };
-            let (before, after) = (list(old), list(new));
+            let (before, after) = (elements(old), elements(new));
             if before.is_empty() && after.is_empty() {
                 return Ok(new.or(old).cloned());
             }
-            merge_list(schema, kind, &before, &after).map(|items| Some(Value::Array(items)))
+            merge_list(schema, kind, before, after).map(|items| Some(Value::Array(items)))
         }
     }
 }

@@ -78,11 +78,16 @@ fn fill_fields(schema: &Schema, map: &mut Map<String, Value>) {
     }
 }
 
-/// Fills in a custom resource by the `default`s of its schema; a `null` where the schema has a
-/// default and does not allow `null` counts as missing.
+/// Fills in a custom resource by the `default`s of its schema; a `null` that the schema does not
+/// allow counts as missing.
 pub fn custom(schema: &Schema, value: &mut Value) {
     match value {
         Value::Object(map) => {
+            map.retain(|key, value| {
+                let barred =
+                    |slot: &crate::schema::Slot| slot.default.is_none() && !slot.schema().nullable;
+                !value.is_null() || !schema.field(key).is_some_and(barred)
+            });
             for (name, slot) in &schema.fields {
                 let Some(default) = &slot.default else {
                     continue;

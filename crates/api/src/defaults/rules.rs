@@ -206,6 +206,20 @@ fn service(object: &mut Object) {
     }
     if kind == "LoadBalancer" {
         set_missing(spec, "allocateLoadBalancerNodePorts", true);
+        let ingress = object
+            .get_mut("status")
+            .and_then(|status| status.get_mut("loadBalancer"));
+        let ingress = ingress.and_then(|balancer| balancer.get_mut("ingress"));
+        for address in ingress
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object_mut)
+        {
+            if text(address, "ip").is_some() {
+                set_missing(address, "ipMode", "VIP");
+            }
+        }
     }
 }
 

@@ -17,6 +17,19 @@ pub(super) fn status(group: &str, version: &str, kind: &str, object: &mut Map<St
         ("", "Pod") => {
             status["phase"] = "Pending".into();
             status["qosClass"] = quality(&object["spec"]).into();
+            if object["spec"]["schedulingGates"]
+                .as_array()
+                .is_some_and(|gates| !gates.is_empty())
+            {
+                status["conditions"] = json!([{
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "lastProbeTime": null,
+                    "lastTransitionTime": object["metadata"]["creationTimestamp"],
+                    "reason": "SchedulingGated",
+                    "message": "Scheduling is blocked due to non-empty scheduling gates",
+                }]);
+            }
         }
         ("", "PersistentVolume") => {
             status["lastPhaseTransitionTime"] = object["metadata"]["creationTimestamp"].clone();
@@ -48,8 +61,49 @@ pub(super) fn parts(group: &str, kind: &str, object: &mut Value) {
         ("apps", "DaemonSet") if object["metadata"]["annotations"].is_object() => {
             object["metadata"]["annotations"][defaults::TEMPLATE_GENERATION] = "1".into();
         }
+        ("", "Service") => cluster_ips(&mut object["spec"], None),
         ("batch", "Job") if object["spec"]["manualSelector"] != true => job_selector(object),
         _ => {}
+    }
+}
+
+/// The one address and the list of them say the same; the one that was changed wins.
+pub(super) fn cluster_ips(spec: &mut Value, old: Option<&Value>) {
+    let Some(spec) = spec.as_object_mut() else {
+        return;
+    };
+    let one = spec
+        .get("clusterIP")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_string();
+    let list = spec
+        .get("clusterIPs")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let same_list = old.is_none_or(|old| {
+        old.get("clusterIPs")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+            == list
+    });
+    let same_one = old.is_some_and(|old| old["clusterIP"].as_str().unwrap_or_default() == one);
+    if list.is_empty() && !one.is_empty() {
+        spec.insert("clusterIPs".into(), json!([one]));
+    } else if old.is_some() && same_list && !same_one && !list.is_empty() {
+        if one.is_empty() {
+            spec.shift_remove("clusterIPs");
+        } else {
+            let rest = list.into_iter().skip(1);
+            spec.insert(
+                "clusterIPs".into(),
+                [Value::from(one)].into_iter().chain(rest).collect(),
+            );
+        }
+    } else if one.is_empty() && old.is_some() && !list.is_empty() {
+        spec.insert("clusterIP".into(), list[0].clone());
     }
 }
 

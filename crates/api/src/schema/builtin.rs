@@ -220,6 +220,17 @@ fn slot_option(slot: &mut Slot, option: &'static str) {
         }
         Some(("enum", values)) => slot.allowed = values.split(',').collect(),
         Some(("def", json)) => slot.default = serde_json::from_str(json).ok(),
+        Some(("map", "granular")) => {
+            // The place says otherwise than the definition does.
+            if let super::Target::Named(index) = slot.target {
+                let copy = Schema {
+                    atomic_map: false,
+                    ..at(index).clone()
+                };
+                slot.target = super::Target::Inline(Box::new(copy));
+                slot.named = Some(index);
+            }
+        }
         None if option == "z" => slot.always = true,
         None if option == "o" => slot.omit_zero = true,
         None if option == "e" => slot.emit_zero = true,

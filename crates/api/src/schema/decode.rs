@@ -13,6 +13,14 @@ pub fn type_error(schema: &Schema, value: &Value) -> Option<String> {
     find(schema, value, struct_name(schema), &mut path)
 }
 
+/// The same for the metadata of a custom resource, whose other fields are left to validation.
+pub fn metadata_error(object: &Value) -> Option<String> {
+    let schema = super::definition("apimachinery.pkg.apis.meta.v1.ObjectMeta")?;
+    let metadata = object.get("metadata")?;
+    let mut path = Vec::new();
+    find(schema, metadata, struct_name(schema), &mut path)
+}
+
 /// Brings a decoded body of a built-in kind into the form that is stored: no `null` fields, no zero
 /// values where they mean nothing, quantities in canonical text.
 pub fn coerce(schema: &Schema, value: &mut Value) {
@@ -25,7 +33,10 @@ pub fn coerce(schema: &Schema, value: &mut Value) {
                 let Some(slot) = schema.field(key) else {
                     return true;
                 };
-                if slot.omit_zero && is_zero(value) {
+                // An empty list or map that is always written is written as null.
+                let container = value.is_array() || slot.schema().additional.is_some();
+                if (slot.omit_zero || slot.emit_zero && container) && is_zero(slot.schema(), value)
+                {
                     return false;
                 }
                 coerce(slot.schema(), value);
@@ -52,14 +63,18 @@ pub fn coerce(schema: &Schema, value: &mut Value) {
     }
 }
 
-fn is_zero(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(flag) => !flag,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.is_empty(),
+/// A zero value of the right type; others are left for the type check to find.
+fn is_zero(schema: &Schema, value: &Value) -> bool {
+    match (schema.kind, value) {
+        (_, Value::Null) => true,
+        (Kind::Boolean | Kind::Any, Value::Bool(flag)) => !flag,
+        (Kind::Integer | Kind::Number | Kind::Any, Value::Number(number)) => {
+            number.as_f64() == Some(0.0)
+        }
+        (Kind::String | Kind::Any, Value::String(text)) => text.is_empty(),
+        (Kind::Array | Kind::Any, Value::Array(items)) => items.is_empty(),
+        (Kind::Object | Kind::Any, Value::Object(map)) => map.is_empty(),
+        _ => false,
     }
 }
 

@@ -10,7 +10,7 @@ mod decode;
 mod rules;
 
 pub use builtin::{builtin, definition, definitions_of, kind_of};
-pub use decode::{coerce, type_error};
+pub use decode::{coerce, metadata_error, type_error};
 pub use rules::{Rules, check as check_rules};
 
 use indexmap::IndexMap;
@@ -100,6 +100,8 @@ pub struct Schema {
 #[derive(Debug, Clone, Default)]
 pub struct Slot {
     target: Target,
+    /// The definition that an adapted copy in `target` stands for.
+    named: Option<usize>,
     /// Value used when the place is empty.
     pub default: Option<Value>,
     /// Value a built-in kind gets here though its published schema does not say so.
@@ -167,7 +169,7 @@ impl Slot {
     /// Name of the built-in definition this refers to.
     pub fn reference(&self) -> Option<&'static str> {
         match &self.target {
-            Target::Inline(_) => None,
+            Target::Inline(_) => self.named.map(builtin::name),
             Target::Named(index) => Some(builtin::name(*index)),
         }
     }

@@ -44,6 +44,11 @@ pub fn check(schema: &Schema, value: &Value, path: &str, found: &mut Vec<FieldEr
         return;
     }
     if !type_fits(schema.kind, value) {
+        if schema.kind == Kind::Integer && value.is_number() {
+            let detail =
+                format!("Checked value must be of type integer (default format) in {path}");
+            found.push(FieldError::invalid("<nil>", "", detail));
+        }
         found.push(wrong_type(schema, value, path));
         return;
     }
@@ -167,7 +172,7 @@ fn text_format(schema: &Schema, text: &str, path: &str, found: &mut Vec<FieldErr
             "{path} in body must be of type {format}: {}",
             crate::field::quote(text)
         );
-        found.push(FieldError::invalid(path, text, detail));
+        found.push(FieldError::type_invalid(path, text, detail));
     }
 }
 
@@ -211,12 +216,6 @@ fn keywords(rules: &Rules, value: &Value, path: &str, found: &mut Vec<FieldError
                     ),
                 );
             }
-            if let Some(max) = rules.length.1.filter(|max| length > *max) {
-                wrong(
-                    ErrorKind::TooLong,
-                    format!("should be at most {max} chars long"),
-                );
-            }
             if let Some(pattern) = rules
                 .pattern
                 .as_ref()
@@ -225,9 +224,17 @@ fn keywords(rules: &Rules, value: &Value, path: &str, found: &mut Vec<FieldError
                 wrong(ErrorKind::Invalid, format!("should match '{pattern}'"));
             }
         }
-        Value::Array(items) => count(rules.items, items.len(), "items", &mut wrong),
-        Value::Object(map) => count(rules.properties, map.len(), "properties", &mut wrong),
+        Value::Array(items) => count(rules.items, items.len(), "items", path, found),
+        Value::Object(map) => count(rules.properties, map.len(), "properties", path, found),
         _ => {}
+    }
+    if let (Value::String(text), Some(max)) = (value, rules.length.1)
+        && text.chars().count() as u64 > max
+    {
+        found.push(FieldError::too_long(
+            path,
+            usize::try_from(max).unwrap_or(usize::MAX),
+        ));
     }
     combined(rules, value, path, found);
 }
@@ -268,59 +275,72 @@ fn count(
     bounds: (Option<u64>, Option<u64>),
     length: usize,
     what: &str,
-    wrong: &mut impl FnMut(ErrorKind, String),
+    path: &str,
+    found: &mut Vec<FieldError>,
 ) {
     if let Some(min) = bounds.0.filter(|min| (length as u64) < *min) {
-        wrong(
-            ErrorKind::Invalid,
-            format!("should have at least {min} {what}"),
-        );
+        let detail = format!("{path} in body should have at least {min} {what}");
+        found.push(FieldError::invalid(path, length, detail));
     }
     if let Some(max) = bounds.1.filter(|max| length as u64 > *max) {
-        wrong(
-            ErrorKind::TooMany,
-            format!("should have at most {max} {what}"),
-        );
+        found.push(FieldError::too_many(
+            path,
+            length,
+            usize::try_from(max).unwrap_or(usize::MAX),
+        ));
     }
 }
 
+/// Rules that combine schemas. Upstream names no field in their findings, and adds those of the
+/// alternative that came closest.
 fn combined(rules: &Rules, value: &Value, path: &str, found: &mut Vec<FieldError>) {
     let findings = |schema: &Schema| {
         let mut inner = Vec::new();
         check(schema, value, path, &mut inner);
         inner
     };
-    for schema in &rules.all_of {
-        found.extend(findings(schema));
-    }
-    let holds = |schemas: &[Schema]| {
+    let name = crate::field::quote(path);
+    let wrong = |found: &mut Vec<FieldError>, text: &str| {
+        found.push(FieldError::invalid("<nil>", "", format!("{name} {text}")));
+    };
+    let closest = |schemas: &[Schema]| {
+        schemas
+            .iter()
+            .map(findings)
+            .min_by_key(Vec::len)
+            .unwrap_or_default()
+    };
+    let valid = |schemas: &[Schema]| {
         schemas
             .iter()
             .filter(|schema| findings(schema).is_empty())
             .count()
     };
-    let mut wrong = |text: &str| {
-        let shown = if value.is_object() || value.is_array() {
-            Value::from("")
-        } else {
-            value.clone()
-        };
-        found.push(FieldError::invalid(
-            path,
-            shown,
-            format!("{} {text}", if path.is_empty() { "<nil>" } else { path }),
-        ));
-    };
-    if !rules.any_of.is_empty() && holds(&rules.any_of) == 0 {
-        wrong("in body must validate at least one schema (anyOf)");
+    let all: Vec<FieldError> = rules.all_of.iter().flat_map(findings).collect();
+    if !all.is_empty() {
+        wrong(found, "must validate all the schemas (allOf)");
+        found.extend(all);
+    }
+    if !rules.any_of.is_empty() && valid(&rules.any_of) == 0 {
+        wrong(found, "must validate at least one schema (anyOf)");
+        found.extend(closest(&rules.any_of));
     }
     if !rules.one_of.is_empty() {
-        match holds(&rules.one_of) {
+        match valid(&rules.one_of) {
             1 => {}
-            0 => wrong("in body must validate one and only one schema (oneOf). Found none valid"),
-            n => wrong(&format!(
-                "in body must validate one and only one schema (oneOf). Found {n} valid alternatives"
-            )),
+            0 => {
+                wrong(
+                    found,
+                    "must validate one and only one schema (oneOf). Found none valid",
+                );
+                found.extend(closest(&rules.one_of));
+            }
+            n => {
+                let text = format!(
+                    "must validate one and only one schema (oneOf). Found {n} valid alternatives"
+                );
+                wrong(found, &text);
+            }
         }
     }
     if rules
@@ -328,6 +348,6 @@ fn combined(rules: &Rules, value: &Value, path: &str, found: &mut Vec<FieldError
         .as_ref()
         .is_some_and(|schema| findings(schema).is_empty())
     {
-        wrong("in body must not validate the schema (not)");
+        wrong(found, "must not validate the schema (not)");
     }
 }

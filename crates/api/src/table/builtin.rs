@@ -17,6 +17,7 @@ pub(super) fn columns(spec: &str) -> Vec<Column> {
             let (name, kind) = match (word.strip_suffix('#'), word.strip_suffix('?')) {
                 (Some(name), _) => (name, "integer"),
                 (_, Some(name)) => (name, "boolean"),
+                _ if word == "Created At" => (word, "date"),
                 _ => (word, "string"),
             };
             let format = if name == "Name" { "name" } else { "" };
@@ -241,7 +242,7 @@ pub(super) fn printer(group: &str, kind: &str) -> (&'static str, Cells) {
             ]
         }),
         ("scheduling.k8s.io", "PriorityClass") => (
-            "Name|Value#|Global-Default?|Age|PreemptionPolicy*",
+            "Name|Value#|Global-Default?|Age|PreemptionPolicy",
             |o, now| {
                 vec![
                     name(o),

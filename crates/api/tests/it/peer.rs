@@ -72,7 +72,10 @@ fn differences(path: &Path) -> Vec<String> {
         path.to_string_lossy()
             .replace(".case.json", ".expected.json"),
     ));
-    let mut world = World::default();
+    let mut world = match case.get("crd") {
+        Some(definition) => World::with_definition(definition),
+        None => World::default(),
+    };
     let mut found = Vec::new();
     for (at, (step, wanted)) in case["steps"]
         .as_array()
@@ -101,13 +104,28 @@ fn differences(path: &Path) -> Vec<String> {
 
 /// Takes out what no two servers agree on.
 fn normal(mut body: Value) -> Value {
+    if body["kind"] == "Table" {
+        table(&mut body);
+        return body;
+    }
     let service = body["kind"] == "Service";
     let volume = body["kind"] == "PersistentVolume";
     findings(&mut body);
+    for condition in body
+        .pointer_mut("/status/conditions")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        condition
+            .as_object_mut()
+            .unwrap()
+            .shift_remove("lastTransitionTime");
+    }
     if body["kind"] == "CustomResourceDefinition" {
         body.as_object_mut().unwrap().shift_remove("status");
     }
-    if volume && let Some(status) = body["status"].as_object_mut() {
+    if volume && let Some(status) = body.get_mut("status").and_then(Value::as_object_mut) {
         status.shift_remove("lastPhaseTransitionTime");
     }
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -127,8 +145,41 @@ fn normal(mut body: Value) -> Value {
         for key in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
             spec.shift_remove(key);
         }
+        for port in spec
+            .get_mut("ports")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            port.as_object_mut().unwrap().shift_remove("nodePort");
+        }
     }
     body
+}
+
+/// Ages differ from run to run, descriptions are prose.
+fn table(body: &mut Value) {
+    let body = body.as_object_mut().unwrap();
+    body.shift_remove("metadata");
+    let mut ages = Vec::new();
+    for (at, column) in body["columnDefinitions"]
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .enumerate()
+    {
+        column.as_object_mut().unwrap().shift_remove("description");
+        if ["Age", "Last Seen", "First Seen", "Created At"]
+            .contains(&column["name"].as_str().unwrap())
+        {
+            ages.push(at);
+        }
+    }
+    for row in body["rows"].as_array_mut().into_iter().flatten() {
+        row.as_object_mut().unwrap().shift_remove("object");
+        ages.iter()
+            .for_each(|at| row["cells"][*at] = "<age>".into());
+    }
 }
 
 /// The order of findings follows Go's maps, so it says nothing; nor does a repeated one.
