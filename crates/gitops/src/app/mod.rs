@@ -211,7 +211,10 @@ impl Apps {
         };
         let commit = match self.tree.resolve(repository, revision).await {
             Ok(commit) => commit,
-            Err(SourceError::NotFound(what)) => {
+            // What was there before and is not now is looked for again before it is believed.
+            Err(SourceError::NotFound(what))
+                if status.is_none_or(|s| s.sync.revision.is_empty()) =>
+            {
                 return Ok(Err(invalid(
                     "ComparisonError",
                     format!("{what} not found: nothing has been deployed yet"),

@@ -107,12 +107,6 @@ impl Promotions {
         let what = format!("read {dir} of {repository}");
         let files = match self.tree.files(repository, &release.spec.sha, dir).await {
             Ok(files) => files,
-            Err(SourceError::NotFound(what)) => {
-                return Ok(Err(format!(
-                    "{what} not found in commit {}",
-                    release.spec.sha
-                )));
-            }
             Err(error) => return Err(Error::source(what)(error)),
         };
         let tree: Tree = files

@@ -14,7 +14,7 @@ const LOG_LINES: i64 = 20;
 const LINE_BYTES: usize = 400;
 const CALL: Duration = Duration::from_secs(5);
 // A container that failed this often in one deployment will not get over it.
-const RESTARTS: i32 = 2;
+const RESTARTS: i32 = 3;
 
 fn created(pod: &Pod) -> u64 {
     pod.metadata

@@ -133,6 +133,13 @@ impl Promotions {
                 )
                 .await;
         };
+        let started = status
+            .started_at
+            .as_deref()
+            .and_then(towpath_stdx::clock::parse_rfc3339)
+            .unwrap_or(0);
+        let now = self.clock.since_epoch().as_secs();
+        let elapsed = now.saturating_sub(started);
         if status.revision.is_empty() {
             let release = self
                 .caches
@@ -154,7 +161,13 @@ impl Promotions {
             if promotion.spec.kind == "rollback" {
                 self.hold_bad(key, promotion, &status).await?;
             }
-            match self.commit(key, promotion, &environment, &release).await? {
+            let written = match self.commit(key, promotion, &environment, &release).await {
+                Ok(written) => written,
+                // Git may be busy or slow, but not for ever.
+                Err(error) if elapsed < self.deploy_limit.as_secs() => return Err(error),
+                Err(error) => Err(error.sentence()),
+            };
+            match written {
                 Ok(revision) => status.revision = revision,
                 Err(sentence) => {
                     return self
@@ -184,17 +197,11 @@ impl Promotions {
             .caches
             .applications
             .get(&Key::new(key.namespace.clone(), environment.name_any()));
-        let started = status
-            .started_at
-            .as_deref()
-            .and_then(towpath_stdx::clock::parse_rfc3339)
-            .unwrap_or(0);
-        let now = self.clock.since_epoch().as_secs();
         let pods = self.caches.pods.in_namespace(&environment.spec.namespace);
         let outcome = plan::outcome(&plan::Progress {
             app: app.as_deref(),
             revision: &status.revision,
-            elapsed: now.saturating_sub(started),
+            elapsed,
             limit: self.deploy_limit.as_secs(),
             trouble: evidence::trouble(&pods, started),
         });
@@ -204,10 +211,7 @@ impl Promotions {
                     status.message = sentence;
                     self.write(key, &status).await?;
                 }
-                let left = self
-                    .deploy_limit
-                    .as_secs()
-                    .saturating_sub(now.saturating_sub(started));
+                let left = self.deploy_limit.as_secs().saturating_sub(elapsed);
                 Ok(Next::After(Duration::from_secs(left.clamp(1, 30))))
             }
             Outcome::Succeeded => {

@@ -174,3 +174,47 @@ async fn promote_fail_and_roll_back() {
     .await;
     world.stop().await;
 }
+
+/// The delivery side stops at any moment and starts again; nothing is lost, nothing twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_at_any_moment() {
+    let mut world = World::start(&project()).await;
+    world
+        .environment(
+            "dev",
+            PromotionPolicy {
+                auto: true,
+                ..PromotionPolicy::default()
+            },
+        )
+        .await;
+    for (round, pause_ms) in [0u64, 5, 15, 30, 60, 120].into_iter().enumerate() {
+        let sha = world.push(&project());
+        let digest = format!("sha256:{round:02}");
+        let release = world.run_succeeded(&sha, &digest).await;
+        tokio::time::sleep(std::time::Duration::from_millis(pause_ms)).await;
+        world.restart().await;
+        world
+            .settle_deployment("dev", &format!("demo/hello@{digest}"), true)
+            .await;
+        world.restart().await;
+        world
+            .promotion_is(&format!("hello-dev-{release}-1"), |s| {
+                s.phase == PromotionPhase::Succeeded
+            })
+            .await;
+        let log = git(
+            &world.git,
+            &["log", "--first-parent", "--format=%B", "env/dev"],
+        );
+        let commits = log.matches(&format!("Towpath-Release: {release}")).count();
+        assert_eq!(commits, 1, "{log}");
+    }
+    let promotions = world
+        .api::<Promotion>()
+        .list(&kube::api::ListParams::default())
+        .await
+        .expect("promotions");
+    assert_eq!(promotions.items.len(), 6);
+    world.stop().await;
+}
