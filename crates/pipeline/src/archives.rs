@@ -50,7 +50,10 @@ pub(crate) enum Refused {
 }
 
 fn io_error(what: &str) -> impl FnOnce(io::Error) -> Refused {
-    move |source| Refused::Io { what: what.to_string(), source }
+    move |source| Refused::Io {
+        what: what.to_string(),
+        source,
+    }
 }
 
 /// All archives below a directory. Cheap to clone.
@@ -65,7 +68,11 @@ impl Archives {
     pub(crate) fn new(root: PathBuf, limit_bytes: u64) -> Self {
         // What a killed process was receiving has no owner any more.
         let _ = std::fs::remove_dir_all(root.join("uploads"));
-        Self { root, limit_bytes, counter: Arc::default() }
+        Self {
+            root,
+            limit_bytes,
+            counter: Arc::default(),
+        }
     }
 
     fn run_dir(&self, namespace: &str, run: &str) -> Result<PathBuf, Refused> {
@@ -77,7 +84,9 @@ impl Archives {
 
     /// Removes all artifacts of a run.
     pub(crate) fn remove_run(&self, namespace: &str, run: &str) -> io::Result<()> {
-        let Ok(dir) = self.run_dir(namespace, run) else { return Ok(()) };
+        let Ok(dir) = self.run_dir(namespace, run) else {
+            return Ok(());
+        };
         match std::fs::remove_dir_all(dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -105,7 +114,9 @@ impl Archives {
         stream: impl Stream<Item = Result<bytes::Bytes, E>>,
         path: &Path,
     ) -> Result<(u64, String), Refused> {
-        let mut file = tokio::fs::File::create(path).await.map_err(io_error("make the upload's file"))?;
+        let mut file = tokio::fs::File::create(path)
+            .await
+            .map_err(io_error("make the upload's file"))?;
         let mut hash = Sha256::new();
         let mut bytes = 0u64;
         let mut stream = std::pin::pin!(stream);
@@ -116,10 +127,17 @@ impl Archives {
                 return Err(Refused::TooLarge(self.limit_bytes));
             }
             hash.update(&chunk);
-            file.write_all(&chunk).await.map_err(io_error("write the upload"))?;
+            file.write_all(&chunk)
+                .await
+                .map_err(io_error("write the upload"))?;
         }
-        file.sync_all().await.map_err(io_error("write the upload"))?;
-        Ok((bytes, format!("sha256:{}", towpath_stdx::id::hex(&hash.finalize()))))
+        file.sync_all()
+            .await
+            .map_err(io_error("write the upload"))?;
+        Ok((
+            bytes,
+            format!("sha256:{}", towpath_stdx::id::hex(&hash.finalize())),
+        ))
     }
 
     /// Takes an artifact.
@@ -138,10 +156,17 @@ impl Archives {
             return Err(Refused::Exists(format!("artifact {name}")));
         }
         let (file, bytes, digest) = self.receive(stream).await?;
-        let artifact = Artifact { name: name.to_string(), bytes, digest };
+        let artifact = Artifact {
+            name: name.to_string(),
+            bytes,
+            digest,
+        };
         let moved = (|| {
             std::fs::create_dir_all(dir.join(".about"))?;
-            std::fs::write(dir.join(".about").join(name), serde_json::to_vec(&artifact)?)?;
+            std::fs::write(
+                dir.join(".about").join(name),
+                serde_json::to_vec(&artifact)?,
+            )?;
             std::fs::rename(&file, &place)
         })();
         moved.map_err(io_error("keep the artifact"))?;
@@ -151,40 +176,66 @@ impl Archives {
     /// Artifacts of a run, by name.
     pub(crate) fn artifacts(&self, namespace: &str, run: &str) -> Result<Vec<Artifact>, Refused> {
         let dir = self.run_dir(namespace, run)?;
-        let Ok(entries) = std::fs::read_dir(&dir) else { return Ok(Vec::new()) };
+        let Ok(entries) = std::fs::read_dir(&dir) else {
+            return Ok(Vec::new());
+        };
         let mut found: Vec<Artifact> = entries
             .filter_map(|e| e.ok()?.file_name().into_string().ok())
             .filter(|name| !name.starts_with('.'))
-            .filter_map(|name| serde_json::from_slice(&std::fs::read(dir.join(".about").join(name)).ok()?).ok())
+            .filter_map(|name| {
+                serde_json::from_slice(&std::fs::read(dir.join(".about").join(name)).ok()?).ok()
+            })
             .collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
     }
 
     /// File of an artifact.
-    pub(crate) fn artifact(&self, namespace: &str, run: &str, name: &str) -> Result<PathBuf, Refused> {
+    pub(crate) fn artifact(
+        &self,
+        namespace: &str,
+        run: &str,
+        name: &str,
+    ) -> Result<PathBuf, Refused> {
         if !is_component(name) || name.starts_with('.') {
             return Err(Refused::Name(name.to_string()));
         }
         Ok(self.run_dir(namespace, run)?.join(name))
     }
 
-    fn scope_dir(&self, namespace: &str, repository: &str, scope: &str) -> Result<PathBuf, Refused> {
+    fn scope_dir(
+        &self,
+        namespace: &str,
+        repository: &str,
+        scope: &str,
+    ) -> Result<PathBuf, Refused> {
         match [namespace, repository].iter().find(|n| !is_component(n)) {
             Some(bad) => Err(Refused::Name(bad.to_string())),
             None => {
                 let hash = towpath_stdx::id::hex(&Sha256::digest(scope.as_bytes()));
-                Ok(self.root.join("caches").join(namespace).join(repository).join(&hash[..32]))
+                Ok(self
+                    .root
+                    .join("caches")
+                    .join(namespace)
+                    .join(repository)
+                    .join(&hash[..32]))
             }
         }
     }
 
     fn entries(&self, dir: &Path) -> Vec<(String, CacheEntry)> {
-        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(dir) else {
+            return Vec::new();
+        };
         let mut found: Vec<(String, CacheEntry)> = entries
             .filter_map(|e| e.ok()?.file_name().into_string().ok())
             .filter_map(|name| Some((name.strip_suffix(".json")?.to_string(), name)))
-            .filter_map(|(id, name)| Some((id, serde_json::from_slice(&std::fs::read(dir.join(name)).ok()?).ok()?)))
+            .filter_map(|(id, name)| {
+                Some((
+                    id,
+                    serde_json::from_slice(&std::fs::read(dir.join(name)).ok()?).ok()?,
+                ))
+            })
             .collect();
         found.sort_by_key(|(id, e)| (std::cmp::Reverse(e.saved), id.clone()));
         found
@@ -201,12 +252,22 @@ impl Archives {
     ) -> Result<Option<(String, CacheEntry)>, Refused> {
         for scope in scopes {
             let dir = self.scope_dir(namespace, repository, scope)?;
-            let found: Vec<(String, CacheEntry)> =
-                self.entries(&dir).into_iter().filter(|(_, e)| e.version == version).collect();
+            let found: Vec<(String, CacheEntry)> = self
+                .entries(&dir)
+                .into_iter()
+                .filter(|(_, e)| e.version == version)
+                .collect();
             let exact = found.iter().find(|(_, e)| e.key.eq_ignore_ascii_case(key));
-            let by_prefix = |p: &String| found.iter().find(|(_, e)| e.key.to_lowercase().starts_with(&p.to_lowercase()));
+            let by_prefix = |p: &String| {
+                found
+                    .iter()
+                    .find(|(_, e)| e.key.to_lowercase().starts_with(&p.to_lowercase()))
+            };
             if let Some((id, entry)) = exact.or_else(|| prefixes.iter().find_map(by_prefix)) {
-                let hash = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+                let hash = dir
+                    .file_name()
+                    .map(|n| n.to_string_lossy().into_owned())
+                    .unwrap_or_default();
                 return Ok(Some((format!("{hash}.{id}"), entry.clone())));
             }
         }
@@ -220,10 +281,14 @@ impl Archives {
         scopes: &[String],
         id: &str,
     ) -> Result<PathBuf, Refused> {
-        let (scope, id) = id.split_once('.').ok_or_else(|| Refused::Name(id.to_string()))?;
+        let (scope, id) = id
+            .split_once('.')
+            .ok_or_else(|| Refused::Name(id.to_string()))?;
         for own in scopes {
             let dir = self.scope_dir(namespace, repository, own)?;
-            if dir.file_name().is_some_and(|n| n == scope) && id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            if dir.file_name().is_some_and(|n| n == scope)
+                && id.bytes().all(|b| b.is_ascii_hexdigit())
+            {
                 return Ok(dir.join(id));
             }
         }
@@ -242,12 +307,20 @@ impl Archives {
             return Err(Refused::Name(key.to_string()));
         }
         let dir = self.scope_dir(namespace, repository, scope)?;
-        let id = towpath_stdx::id::hex(&Sha256::digest(format!("{version}\0{}", key.to_lowercase()).as_bytes()))[..32].to_string();
+        let id = towpath_stdx::id::hex(&Sha256::digest(
+            format!("{version}\0{}", key.to_lowercase()).as_bytes(),
+        ))[..32]
+            .to_string();
         if dir.join(format!("{id}.json")).exists() {
             return Err(Refused::Exists(format!("cache {key}")));
         }
         let (file, bytes, _) = self.receive(stream).await?;
-        let entry = CacheEntry { key: key.into(), version: version.into(), saved: now, bytes };
+        let entry = CacheEntry {
+            key: key.into(),
+            version: version.into(),
+            saved: now,
+            bytes,
+        };
         let kept = (|| {
             std::fs::create_dir_all(&dir)?;
             std::fs::rename(&file, dir.join(&id))?;

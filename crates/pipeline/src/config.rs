@@ -16,13 +16,15 @@ pub struct JobLimits {
     pub memory: String,
     /// Kubernetes quantity; workspace, temporary files and the overlay together.
     pub ephemeral_storage: String,
-    /// Processes and threads.
-    pub pids: u32,
 }
 
 impl Default for JobLimits {
     fn default() -> Self {
-        Self { cpu: "2".into(), memory: "4Gi".into(), ephemeral_storage: "20Gi".into(), pids: 4096 }
+        Self {
+            cpu: "2".into(),
+            memory: "4Gi".into(),
+            ephemeral_storage: "20Gi".into(),
+        }
     }
 }
 

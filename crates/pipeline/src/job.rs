@@ -48,6 +48,9 @@ pub struct JobFile {
     pub masks: Vec<String>,
     /// Variables of the runner's environment, e.g. `PATH` and proxies.
     pub environment: BTreeMap<String, String>,
+    /// Most bytes that the job may have on disk; 0 for no limit.
+    #[serde(default)]
+    pub disk_bytes: u64,
     /// Commit's time, for reproducible builds.
     #[serde(default)]
     pub commit_time: Option<i64>,

@@ -29,47 +29,78 @@ struct Inner {
 
 /// Whether a name can be a single path component.
 pub(crate) fn is_component(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 255 && name != "." && name != ".." && !name.contains(['/', '\0'])
+    !name.is_empty()
+        && name.len() <= 255
+        && name != "."
+        && name != ".."
+        && !name.contains(['/', '\0'])
 }
 
 impl Logs {
     pub(crate) fn new(root: PathBuf, limit_bytes: u64) -> Self {
-        Self(Arc::new(Inner { root, limit_bytes, changed: Mutex::default() }))
+        Self(Arc::new(Inner {
+            root,
+            limit_bytes,
+            changed: Mutex::default(),
+        }))
     }
 
     fn run_dir(&self, namespace: &str, run: &str) -> Option<PathBuf> {
-        (is_component(namespace) && is_component(run)).then(|| self.0.root.join(namespace).join(run))
+        (is_component(namespace) && is_component(run))
+            .then(|| self.0.root.join(namespace).join(run))
     }
 
     /// Path of a step's log.
     pub(crate) fn path(&self, key: &AttemptKey, job: &str, step: u32) -> Option<PathBuf> {
         let dir = self.run_dir(&key.namespace, &key.run)?;
-        is_component(job).then(|| dir.join(key.attempt.to_string()).join(job).join(format!("{step}.log")))
+        is_component(job).then(|| {
+            dir.join(key.attempt.to_string())
+                .join(job)
+                .join(format!("{step}.log"))
+        })
     }
 
     /// A writer that goes on where the file ends.
     pub(crate) fn writer(&self, key: &AttemptKey, job: &str, step: u32) -> io::Result<Writer> {
         let path = self.path(key, job, step);
-        let path = path.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "invalid name of a job"))?;
+        let path = path
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "invalid name of a job"))?;
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        let mut file = File::options().read(true).append(true).create(true).open(&path)?;
+        let mut file = File::options()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&path)?;
         let (lines, bytes) = count(&mut file)?;
         file.set_len(bytes)?;
-        Ok(Writer { file, lines, bytes, limit_bytes: self.0.limit_bytes })
+        Ok(Writer {
+            file,
+            lines,
+            bytes,
+            limit_bytes: self.0.limit_bytes,
+        })
     }
 
     /// Tells when anything about a run may have changed.
     pub(crate) fn watch(&self, namespace: &str, run: &str) -> watch::Receiver<u64> {
         let mut changed = self.0.changed.lock();
         changed.retain(|_, sender| sender.receiver_count() > 0);
-        changed.entry((namespace.into(), run.into())).or_insert_with(|| watch::Sender::new(0)).subscribe()
+        changed
+            .entry((namespace.into(), run.into()))
+            .or_insert_with(|| watch::Sender::new(0))
+            .subscribe()
     }
 
     /// Wakes those who watch a run.
     pub(crate) fn touch(&self, namespace: &str, run: &str) {
-        if let Some(sender) = self.0.changed.lock().get(&(namespace.to_string(), run.to_string())) {
+        if let Some(sender) = self
+            .0
+            .changed
+            .lock()
+            .get(&(namespace.to_string(), run.to_string()))
+        {
             sender.send_modify(|n| *n += 1);
         }
     }
@@ -122,7 +153,9 @@ impl Writer {
             let lost = number - self.lines - 1;
             // Keeps the numbers right: the note stands on the last of the missing lines.
             (1..lost.min(100_000)).for_each(|_| out.push('\n'));
-            out.push_str(&format!("##[warning]{lost} lines were lost when the container's log was rotated\n"));
+            out.push_str(&format!(
+                "##[warning]{lost} lines were lost when the container's log was rotated\n"
+            ));
         }
         self.lines = number;
         if self.bytes > self.limit_bytes {
@@ -132,7 +165,9 @@ impl Writer {
         out.push('\n');
         self.bytes += out.len() as u64;
         if self.bytes > self.limit_bytes {
-            out.push_str("##[warning]the log is larger than the server keeps; the rest is left out\n");
+            out.push_str(
+                "##[warning]the log is larger than the server keeps; the rest is left out\n",
+            );
         }
         self.file.write_all(out.as_bytes())
     }
@@ -191,14 +226,23 @@ mod tests {
     fn lines_are_written_once_and_found_by_number() {
         let dir = tempfile::tempdir().unwrap();
         let logs = Logs::new(dir.path().into(), 1 << 20);
-        let key = AttemptKey { namespace: "demo".into(), run: "r".into(), attempt: 1 };
+        let key = AttemptKey {
+            namespace: "demo".into(),
+            run: "r".into(),
+            attempt: 1,
+        };
         let mut writer = logs.writer(&key, "build", 1).unwrap();
         writer.write(1, "one").unwrap();
         writer.write(2, "two").unwrap();
         drop(writer);
         let path = logs.path(&key, "build", 1).unwrap();
         // A torn line of a crash is written anew.
-        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"thr").unwrap();
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"thr")
+            .unwrap();
         let mut writer = logs.writer(&key, "build", 1).unwrap();
         for (number, text) in [(1, "one"), (2, "two"), (3, "three"), (6, "six")] {
             writer.write(number, text).unwrap();

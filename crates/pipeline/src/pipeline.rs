@@ -66,15 +66,21 @@ impl Inner {
 
     /// Ends all followers of a run.
     pub(crate) fn stop_following(&self, key: &Key) {
-        let of_run = |f: &Followed| f.attempt.namespace == key.namespace && f.attempt.run == key.name;
-        self.followers.lock().retain(|followed, _| !of_run(followed));
+        let of_run =
+            |f: &Followed| f.attempt.namespace == key.namespace && f.attempt.run == key.name;
+        self.followers
+            .lock()
+            .retain(|followed, _| !of_run(followed));
     }
 
     /// Removes what is kept of a run that was deleted.
     pub(crate) fn forget(&self, key: &Key) {
         self.stop_following(key);
         self.logs.touch(&key.namespace, &key.name);
-        for result in [self.logs.remove(&key.namespace, &key.name), self.archives.remove_run(&key.namespace, &key.name)] {
+        for result in [
+            self.logs.remove(&key.namespace, &key.name),
+            self.archives.remove_run(&key.namespace, &key.name),
+        ] {
             if let Err(error) = result {
                 tracing::warn!(run = %key, %error, "files of a deleted run not removed");
             }
@@ -116,7 +122,9 @@ impl Pipeline {
                 repositories: Cache::default(),
             }),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Which workflows an event starts.
@@ -142,7 +150,15 @@ impl Pipeline {
             context.ready();
             let queue = inner.queue.clone();
             // One worker: plans look at each other's runs and pods.
-            towpath_kit::controller::run("runs", queue, 1, inner.clone(), context.cancel.clone(), reconcile).await;
+            towpath_kit::controller::run(
+                "runs",
+                queue,
+                1,
+                inner.clone(),
+                context.cancel.clone(),
+                reconcile,
+            )
+            .await;
             inner.cancel.cancel();
             Ok(())
         });
@@ -166,10 +182,16 @@ fn watch(inner: &Arc<Inner>) {
     let others = inner.runs();
     inner.runs().on_change(move |change| {
         queue.add(change.key.clone());
-        let open = |run: Option<&Arc<Run>>| run.and_then(|r| r.status.as_ref()).is_some_and(|s| !s.phase.is_final());
+        let open = |run: Option<&Arc<Run>>| {
+            run.and_then(|r| r.status.as_ref())
+                .is_some_and(|s| !s.phase.is_final())
+        };
         if open(change.old) && !open(change.new) {
             let ended = change.old.or(change.new);
-            for run in ended.into_iter().flat_map(|e| waiting(&others, &change.key.namespace, &e.spec.repository)) {
+            for run in ended
+                .into_iter()
+                .flat_map(|e| waiting(&others, &change.key.namespace, &e.spec.repository))
+            {
                 queue.add(run);
             }
         }
@@ -177,15 +199,29 @@ fn watch(inner: &Arc<Inner>) {
     let queue = inner.queue.clone();
     let runs = inner.runs();
     inner.pods().on_change(move |change| {
-        let Some(pod) = change.new.or(change.old) else { return };
-        let owner = pod.metadata.owner_references.iter().flatten().find(|o| o.kind == "Run");
+        let Some(pod) = change.new.or(change.old) else {
+            return;
+        };
+        let owner = pod
+            .metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|o| o.kind == "Run");
         if let Some(owner) = owner {
             queue.add(Key::new(&change.key.namespace, &owner.name));
         }
         let labels = pod.metadata.labels.as_ref();
-        if change.new.is_none() && labels.is_some_and(|l| l.contains_key(crate::run::pod::GROUP_LABEL)) {
-            let repository = labels.and_then(|l| l.get(labels::REPOSITORY)).cloned().unwrap_or_default();
-            waiting(&runs, &change.key.namespace, &repository).into_iter().for_each(|key| queue.add(key));
+        if change.new.is_none()
+            && labels.is_some_and(|l| l.contains_key(crate::run::pod::GROUP_LABEL))
+        {
+            let repository = labels
+                .and_then(|l| l.get(labels::REPOSITORY))
+                .cloned()
+                .unwrap_or_default();
+            waiting(&runs, &change.key.namespace, &repository)
+                .into_iter()
+                .for_each(|key| queue.add(key));
         }
     });
 }

@@ -16,7 +16,11 @@ type Run2 = Path<(String, String)>;
 type Run3 = Path<(String, String, String)>;
 
 /// `GET …/artifacts`.
-pub(super) async fn list(State(inner): State<Arc<Inner>>, Path((namespace, run)): Run2, headers: HeaderMap) -> Result<Json<Value>, Failure> {
+pub(super) async fn list(
+    State(inner): State<Arc<Inner>>,
+    Path((namespace, run)): Run2,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Failure> {
     seen_run(&inner, &headers, &namespace, &run).await?;
     let artifacts = inner.archives.artifacts(&namespace, &run)?;
     Ok(Json(json!({"artifacts": artifacts})))
@@ -42,22 +46,37 @@ pub(super) async fn upload(
     body: Body,
 ) -> Result<Json<Value>, Failure> {
     own_run(&inner, &headers, &namespace, &run).await?;
-    let overwrite = query_values(query.as_deref(), "overwrite").first().is_some_and(|v| v == "true");
-    let artifact = inner.archives.put_artifact((&namespace, &run, &name), overwrite, body.into_data_stream()).await?;
+    let overwrite = query_values(query.as_deref(), "overwrite")
+        .first()
+        .is_some_and(|v| v == "true");
+    let artifact = inner
+        .archives
+        .put_artifact(
+            (&namespace, &run, &name),
+            overwrite,
+            body.into_data_stream(),
+        )
+        .await?;
     Ok(Json(json!(artifact)))
 }
 
 // A run reads its own ref's caches, then the default branch's.
 fn scopes(inner: &Inner, run: &Run, namespace: &str) -> Vec<String> {
     let key = Key::new(namespace, &run.spec.repository);
-    let branch = inner.repositories().get(&key).map_or_else(|| "main".into(), |r| r.spec.default_branch.clone());
+    let branch = inner
+        .repositories()
+        .get(&key)
+        .map_or_else(|| "main".into(), |r| r.spec.default_branch.clone());
     let mut scopes = vec![run.spec.ref_.clone(), format!("refs/heads/{branch}")];
     scopes.dedup();
     scopes
 }
 
 fn one(query: Option<&str>, key: &str) -> String {
-    query_values(query, key).into_iter().next().unwrap_or_default()
+    query_values(query, key)
+        .into_iter()
+        .next()
+        .unwrap_or_default()
 }
 
 /// `GET …/caches?key=&version=&restore=…`.
@@ -72,9 +91,16 @@ pub(super) async fn find_cache(
     let (key, version) = (one(query, "key"), one(query, "version"));
     let place = (namespace.as_str(), found.spec.repository.as_str());
     let prefixes = query_values(query, "restore");
-    let entry = inner.archives.find_cache(place, &scopes(&inner, &found, &namespace), (&key, &version), &prefixes)?;
+    let entry = inner.archives.find_cache(
+        place,
+        &scopes(&inner, &found, &namespace),
+        (&key, &version),
+        &prefixes,
+    )?;
     let (id, entry) = entry.ok_or_else(|| not_found(format!("cache {key}")))?;
-    Ok(Json(json!({"id": id, "key": entry.key, "bytes": entry.bytes})))
+    Ok(Json(
+        json!({"id": id, "key": entry.key, "bytes": entry.bytes}),
+    ))
 }
 
 /// `GET …/caches/{id}`.
@@ -85,7 +111,9 @@ pub(super) async fn load_cache(
 ) -> Result<Response, Failure> {
     let found = own_run(&inner, &headers, &namespace, &run).await?;
     let place = (namespace.as_str(), found.spec.repository.as_str());
-    let path = inner.archives.cache(place, &scopes(&inner, &found, &namespace), &id)?;
+    let path = inner
+        .archives
+        .cache(place, &scopes(&inner, &found, &namespace), &id)?;
     send(&path, "cache").await
 }
 
@@ -99,10 +127,17 @@ pub(super) async fn save_cache(
 ) -> Result<Json<Value>, Failure> {
     let found = own_run(&inner, &headers, &namespace, &run).await?;
     let query = query.as_deref();
-    let place = (namespace.as_str(), found.spec.repository.as_str(), found.spec.ref_.as_str());
+    let place = (
+        namespace.as_str(),
+        found.spec.repository.as_str(),
+        found.spec.ref_.as_str(),
+    );
     let now = inner.clock.since_epoch().as_secs();
     let (key, version) = (one(query, "key"), one(query, "version"));
-    let entry = inner.archives.put_cache(place, (&key, &version), now, body.into_data_stream()).await?;
+    let entry = inner
+        .archives
+        .put_cache(place, (&key, &version), now, body.into_data_stream())
+        .await?;
     Ok(Json(json!(entry)))
 }
 

@@ -37,12 +37,23 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Value>), Failure> {
     let principal = caller(&inner, &headers).await?;
     if !may(&inner, &principal, "create", "runs", &namespace, "") {
-        return Err(Failure(StatusCode::FORBIDDEN, format!("not allowed to create runs in {namespace}")));
+        return Err(Failure(
+            StatusCode::FORBIDDEN,
+            format!("not allowed to create runs in {namespace}"),
+        ));
     }
     let found = inner.repositories().get(&Key::new(&namespace, &repository));
     let found = found.ok_or_else(|| not_found(format!("repository {namespace}/{repository}")))?;
-    let asked = if dispatch.ref_.is_empty() { found.spec.default_branch.clone() } else { dispatch.ref_ };
-    let ref_ = if asked.starts_with("refs/") { asked } else { format!("refs/heads/{asked}") };
+    let asked = if dispatch.ref_.is_empty() {
+        found.spec.default_branch.clone()
+    } else {
+        dispatch.ref_
+    };
+    let ref_ = if asked.starts_with("refs/") {
+        asked
+    } else {
+        format!("refs/heads/{asked}")
+    };
     let bad = |message: String| Failure(StatusCode::UNPROCESSABLE_ENTITY, message);
     let full = format!("{namespace}/{repository}");
     let lookup = |error: SourceError| match error {
@@ -55,12 +66,25 @@ pub(super) async fn create(
     } else {
         format!("{}{}", crate::matching::DIRECTORY, dispatch.workflow)
     };
-    let files = inner.tree.files(&full, &commit.sha, ".github/workflows").await.map_err(lookup)?;
-    let file = files.iter().find(|f| f.path == path).ok_or_else(|| not_found(format!("workflow {path}")))?;
+    let files = inner
+        .tree
+        .files(&full, &commit.sha, ".github/workflows")
+        .await
+        .map_err(lookup)?;
+    let file = files
+        .iter()
+        .find(|f| f.path == path)
+        .ok_or_else(|| not_found(format!("workflow {path}")))?;
     let read = workflow::read(&path, &file.content);
-    let workflow = read.workflow.ok_or_else(|| bad(format!("workflow {path} cannot be read")))?;
-    let trigger = workflow.triggers.iter().find(|t| t.event == "workflow_dispatch");
-    let trigger = trigger.ok_or_else(|| bad(format!("workflow {path} has no workflow_dispatch")))?;
+    let workflow = read
+        .workflow
+        .ok_or_else(|| bad(format!("workflow {path} cannot be read")))?;
+    let trigger = workflow
+        .triggers
+        .iter()
+        .find(|t| t.event == "workflow_dispatch");
+    let trigger =
+        trigger.ok_or_else(|| bad(format!("workflow {path} has no workflow_dispatch")))?;
     let inputs = inputs(trigger, &dispatch.inputs).map_err(bad)?;
     let suffix = towpath_stdx::id::suffix(&SystemRandom, 8);
     let short: String = repository.chars().take(40).collect();
@@ -77,18 +101,32 @@ pub(super) async fn create(
         ..RunSpec::default()
     };
     let mut run = Run::new(&format!("{short}-{suffix}"), spec);
-    run.metadata.labels =
-        Some(BTreeMap::from([(labels::REPOSITORY.to_string(), repository), (labels::COMMIT.to_string(), commit.sha)]));
+    run.metadata.labels = Some(BTreeMap::from([
+        (labels::REPOSITORY.to_string(), repository),
+        (labels::COMMIT.to_string(), commit.sha),
+    ]));
     let api: Api<Run> = Api::namespaced(inner.client.clone(), &namespace);
-    let made = api.create(&PostParams::default(), &run).await.map_err(internal)?;
+    let made = api
+        .create(&PostParams::default(), &run)
+        .await
+        .map_err(internal)?;
     let name = made.metadata.name.unwrap_or_default();
-    Ok((StatusCode::CREATED, Json(json!({"run": name, "ref": short_ref(&ref_).0}))))
+    Ok((
+        StatusCode::CREATED,
+        Json(json!({"run": name, "ref": short_ref(&ref_).0})),
+    ))
 }
 
 // Given values with declared types; what is missing or not declared is named.
-fn inputs(trigger: &Trigger, given: &BTreeMap<String, Value>) -> Result<BTreeMap<String, String>, String> {
+fn inputs(
+    trigger: &Trigger,
+    given: &BTreeMap<String, Value>,
+) -> Result<BTreeMap<String, String>, String> {
     let mut out = BTreeMap::new();
-    if let Some(unknown) = given.keys().find(|k| !trigger.inputs.iter().any(|i| i.name == **k)) {
+    if let Some(unknown) = given
+        .keys()
+        .find(|k| !trigger.inputs.iter().any(|i| i.name == **k))
+    {
         return Err(format!("the workflow has no input {unknown:?}"));
     }
     for input in &trigger.inputs {
@@ -96,7 +134,9 @@ fn inputs(trigger: &Trigger, given: &BTreeMap<String, Value>) -> Result<BTreeMap
             Some(Value::String(text)) => text.clone(),
             Some(Value::Bool(_) | Value::Number(_)) => given[&input.name].to_string(),
             Some(_) => return Err(format!("input {:?} must be a single value", input.name)),
-            None if input.required && input.default.is_none() => return Err(format!("input {:?} is required", input.name)),
+            None if input.required && input.default.is_none() => {
+                return Err(format!("input {:?} is required", input.name));
+            }
             None => continue,
         };
         let valid = match input.kind.as_str() {

@@ -82,29 +82,52 @@ pub(super) async fn vulnerabilities(
     }
     let mut found: Vec<Package> = Vec::new();
     for file in &question.files {
-        let read = lockfiles::read(&file.path, file.content.as_bytes(), &Distribution::default());
+        let read = lockfiles::read(
+            &file.path,
+            file.content.as_bytes(),
+            &Distribution::default(),
+        );
         found.extend(read.map_err(|e| bad(format!("{}: {e}", file.path)))?);
     }
     if !question.image.is_empty() {
-        found.extend(packages(&inner.images, &question.image).await.map_err(bad)?);
+        found.extend(
+            packages(&inner.images, &question.image)
+                .await
+                .map_err(bad)?,
+        );
     }
     let path = inner.config.osv_database.clone();
     let required = question.require_database;
     let work = move || judge(&path, &found, policy, required);
-    let verdict = tokio::task::spawn_blocking(work).await.map_err(super::internal)?.map_err(bad)?;
+    let verdict = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(super::internal)?
+        .map_err(bad)?;
     Ok(Json(convert(verdict)))
 }
 
 fn policy(question: &Question) -> Result<VulnerabilityPolicy, String> {
-    let mut policy = VulnerabilityPolicy { fixable_only: question.fixable_only, ..VulnerabilityPolicy::default() };
+    let mut policy = VulnerabilityPolicy {
+        fixable_only: question.fixable_only,
+        ..VulnerabilityPolicy::default()
+    };
     if !question.fail_on.is_empty() {
-        policy.fail_on = osv::Severity::parse(&question.fail_on)
-            .ok_or_else(|| format!("fail-on {:?}: low, medium, high or critical", question.fail_on))?;
+        policy.fail_on = osv::Severity::parse(&question.fail_on).ok_or_else(|| {
+            format!(
+                "fail-on {:?}: low, medium, high or critical",
+                question.fail_on
+            )
+        })?;
     }
     Ok(policy)
 }
 
-fn judge(path: &std::path::Path, found: &[Package], policy: VulnerabilityPolicy, required: bool) -> Result<gates::Verdict, String> {
+fn judge(
+    path: &std::path::Path,
+    found: &[Package],
+    policy: VulnerabilityPolicy,
+    required: bool,
+) -> Result<gates::Verdict, String> {
     if !path.exists() {
         return Ok(gates::no_database(required));
     }
@@ -115,7 +138,11 @@ fn judge(path: &std::path::Path, found: &[Package], policy: VulnerabilityPolicy,
 
 fn convert(verdict: gates::Verdict) -> GateVerdict {
     let finding = |f: gates::Finding| Finding {
-        severity: if f.blocks { Severity::Error } else { Severity::Warning },
+        severity: if f.blocks {
+            Severity::Error
+        } else {
+            Severity::Warning
+        },
         rule: f.rule,
         message: f.message,
         file: f.file,
@@ -127,7 +154,12 @@ fn convert(verdict: gates::Verdict) -> GateVerdict {
         gate: verdict.gate,
         passed: verdict.passed,
         message: verdict.message,
-        findings: verdict.findings.into_iter().take(LIMIT_FINDINGS).map(finding).collect(),
+        findings: verdict
+            .findings
+            .into_iter()
+            .take(LIMIT_FINDINGS)
+            .map(finding)
+            .collect(),
     }
 }
 
@@ -142,7 +174,11 @@ mod tests {
             ("demo", false),
             ("evil.example/other/demo", false),
         ] {
-            assert_eq!(super::of_project(reference, "demo"), expected, "{reference}");
+            assert_eq!(
+                super::of_project(reference, "demo"),
+                expected,
+                "{reference}"
+            );
         }
     }
 }

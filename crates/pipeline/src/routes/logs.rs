@@ -23,16 +23,28 @@ pub(super) async fn step(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let found = seen_run(&inner, &headers, &namespace, &run).await?;
-    let number = |key: &str| query_values(query.as_deref(), key).first().and_then(|v| v.parse::<u64>().ok());
+    let number = |key: &str| {
+        query_values(query.as_deref(), key)
+            .first()
+            .and_then(|v| v.parse::<u64>().ok())
+    };
     let from = number("from").unwrap_or(1);
-    let follow = number("follow") == Some(1) || query_values(query.as_deref(), "follow").first().is_some_and(|f| f == "true");
+    let follow = number("follow") == Some(1)
+        || query_values(query.as_deref(), "follow")
+            .first()
+            .is_some_and(|f| f == "true");
     let attempt = number("attempt").map_or(found.spec.attempt, |a| a as u32);
     let status = found.status.clone().unwrap_or_default();
     let known = status.jobs.iter().find(|j| j.id == job);
-    if attempt == found.spec.attempt && !known.is_some_and(|j| j.steps.iter().any(|s| s.number == step)) {
-        return Err(not_found(format!("step {step} of job {job} of run {namespace}/{run}")));
+    if attempt == found.spec.attempt
+        && !known.is_some_and(|j| j.steps.iter().any(|s| s.number == step))
+    {
+        return Err(not_found(format!(
+            "step {step} of job {job} of run {namespace}/{run}"
+        )));
     }
-    let path = kept(&inner, &namespace, &run, attempt, &job, step).ok_or_else(|| not_found(format!("job {job}")))?;
+    let path = kept(&inner, &namespace, &run, attempt, &job, step)
+        .ok_or_else(|| not_found(format!("job {job}")))?;
     let reader = Reader {
         inner: inner.clone(),
         key: Key::new(&namespace, &run),
@@ -44,10 +56,11 @@ pub(super) async fn step(
         follow: follow && attempt == found.spec.attempt,
     };
     let changed = inner.logs.watch(&namespace, &run);
-    let stream = futures::stream::try_unfold((reader, changed), |(mut reader, mut changed)| async move {
-        let chunk = reader.next(&mut changed).await?;
-        Ok::<_, std::io::Error>(chunk.map(|c| (c, (reader, changed))))
-    });
+    let stream =
+        futures::stream::try_unfold((reader, changed), |(mut reader, mut changed)| async move {
+            let chunk = reader.next(&mut changed).await?;
+            Ok::<_, std::io::Error>(chunk.map(|c| (c, (reader, changed))))
+        });
     Response::builder()
         .header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
         .header(header::CACHE_CONTROL, "no-store")
@@ -57,14 +70,32 @@ pub(super) async fn step(
 }
 
 // A job that succeeded in an earlier attempt and was not run again has its log there.
-fn kept(inner: &Inner, namespace: &str, run: &str, attempt: u32, job: &str, step: u32) -> Option<PathBuf> {
+fn kept(
+    inner: &Inner,
+    namespace: &str,
+    run: &str,
+    attempt: u32,
+    job: &str,
+    step: u32,
+) -> Option<PathBuf> {
     let path = |attempt: u32| {
-        let key = AttemptKey { namespace: namespace.into(), run: run.into(), attempt };
+        let key = AttemptKey {
+            namespace: namespace.into(),
+            run: run.into(),
+            attempt,
+        };
         inner.logs.path(&key, job, step)
     };
     let own = path(attempt)?;
-    let earlier = (1..attempt.min(51)).rev().filter_map(path).find(|p| p.exists());
-    Some(if own.exists() { own } else { earlier.unwrap_or(own) })
+    let earlier = (1..attempt.min(51))
+        .rev()
+        .filter_map(path)
+        .find(|p| p.exists());
+    Some(if own.exists() {
+        own
+    } else {
+        earlier.unwrap_or(own)
+    })
 }
 
 struct Reader {
@@ -80,7 +111,10 @@ struct Reader {
 
 impl Reader {
     // The next lines; `None` at the end, which a followed log has when its step has ended.
-    async fn next(&mut self, changed: &mut tokio::sync::watch::Receiver<u64>) -> std::io::Result<Option<Bytes>> {
+    async fn next(
+        &mut self,
+        changed: &mut tokio::sync::watch::Receiver<u64>,
+    ) -> std::io::Result<Option<Bytes>> {
         loop {
             // Asked before reading: what came in between is read in the next round.
             let over = !self.follow || self.is_over();
@@ -105,7 +139,9 @@ impl Reader {
             Some(from) => read_from(&path, from, CHUNK_BYTES),
             None => read_at(&path, offset, CHUNK_BYTES),
         };
-        let result = tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?;
+        let result = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(std::io::Error::other)?;
         match result {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Bytes::new()),
             Err(error) => Err(error),
@@ -119,7 +155,9 @@ impl Reader {
     }
 
     fn is_over(&self) -> bool {
-        let Some(run) = self.inner.runs().get(&self.key) else { return true };
+        let Some(run) = self.inner.runs().get(&self.key) else {
+            return true;
+        };
         ended(&run, &self.job, self.step)
     }
 }
@@ -132,6 +170,12 @@ fn ended(run: &Run, job: &str, step: u32) -> bool {
     if status.phase.is_final() {
         return true;
     }
-    let Some(job) = status.jobs.iter().find(|j| j.id == job) else { return true };
-    job.phase.is_final() || job.steps.iter().any(|s| s.number == step && s.phase.is_final())
+    let Some(job) = status.jobs.iter().find(|j| j.id == job) else {
+        return true;
+    };
+    job.phase.is_final()
+        || job
+            .steps
+            .iter()
+            .any(|s| s.number == step && s.phase.is_final())
 }

@@ -26,14 +26,35 @@ const LIMIT_JSON_BYTES: usize = 64 << 20;
 
 pub(crate) fn router(inner: Arc<Inner>) -> Router {
     Router::new()
-        .route("/api/v1/runs/{namespace}/{run}/jobs/{job}/steps/{step}/log", get(logs::step))
-        .route("/api/v1/runs/{namespace}/{run}/artifacts", get(archives::list))
-        .route("/api/v1/runs/{namespace}/{run}/artifacts/{name}", get(archives::download).put(archives::upload))
-        .route("/api/v1/runs/{namespace}/{run}/caches", get(archives::find_cache).put(archives::save_cache))
-        .route("/api/v1/runs/{namespace}/{run}/caches/{id}", get(archives::load_cache))
+        .route(
+            "/api/v1/runs/{namespace}/{run}/jobs/{job}/steps/{step}/log",
+            get(logs::step),
+        )
+        .route(
+            "/api/v1/runs/{namespace}/{run}/artifacts",
+            get(archives::list),
+        )
+        .route(
+            "/api/v1/runs/{namespace}/{run}/artifacts/{name}",
+            get(archives::download).put(archives::upload),
+        )
+        .route(
+            "/api/v1/runs/{namespace}/{run}/caches",
+            get(archives::find_cache).put(archives::save_cache),
+        )
+        .route(
+            "/api/v1/runs/{namespace}/{run}/caches/{id}",
+            get(archives::load_cache),
+        )
         .route("/api/v1/runs/{namespace}/{run}/images", post(gates::image))
-        .route("/api/v1/runs/{namespace}/{run}/gates/vulnerabilities", post(gates::vulnerabilities))
-        .route("/api/v1/repositories/{namespace}/{repository}/dispatches", post(dispatch::create))
+        .route(
+            "/api/v1/runs/{namespace}/{run}/gates/vulnerabilities",
+            post(gates::vulnerabilities),
+        )
+        .route(
+            "/api/v1/repositories/{namespace}/{repository}/dispatches",
+            post(dispatch::create),
+        )
         .layer(DefaultBodyLimit::max(LIMIT_JSON_BYTES))
         .with_state(inner)
 }
@@ -47,7 +68,9 @@ impl IntoResponse for Failure {
         let mut response = (self.0, body).into_response();
         if self.0 == StatusCode::UNAUTHORIZED {
             let challenge = header::HeaderValue::from_static("Bearer realm=\"towpath\"");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
     }
@@ -59,7 +82,9 @@ impl From<Refused> for Failure {
             Refused::Exists(_) => StatusCode::CONFLICT,
             Refused::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refused::Name(_) | Refused::Interrupted(_) => StatusCode::BAD_REQUEST,
-            Refused::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+            Refused::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                StatusCode::INSUFFICIENT_STORAGE
+            }
             Refused::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self(code, refused.to_string())
@@ -76,27 +101,53 @@ pub(super) fn internal(error: impl std::fmt::Display) -> Failure {
 
 /// Who asks; a credential is required.
 pub(super) async fn caller(inner: &Inner, headers: &HeaderMap) -> Result<Principal, Failure> {
-    let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok());
     let Some(credential) = given.and_then(Credential::from_header) else {
-        return Err(Failure(StatusCode::UNAUTHORIZED, "a token is required".into()));
+        return Err(Failure(
+            StatusCode::UNAUTHORIZED,
+            "a token is required".into(),
+        ));
     };
-    inner.authenticator.authenticate(&credential).await.map_err(|error| match error {
-        AuthError::Rejected => Failure(StatusCode::UNAUTHORIZED, error.to_string()),
-        AuthError::Unavailable(_) => Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-    })
+    inner
+        .authenticator
+        .authenticate(&credential)
+        .await
+        .map_err(|error| match error {
+            AuthError::Rejected => Failure(StatusCode::UNAUTHORIZED, error.to_string()),
+            AuthError::Unavailable(_) => {
+                Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+        })
 }
 
 fn job_of(principal: &Principal) -> Option<&str> {
-    principal.extra.get(RUN_EXTRA).and_then(|v| v.first()).map(String::as_str)
+    principal
+        .extra
+        .get(RUN_EXTRA)
+        .and_then(|v| v.first())
+        .map(String::as_str)
 }
 
 /// A run for its own jobs, while it has not ended.
-pub(super) async fn own_run(inner: &Inner, headers: &HeaderMap, namespace: &str, run: &str) -> Result<Arc<Run>, Failure> {
+pub(super) async fn own_run(
+    inner: &Inner,
+    headers: &HeaderMap,
+    namespace: &str,
+    run: &str,
+) -> Result<Arc<Run>, Failure> {
     let principal = caller(inner, headers).await?;
     if job_of(&principal) != Some(&format!("{namespace}/{run}")) {
-        return Err(Failure(StatusCode::FORBIDDEN, "only jobs of this run may do this".into()));
+        return Err(Failure(
+            StatusCode::FORBIDDEN,
+            "only jobs of this run may do this".into(),
+        ));
     }
-    let found = inner.runs().get(&Key::new(namespace, run)).ok_or_else(|| not_found(format!("run {namespace}/{run}")))?;
+    let found = inner
+        .runs()
+        .get(&Key::new(namespace, run))
+        .ok_or_else(|| not_found(format!("run {namespace}/{run}")))?;
     let status = found.status.clone().unwrap_or_default();
     if status.phase.is_final() && status.attempt == found.spec.attempt {
         return Err(Failure(StatusCode::FORBIDDEN, "the run has ended".into()));
@@ -105,16 +156,36 @@ pub(super) async fn own_run(inner: &Inner, headers: &HeaderMap, namespace: &str,
 }
 
 /// A run for its own jobs and for people who may see it.
-pub(super) async fn seen_run(inner: &Inner, headers: &HeaderMap, namespace: &str, run: &str) -> Result<Arc<Run>, Failure> {
+pub(super) async fn seen_run(
+    inner: &Inner,
+    headers: &HeaderMap,
+    namespace: &str,
+    run: &str,
+) -> Result<Arc<Run>, Failure> {
     let principal = caller(inner, headers).await?;
     let own = job_of(&principal) == Some(&format!("{namespace}/{run}"));
-    if !own && (job_of(&principal).is_some() || !may(inner, &principal, "get", "runs", namespace, run)) {
-        return Err(Failure(StatusCode::FORBIDDEN, format!("not allowed to see run {namespace}/{run}")));
+    if !own
+        && (job_of(&principal).is_some() || !may(inner, &principal, "get", "runs", namespace, run))
+    {
+        return Err(Failure(
+            StatusCode::FORBIDDEN,
+            format!("not allowed to see run {namespace}/{run}"),
+        ));
     }
-    inner.runs().get(&Key::new(namespace, run)).ok_or_else(|| not_found(format!("run {namespace}/{run}")))
+    inner
+        .runs()
+        .get(&Key::new(namespace, run))
+        .ok_or_else(|| not_found(format!("run {namespace}/{run}")))
 }
 
-pub(super) fn may(inner: &Inner, principal: &Principal, verb: &str, resource: &str, namespace: &str, name: &str) -> bool {
+pub(super) fn may(
+    inner: &Inner,
+    principal: &Principal,
+    verb: &str,
+    resource: &str,
+    namespace: &str,
+    name: &str,
+) -> bool {
     let action = Action {
         verb: verb.into(),
         group: "towpath.dev".into(),
@@ -142,7 +213,10 @@ fn decode(text: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut i = 0;
     while i < bytes.len() {
-        let hex = bytes.get(i + 1..i + 3).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
+        let hex = bytes
+            .get(i + 1..i + 3)
+            .and_then(|h| std::str::from_utf8(h).ok())
+            .and_then(|h| u8::from_str_radix(h, 16).ok());
         match (bytes[i], hex) {
             (b'%', Some(byte)) => {
                 out.push(byte);

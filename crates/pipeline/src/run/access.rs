@@ -42,7 +42,10 @@ pub async fn ensure(client: &Client, namespace: &str) -> Result<(), Error> {
         ],
     });
     let roles: Api<Role> = Api::namespaced(client.clone(), namespace);
-    roles.patch(ROLE, &parameters, &Patch::Apply(&role)).await.map_err(Error::api(format!("apply role {namespace}/{ROLE}")))?;
+    roles
+        .patch(ROLE, &parameters, &Patch::Apply(&role))
+        .await
+        .map_err(Error::api(format!("apply role {namespace}/{ROLE}")))?;
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": {"name": ROLE, "namespace": namespace},
@@ -50,6 +53,10 @@ pub async fn ensure(client: &Client, namespace: &str) -> Result<(), Error> {
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group(namespace)}],
     });
     let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
-    let applied = bindings.patch(ROLE, &parameters, &Patch::Apply(&binding)).await;
-    applied.map(drop).map_err(Error::api(format!("apply role binding {namespace}/{ROLE}")))
+    let applied = bindings
+        .patch(ROLE, &parameters, &Patch::Apply(&binding))
+        .await;
+    applied
+        .map(drop)
+        .map_err(Error::api(format!("apply role binding {namespace}/{ROLE}")))
 }

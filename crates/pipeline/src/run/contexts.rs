@@ -114,7 +114,11 @@ impl Facts {
 
     /// Contexts of a workflow's own places: `github`, `inputs`, `vars`.
     pub fn root(&self) -> Map<String, Json> {
-        let vars: Map<String, Json> = self.vars.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+        let vars: Map<String, Json> = self
+            .vars
+            .iter()
+            .map(|(k, v)| (k.clone(), json!(v)))
+            .collect();
         let mut root = Map::new();
         root.insert("github".into(), self.github());
         root.insert("inputs".into(), Json::Object(self.inputs.clone()));
@@ -136,8 +140,17 @@ pub fn result(phase: Phase, forgiven: bool) -> &'static str {
 
 /// Worst result and merged outputs of a job's cells; later cells' outputs win where not empty.
 pub fn need(cells: &[(&JobStatus, bool)]) -> Json {
-    let rank = |word: &str| ["success", "skipped", "cancelled", "failure"].iter().position(|w| *w == word).unwrap_or(0);
-    let worst = cells.iter().map(|(c, forgiven)| result(c.phase, *forgiven)).max_by_key(|w| rank(w)).unwrap_or("skipped");
+    let rank = |word: &str| {
+        ["success", "skipped", "cancelled", "failure"]
+            .iter()
+            .position(|w| *w == word)
+            .unwrap_or(0)
+    };
+    let worst = cells
+        .iter()
+        .map(|(c, forgiven)| result(c.phase, *forgiven))
+        .max_by_key(|w| rank(w))
+        .unwrap_or("skipped");
     let mut outputs = Map::new();
     for (cell, _) in cells {
         for (name, value) in &cell.outputs {

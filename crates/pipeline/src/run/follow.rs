@@ -19,10 +19,11 @@ use towpath_kit::cache::Key;
 use towpath_kit::kinds::StepStatus;
 use towpath_kit::queue::Queue;
 
-const LIMIT_LINE_BYTES: u64 = 256 << 10;
+const LIMIT_LINE_BYTES: u64 = 2 << 20;
 // Status writes for steps that follow each other closely are taken together.
 const COALESCE: Duration = Duration::from_millis(100);
 const TRIES: u32 = 8;
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Which job of which attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,7 +58,10 @@ pub(crate) struct Follow {
 pub(crate) fn start(follow: Follow, parent: &CancellationToken) -> Follower {
     let progress = Arc::new(Mutex::new(Progress::resume(&follow.steps)));
     let cancel = parent.child_token();
-    let follower = Follower { progress: progress.clone(), cancel: cancel.clone() };
+    let follower = Follower {
+        progress: progress.clone(),
+        cancel: cancel.clone(),
+    };
     towpath_daemon::spawn(format!("follow {}", follow.pod), async move {
         tokio::select! {
             () = cancel.cancelled() => {}
@@ -68,7 +72,10 @@ pub(crate) fn start(follow: Follow, parent: &CancellationToken) -> Follower {
 }
 
 async fn run(follow: Follow, progress: Arc<Mutex<Progress>>) {
-    let key = Key::new(&follow.followed.attempt.namespace, &follow.followed.attempt.run);
+    let key = Key::new(
+        &follow.followed.attempt.namespace,
+        &follow.followed.attempt.run,
+    );
     let mut writers: HashMap<u32, Writer> = HashMap::new();
     let mut failures = 0;
     loop {
@@ -83,14 +90,18 @@ async fn run(follow: Follow, progress: Arc<Mutex<Progress>>) {
             Err(_) => false,
         };
         // One more reading after the pod's end finds what came last.
-        failures = if progress.lock().last > before { 0 } else { failures + 1 };
+        failures = if progress.lock().last > before {
+            0
+        } else {
+            failures + 1
+        };
         if ended && failures > 0 && (result.is_ok() || failures >= TRIES) {
             break;
         }
         if let Err(error) = result {
             tracing::debug!(pod = follow.pod, error, "log of a job interrupted");
         }
-        tokio::time::sleep(towpath_kit::queue::backoff(failures.max(1))).await;
+        tokio::time::sleep(towpath_kit::queue::backoff(failures.max(1)).min(LONGEST_WAIT)).await;
     }
     progress.lock().stream_over = true;
     follow.queue.add(key);
@@ -102,18 +113,32 @@ async fn read(
     writers: &mut HashMap<u32, Writer>,
     key: &Key,
 ) -> Result<(), String> {
-    let parameters = LogParams { container: Some(CONTAINER.into()), follow: true, ..LogParams::default() };
-    let stream = follow.api.log_stream(&follow.pod, &parameters).await.map_err(|e| e.to_string())?;
+    let parameters = LogParams {
+        container: Some(CONTAINER.into()),
+        follow: true,
+        ..LogParams::default()
+    };
+    let stream = follow
+        .api
+        .log_stream(&follow.pod, &parameters)
+        .await
+        .map_err(|e| e.to_string())?;
     let mut stream = Box::pin(stream);
     let mut line = Vec::new();
     loop {
         line.clear();
-        let n = (&mut stream).take(LIMIT_LINE_BYTES).read_until(b'\n', &mut line).await.map_err(|e| e.to_string())?;
+        let n = (&mut stream)
+            .take(LIMIT_LINE_BYTES)
+            .read_until(b'\n', &mut line)
+            .await
+            .map_err(|e| e.to_string())?;
         if n == 0 {
             return Ok(());
         }
         // What is no event was not written by the runner.
-        let Ok(event) = serde_json::from_slice::<Line>(&line) else { continue };
+        let Ok(event) = serde_json::from_slice::<Line>(&line) else {
+            continue;
+        };
         take(follow, progress, writers, key, &event);
         if matches!(event.event, Event::Ended { .. }) {
             return Ok(());
@@ -121,8 +146,19 @@ async fn read(
     }
 }
 
-fn take(follow: &Follow, progress: &Mutex<Progress>, writers: &mut HashMap<u32, Writer>, key: &Key, line: &Line) {
-    if let Event::Log { step, line: number, text } = &line.event {
+fn take(
+    follow: &Follow,
+    progress: &Mutex<Progress>,
+    writers: &mut HashMap<u32, Writer>,
+    key: &Key,
+    line: &Line,
+) {
+    if let Event::Log {
+        step,
+        line: number,
+        text,
+    } = &line.event
+    {
         if let Err(error) = write(follow, writers, *step, *number, text) {
             tracing::warn!(pod = follow.pod, step, %error, "step log not written");
         }
@@ -149,9 +185,11 @@ fn write(
 ) -> std::io::Result<()> {
     let writer = match writers.entry(step) {
         std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-        std::collections::hash_map::Entry::Vacant(entry) => {
-            entry.insert(follow.logs.writer(&follow.followed.attempt, &follow.followed.row, step)?)
-        }
+        std::collections::hash_map::Entry::Vacant(entry) => entry.insert(follow.logs.writer(
+            &follow.followed.attempt,
+            &follow.followed.row,
+            step,
+        )?),
     };
     writer.write(number, text)
 }

@@ -12,7 +12,10 @@ pub const LIMIT_ROWS: usize = 1000;
 
 /// `id.N` to `id` and `N`; a row that is no cell has no number.
 pub fn split_id(row: &str) -> (&str, Option<usize>) {
-    match row.rsplit_once('.').and_then(|(id, n)| n.parse().ok().map(|n| (id, n))) {
+    match row
+        .rsplit_once('.')
+        .and_then(|(id, n)| n.parse().ok().map(|n| (id, n)))
+    {
         Some((id, n)) => (id, Some(n)),
         None => (row, None),
     }
@@ -20,14 +23,21 @@ pub fn split_id(row: &str) -> (&str, Option<usize>) {
 
 /// Rows of a job.
 pub fn rows<'s>(status: &'s [JobStatus], id: &str) -> Vec<&'s JobStatus> {
-    status.iter().filter(|row| split_id(&row.id).0 == id).collect()
+    status
+        .iter()
+        .filter(|row| split_id(&row.id).0 == id)
+        .collect()
 }
 
 /// Row of a job before anything is known of it.
 pub fn row(job: &Job) -> JobStatus {
     JobStatus {
         id: job.id.clone(),
-        name: job.name.clone().filter(|n| !n.contains("${{")).unwrap_or_else(|| job.id.clone()),
+        name: job
+            .name
+            .clone()
+            .filter(|n| !n.contains("${{"))
+            .unwrap_or_else(|| job.id.clone()),
         needs: job.needs.clone(),
         steps: steps(job),
         ..JobStatus::default()
@@ -35,7 +45,11 @@ pub fn row(job: &Job) -> JobStatus {
 }
 
 fn steps(job: &Job) -> Vec<StepStatus> {
-    let step = |(i, s): (usize, &crate::workflow::Step)| StepStatus { number: i as u32 + 1, name: s.title(), ..StepStatus::default() };
+    let step = |(i, s): (usize, &crate::workflow::Step)| StepStatus {
+        number: i as u32 + 1,
+        name: s.title(),
+        ..StepStatus::default()
+    };
     job.steps.iter().enumerate().map(step).collect()
 }
 
@@ -75,8 +89,10 @@ impl<'a> Graph<'a> {
             .needs
             .iter()
             .map(|need| {
-                let cells: Vec<(&JobStatus, bool)> =
-                    rows(self.rows, need).into_iter().map(|r| (r, self.forgiven(&r.id))).collect();
+                let cells: Vec<(&JobStatus, bool)> = rows(self.rows, need)
+                    .into_iter()
+                    .map(|r| (r, self.forgiven(&r.id)))
+                    .collect();
                 (need.clone(), contexts::need(&cells))
             })
             .collect();
@@ -92,7 +108,10 @@ impl<'a> Graph<'a> {
 
     /// How all that a job needs, directly and through others, has ended.
     pub fn status(&self, job: &Job) -> Status {
-        let mut status = Status { cancelled: self.cancelled, ..Status::default() };
+        let mut status = Status {
+            cancelled: self.cancelled,
+            ..Status::default()
+        };
         let mut seen: Vec<&str> = Vec::new();
         let mut open: Vec<&str> = job.needs.iter().map(String::as_str).collect();
         while let Some(id) = open.pop() {
@@ -104,7 +123,12 @@ impl<'a> Graph<'a> {
                 status.failed |= row.phase == Phase::Failed && !self.forgiven(&row.id);
                 status.incomplete |= matches!(row.phase, Phase::Skipped | Phase::Cancelled);
             }
-            open.extend(self.workflow.job(id).into_iter().flat_map(|j| j.needs.iter().map(String::as_str)));
+            open.extend(
+                self.workflow
+                    .job(id)
+                    .into_iter()
+                    .flat_map(|j| j.needs.iter().map(String::as_str)),
+            );
         }
         status
     }
@@ -145,13 +169,21 @@ impl<'a> Graph<'a> {
             .iter()
             .enumerate()
             .map(|(number, cell)| {
-                let id = if many { format!("{}.{number}", job.id) } else { job.id.clone() };
+                let id = if many {
+                    format!("{}.{number}", job.id)
+                } else {
+                    job.id.clone()
+                };
                 let placed = self.place(job, number, &cells);
                 let name = match &job.name {
                     Some(name) => placed.text(name).map_err(|e| format!("name: {e}"))?,
                     None => cell_name(&job.id, cell),
                 };
-                Ok(JobStatus { id, name, ..row(job) })
+                Ok(JobStatus {
+                    id,
+                    name,
+                    ..row(job)
+                })
             })
             .collect()
     }
@@ -161,7 +193,9 @@ impl<'a> Graph<'a> {
         let flag = |text: Option<&String>, default: bool| {
             let value = Value::from_json(&Json::Object(self.base(job)));
             let scope = Scope::new(&value, Status::default());
-            text.map_or(default, |t| interpolate(t, &scope).map_or(default, |t| t.trim() == "true"))
+            text.map_or(default, |t| {
+                interpolate(t, &scope).map_or(default, |t| t.trim() == "true")
+            })
         };
         let strategy = job.strategy.as_ref();
         let fail_fast = flag(strategy.and_then(|s| s.fail_fast.as_ref()), true);
@@ -170,22 +204,32 @@ impl<'a> Graph<'a> {
             json!({"fail-fast": fail_fast, "job-index": number, "job-total": cells.len(),
                    "max-parallel": self.max_parallel(job).unwrap_or(cells.len())}),
         );
-        let cell = if Self::has_matrix(job) { cells.get(number).cloned().map_or(Json::Null, Json::Object) } else { Json::Null };
+        let cell = if Self::has_matrix(job) {
+            cells.get(number).cloned().map_or(Json::Null, Json::Object)
+        } else {
+            Json::Null
+        };
         contexts.insert("matrix".into(), cell);
         Placed { job, contexts }
     }
 
     /// A row with its contexts.
     pub fn placed(&self, row: &str) -> Result<Placed<'a>, String> {
-        let job = self.job(row).ok_or_else(|| format!("job {row} is not in the workflow"))?;
+        let job = self
+            .job(row)
+            .ok_or_else(|| format!("job {row} is not in the workflow"))?;
         let cells = self.cells(job)?;
         Ok(self.place(job, split_id(row).1.unwrap_or(0), &cells))
     }
 
     /// Whether a failed row does not count (`continue-on-error`).
     pub fn forgiven(&self, row: &str) -> bool {
-        let Some(job) = self.job(row) else { return false };
-        let Some(text) = &job.continue_on_error else { return false };
+        let Some(job) = self.job(row) else {
+            return false;
+        };
+        let Some(text) = &job.continue_on_error else {
+            return false;
+        };
         if let Some(plain) = match text.trim() {
             "true" => Some(true),
             "false" => Some(false),
@@ -193,21 +237,28 @@ impl<'a> Graph<'a> {
         } {
             return plain;
         }
-        self.placed(row).and_then(|p| p.text(text)).is_ok_and(|t| t.trim() == "true")
+        self.placed(row)
+            .and_then(|p| p.text(text))
+            .is_ok_and(|t| t.trim() == "true")
     }
 
     /// Whether a failed cell ends its siblings.
     pub fn fail_fast(&self, job: &Job) -> bool {
-        let Some(text) = job.strategy.as_ref().and_then(|s| s.fail_fast.as_ref()) else { return true };
+        let Some(text) = job.strategy.as_ref().and_then(|s| s.fail_fast.as_ref()) else {
+            return true;
+        };
         let contexts = contexts::value(self.base(job));
-        interpolate(text, &Scope::new(&contexts, Status::default())).map_or(true, |t| t.trim() != "false")
+        interpolate(text, &Scope::new(&contexts, Status::default()))
+            .map_or(true, |t| t.trim() != "false")
     }
 
     /// How many cells may run at a time.
     pub fn max_parallel(&self, job: &Job) -> Option<usize> {
         let text = job.strategy.as_ref()?.max_parallel.as_ref()?;
         let contexts = contexts::value(self.base(job));
-        let number = value_of(text, &Scope::new(&contexts, Status::default())).ok()?.to_number();
+        let number = value_of(text, &Scope::new(&contexts, Status::default()))
+            .ok()?
+            .to_number();
         (number >= 1.0).then_some(number as usize)
     }
 }
@@ -223,9 +274,14 @@ impl Placed<'_> {
     pub fn number(&self, text: Option<&String>, default: f64, name: &str) -> Result<f64, String> {
         let Some(text) = text else { return Ok(default) };
         let contexts = contexts::value(self.contexts.clone());
-        let value = value_of(text, &Scope::new(&contexts, Status::default())).map_err(|e| format!("{name}: {e}"))?;
+        let value = value_of(text, &Scope::new(&contexts, Status::default()))
+            .map_err(|e| format!("{name}: {e}"))?;
         let number = value.to_number();
-        if number.is_finite() && number > 0.0 { Ok(number) } else { Err(format!("{name} is not a number above 0")) }
+        if number.is_finite() && number > 0.0 {
+            Ok(number)
+        } else {
+            Err(format!("{name} is not a number above 0"))
+        }
     }
 
     /// `runs-on` labels, evaluated; one expression may yield a list.

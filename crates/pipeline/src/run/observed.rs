@@ -27,7 +27,9 @@ impl PodState {
     /// Reads a pod.
     pub fn of(pod: &Pod) -> Self {
         let status = pod.status.as_ref();
-        let container = status.and_then(|s| s.container_statuses.as_ref()).and_then(|c| c.first());
+        let container = status
+            .and_then(|s| s.container_statuses.as_ref())
+            .and_then(|c| c.first());
         let state = container.and_then(|c| c.state.as_ref());
         let waiting = state.and_then(|s| s.waiting.as_ref());
         let terminated = state.and_then(|s| s.terminated.as_ref());
@@ -40,14 +42,27 @@ impl PodState {
         };
         let unscheduled = || {
             let conditions = status.and_then(|s| s.conditions.as_ref())?;
-            let condition = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+            let condition = conditions
+                .iter()
+                .find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
             Some(join(condition.reason.as_ref(), condition.message.as_ref()))
         };
-        let pod_reason = join(status.and_then(|s| s.reason.as_ref()), status.and_then(|s| s.message.as_ref()));
+        let pod_reason = join(
+            status.and_then(|s| s.reason.as_ref()),
+            status.and_then(|s| s.message.as_ref()),
+        );
         let reason = if let Some(terminated) = terminated.filter(|t| t.exit_code != 0) {
             let own = join(terminated.reason.as_ref(), terminated.message.as_ref());
-            let own = if own.is_empty() || own == "Error" { format!("exit code {}", terminated.exit_code) } else { own };
-            if pod_reason.is_empty() { own } else { format!("{pod_reason}, {own}") }
+            let own = if own.is_empty() || own == "Error" {
+                format!("exit code {}", terminated.exit_code)
+            } else {
+                own
+            };
+            if pod_reason.is_empty() {
+                own
+            } else {
+                format!("{pod_reason}, {own}")
+            }
         } else if let Some(waiting) = waiting {
             join(waiting.reason.as_ref(), waiting.message.as_ref())
         } else if !pod_reason.is_empty() {
@@ -98,7 +113,10 @@ pub struct Progress {
 impl Progress {
     /// Starts from what was written down before.
     pub fn resume(steps: &[StepStatus]) -> Self {
-        Self { steps: steps.to_vec(), ..Self::default() }
+        Self {
+            steps: steps.to_vec(),
+            ..Self::default()
+        }
     }
 
     fn step(&mut self, number: u32) -> Option<&mut StepStatus> {
@@ -106,7 +124,10 @@ impl Progress {
         match at {
             Some(at) => self.steps.get_mut(at),
             None if self.steps.len() < LIMIT_STEPS => {
-                self.steps.push(StepStatus { number, ..StepStatus::default() });
+                self.steps.push(StepStatus {
+                    number,
+                    ..StepStatus::default()
+                });
                 self.steps.last_mut()
             }
             None => None,
@@ -123,7 +144,9 @@ impl Progress {
         match event {
             Event::Started => self.started = true,
             Event::StepStarted { step, name } => {
-                let Some(step) = self.step(*step).filter(|s| !s.phase.is_final()) else { return false };
+                let Some(step) = self.step(*step).filter(|s| !s.phase.is_final()) else {
+                    return false;
+                };
                 step.name = name.clone();
                 step.phase = Phase::Running;
                 step.started_at = Some(time.into());
@@ -135,12 +158,24 @@ impl Progress {
                 }
                 return false;
             }
-            Event::Annotation { step, line, finding } => {
-                let Some(step) = self.step(*step).filter(|s| !s.phase.is_final()) else { return false };
+            Event::Annotation {
+                step,
+                line,
+                finding,
+            } => {
+                let Some(step) = self.step(*step).filter(|s| !s.phase.is_final()) else {
+                    return false;
+                };
                 annotate(step, *line, finding);
             }
-            Event::StepEnded { step, conclusion, exit_code } => {
-                let Some(step) = self.step(*step).filter(|s| !s.phase.is_final()) else { return false };
+            Event::StepEnded {
+                step,
+                conclusion,
+                exit_code,
+            } => {
+                let Some(step) = self.step(*step).filter(|s| !s.phase.is_final()) else {
+                    return false;
+                };
                 step.phase = *conclusion;
                 step.exit_code = *exit_code;
                 step.finished_at = (*conclusion != Phase::Skipped).then(|| time.into());
@@ -155,8 +190,16 @@ impl Progress {
                     self.gates.push(verdict.clone());
                 }
             }
-            Event::Ended { conclusion, message, outputs } => {
-                let ended = Ended { conclusion: *conclusion, message: message.clone(), outputs: outputs.clone() };
+            Event::Ended {
+                conclusion,
+                message,
+                outputs,
+            } => {
+                let ended = Ended {
+                    conclusion: *conclusion,
+                    message: message.clone(),
+                    outputs: outputs.clone(),
+                };
                 self.ended = Some(ended);
             }
         }

@@ -104,7 +104,9 @@ pub struct Plan {
 
 /// Name of a row's pod and secret: the same for the same row of the same attempt.
 pub fn pod_name(run: &str, attempt: u32, row: &str) -> String {
-    let hash = towpath_stdx::id::hex(&Sha256::digest(format!("{run}\0{attempt}\0{row}").as_bytes()));
+    let hash = towpath_stdx::id::hex(&Sha256::digest(
+        format!("{run}\0{attempt}\0{row}").as_bytes(),
+    ));
     let plain: String = format!("{run}-{row}")
         .to_lowercase()
         .chars()
@@ -124,20 +126,37 @@ pub fn group_key(repository: &str, group: &str) -> String {
 pub fn plan(observed: &Observed<'_>) -> Plan {
     let mut status = begin(observed);
     if status.phase.is_final() {
-        let actions = observed.pods.keys().map(|row| Action::Remove { row: row.clone() }).collect();
-        return Plan { status, actions, again: None };
+        let actions = observed
+            .pods
+            .keys()
+            .map(|row| Action::Remove { row: row.clone() })
+            .collect();
+        return Plan {
+            status,
+            actions,
+            again: None,
+        };
     }
     let workflow = match &observed.read.workflow {
         Some(workflow) if observed.read.runs() => workflow,
         _ => return refuse(observed, status),
     };
-    let mut planner = Planner { observed, workflow, actions: Vec::new(), again: None };
+    let mut planner = Planner {
+        observed,
+        workflow,
+        actions: Vec::new(),
+        again: None,
+    };
     if status.jobs.is_empty() {
         status.jobs = workflow.jobs.iter().map(row).collect();
     }
     if !planner.concurrency(&mut status) {
         planner.cancel_waiting(&mut status);
-        return Plan { status, actions: planner.actions, again: planner.again };
+        return Plan {
+            status,
+            actions: planner.actions,
+            again: planner.again,
+        };
     }
     planner.running(&mut status);
     planner.siblings(&mut status);
@@ -148,7 +167,11 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
         }
     }
     planner.conclude(&mut status);
-    Plan { status, actions: planner.actions, again: planner.again }
+    Plan {
+        status,
+        actions: planner.actions,
+        again: planner.again,
+    }
 }
 
 // A fresh status for a new attempt; a re-run of what failed keeps the rest.
@@ -156,7 +179,10 @@ fn begin(observed: &Observed<'_>) -> RunStatus {
     let (facts, old) = (observed.facts, observed.status);
     let mut status = old.clone();
     if status.attempt != facts.spec.attempt {
-        status = RunStatus { attempt: facts.spec.attempt, ..RunStatus::default() };
+        status = RunStatus {
+            attempt: facts.spec.attempt,
+            ..RunStatus::default()
+        };
         if facts.spec.failed_only && old.attempt > 0 {
             status.jobs = old.jobs.clone();
             status.images = old.images.clone();
@@ -166,15 +192,26 @@ fn begin(observed: &Observed<'_>) -> RunStatus {
         status.started_at = Some(observed.now.into());
     }
     status.workflow_name = facts.workflow_name.clone();
-    status.title = facts.commit.message.lines().next().unwrap_or_default().chars().take(200).collect();
+    status.title = facts
+        .commit
+        .message
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(200)
+        .collect();
     status.findings = observed.read.findings.clone();
     status
 }
 
 // Jobs that did not succeed run again, and those that need one that does.
 fn reset_failed(jobs: &mut Vec<JobStatus>) {
-    let mut again: BTreeSet<String> =
-        jobs.iter().filter(|j| j.phase != Phase::Succeeded).map(|j| split_id(&j.id).0.to_string()).collect();
+    let mut again: BTreeSet<String> = jobs
+        .iter()
+        .filter(|j| j.phase != Phase::Succeeded)
+        .map(|j| split_id(&j.id).0.to_string())
+        .collect();
     loop {
         let more: Vec<String> = jobs
             .iter()
@@ -198,12 +235,22 @@ fn reset_failed(jobs: &mut Vec<JobStatus>) {
         let id = split_id(&job.id).0.to_string();
         if fresh.contains(&id) {
             if !out.iter().any(|o| o.id == id) {
-                out.push(JobStatus { id: id.clone(), name: id, needs: job.needs, ..JobStatus::default() });
+                out.push(JobStatus {
+                    id: id.clone(),
+                    name: id,
+                    needs: job.needs,
+                    ..JobStatus::default()
+                });
             }
         } else if job.phase == Phase::Succeeded {
             out.push(job);
         } else {
-            out.push(JobStatus { id: job.id, name: job.name, needs: job.needs, ..JobStatus::default() });
+            out.push(JobStatus {
+                id: job.id,
+                name: job.name,
+                needs: job.needs,
+                ..JobStatus::default()
+            });
         }
     }
     *jobs = out;
@@ -211,15 +258,33 @@ fn reset_failed(jobs: &mut Vec<JobStatus>) {
 
 // Nothing of a workflow with errors runs.
 fn refuse(observed: &Observed<'_>, mut status: RunStatus) -> Plan {
-    let errors = observed.read.findings.iter().filter(|f| f.severity == Severity::Error);
+    let errors = observed
+        .read
+        .findings
+        .iter()
+        .filter(|f| f.severity == Severity::Error);
     let first = errors.clone().next();
     let more = errors.count().saturating_sub(1);
-    let place = first.map(|f| format!("{}:{}:{}: {}", f.file, f.line, f.column, f.message)).unwrap_or_default();
+    let place = first
+        .map(|f| format!("{}:{}:{}: {}", f.file, f.line, f.column, f.message))
+        .unwrap_or_default();
     status.phase = Phase::Failed;
-    status.message = if more > 0 { format!("{place} (and {more} more)") } else { place };
+    status.message = if more > 0 {
+        format!("{place} (and {more} more)")
+    } else {
+        place
+    };
     status.finished_at = Some(observed.now.into());
-    let actions = observed.pods.keys().map(|row| Action::Remove { row: row.clone() }).collect();
-    Plan { status, actions, again: None }
+    let actions = observed
+        .pods
+        .keys()
+        .map(|row| Action::Remove { row: row.clone() })
+        .collect();
+    Plan {
+        status,
+        actions,
+        again: None,
+    }
 }
 
 struct Planner<'a> {
@@ -234,7 +299,12 @@ impl<'a> Planner<'a> {
     where
         'a: 's,
     {
-        Graph { facts: self.observed.facts, workflow: self.workflow, rows, cancelled: self.observed.facts.spec.cancel }
+        Graph {
+            facts: self.observed.facts,
+            workflow: self.workflow,
+            rows,
+            cancelled: self.observed.facts.spec.cancel,
+        }
     }
 
     fn look_again(&mut self, after: Duration) {
@@ -248,7 +318,9 @@ impl<'a> Planner<'a> {
 
     // Whether the run may go on: one run of a group at a time, in the order they were made.
     fn concurrency(&mut self, status: &mut RunStatus) -> bool {
-        let Some(concurrency) = &self.workflow.concurrency else { return true };
+        let Some(concurrency) = &self.workflow.concurrency else {
+            return true;
+        };
         let group = match self.group(concurrency, |t| self.evaluate(t)) {
             Ok((group, _)) if group.is_empty() => return true,
             Ok(found) => found,
@@ -261,26 +333,33 @@ impl<'a> Planner<'a> {
         };
         let (group, cancels) = group;
         let key = group.to_lowercase();
-        let before: Vec<&Earlier> =
-            self.observed.earlier.iter().filter(|e| e.group.as_ref().is_none_or(|g| g.to_lowercase() == key)).collect();
+        let before: Vec<&Earlier> = self
+            .observed
+            .earlier
+            .iter()
+            .filter(|e| e.group.as_ref().is_none_or(|g| g.to_lowercase() == key))
+            .collect();
         if before.is_empty() {
             set_condition(status, "Holding", &group, self.observed.now);
             return true;
         }
         for earlier in &before {
             let replaced = earlier.waiting && !concurrency.queue_all;
-            if !self.observed.facts.spec.cancel
-                && earlier.group.is_some()
-                && (cancels || replaced)
+            if !self.observed.facts.spec.cancel && earlier.group.is_some() && (cancels || replaced)
             {
-                self.actions.push(Action::CancelRun { name: earlier.name.clone() });
+                self.actions.push(Action::CancelRun {
+                    name: earlier.name.clone(),
+                });
             }
         }
         let first = before[0];
         status.message = if first.since.is_empty() {
             format!("waits for run {} (concurrency group {group})", first.name)
         } else {
-            format!("waits for run {} since {} (concurrency group {group})", first.name, first.since)
+            format!(
+                "waits for run {} since {} (concurrency group {group})",
+                first.name, first.since
+            )
         };
         if before.iter().any(|e| e.group.is_none()) {
             self.look_again(Duration::from_millis(500));
@@ -306,7 +385,12 @@ impl<'a> Planner<'a> {
     fn cancel_waiting(&mut self, status: &mut RunStatus) {
         if self.observed.facts.spec.cancel && !status.phase.is_final() {
             for job in &mut status.jobs {
-                end(job, Phase::Cancelled, "the run was cancelled before it began", self.observed.now);
+                end(
+                    job,
+                    Phase::Cancelled,
+                    "the run was cancelled before it began",
+                    self.observed.now,
+                );
             }
             status.phase = Phase::Cancelled;
             status.message = "cancelled while it waited".into();
@@ -342,31 +426,68 @@ impl<'a> Planner<'a> {
                     _ => ended.message.clone(),
                 };
                 end(job, ended.conclusion, &message, now);
-                self.actions.push(Action::Remove { row: job.id.clone() });
+                self.actions.push(Action::Remove {
+                    row: job.id.clone(),
+                });
                 continue;
             }
             let over = progress.is_some_and(|p| p.stream_over);
             match pod {
                 None => {
-                    let phase = if self.observed.facts.spec.cancel { Phase::Cancelled } else { Phase::Failed };
-                    end(job, phase, &format!("pod {} was deleted before the job ended", job.pod), now);
-                    self.actions.push(Action::Remove { row: job.id.clone() });
+                    let phase = if self.observed.facts.spec.cancel {
+                        Phase::Cancelled
+                    } else {
+                        Phase::Failed
+                    };
+                    end(
+                        job,
+                        phase,
+                        &format!("pod {} was deleted before the job ended", job.pod),
+                        now,
+                    );
+                    self.actions.push(Action::Remove {
+                        row: job.id.clone(),
+                    });
                 }
                 Some(pod) if pod.ended && (over || !pod.started) => {
-                    let reason = if pod.reason.is_empty() { "it ended without a result" } else { &pod.reason };
+                    let reason = if pod.reason.is_empty() {
+                        "it ended without a result"
+                    } else {
+                        &pod.reason
+                    };
                     let reason = describe(reason);
-                    end(job, Phase::Failed, &format!("pod {}: {reason}", job.pod), now);
-                    self.actions.push(Action::Remove { row: job.id.clone() });
+                    end(
+                        job,
+                        Phase::Failed,
+                        &format!("pod {}: {reason}", job.pod),
+                        now,
+                    );
+                    self.actions.push(Action::Remove {
+                        row: job.id.clone(),
+                    });
                 }
                 Some(pod) if !pod.started => {
-                    let since = job.started_at.as_deref().and_then(parse_rfc3339).unwrap_or(0);
+                    let since = job
+                        .started_at
+                        .as_deref()
+                        .and_then(parse_rfc3339)
+                        .unwrap_or(0);
                     let waited = parse_rfc3339(now).unwrap_or(0).saturating_sub(since);
-                    let reason = if pod.reason.is_empty() { "is being started" } else { &pod.reason };
+                    let reason = if pod.reason.is_empty() {
+                        "is being started"
+                    } else {
+                        &pod.reason
+                    };
                     job.message = format!("pod {}: {reason}", job.pod);
                     if waited > START_LIMIT_S {
-                        let message = format!("pod {} was not started within {START_LIMIT_S} s: {reason}", job.pod);
+                        let message = format!(
+                            "pod {} was not started within {START_LIMIT_S} s: {reason}",
+                            job.pod
+                        );
                         end(job, Phase::Failed, &message, now);
-                        self.actions.push(Action::Remove { row: job.id.clone() });
+                        self.actions.push(Action::Remove {
+                            row: job.id.clone(),
+                        });
                     } else {
                         self.again = Some(Duration::from_secs(START_LIMIT_S - waited + 1));
                     }
@@ -377,7 +498,9 @@ impl<'a> Planner<'a> {
         if self.observed.facts.spec.cancel {
             for job in status.jobs.iter().filter(|j| j.phase == Phase::Running) {
                 if self.observed.pods.get(&job.id).is_some_and(|p| !p.deleting) {
-                    self.actions.push(Action::Stop { pod: job.pod.clone() });
+                    self.actions.push(Action::Stop {
+                        pod: job.pod.clone(),
+                    });
                 }
             }
         }
@@ -389,19 +512,30 @@ impl<'a> Planner<'a> {
         for job in self.workflow.jobs.iter().filter(|j| Graph::has_matrix(j)) {
             let graph = self.graph(&status.jobs);
             let cells = rows(&status.jobs, &job.id);
-            let failed = cells.iter().find(|c| c.phase == Phase::Failed && !graph.forgiven(&c.id));
+            let failed = cells
+                .iter()
+                .find(|c| c.phase == Phase::Failed && !graph.forgiven(&c.id));
             if let Some(failed) = failed.filter(|_| graph.fail_fast(job)) {
                 let open = cells.iter().filter(|c| !c.phase.is_final());
                 stopped.extend(open.map(|c| (c.id.clone(), failed.name.clone())));
             }
         }
         for (id, failed) in stopped {
-            let Some(row) = status.jobs.iter_mut().find(|j| j.id == id) else { continue };
+            let Some(row) = status.jobs.iter_mut().find(|j| j.id == id) else {
+                continue;
+            };
             if row.phase == Phase::Queued {
-                end(row, Phase::Cancelled, &format!("{failed} failed"), self.observed.now);
+                end(
+                    row,
+                    Phase::Cancelled,
+                    &format!("{failed} failed"),
+                    self.observed.now,
+                );
             } else if self.observed.pods.get(&row.id).is_some_and(|p| !p.deleting) {
                 row.message = format!("is stopped because {failed} failed");
-                self.actions.push(Action::Stop { pod: row.pod.clone() });
+                self.actions.push(Action::Stop {
+                    pod: row.pod.clone(),
+                });
             }
         }
     }
@@ -410,7 +544,10 @@ impl<'a> Planner<'a> {
     fn queued(&mut self, status: &mut RunStatus) -> bool {
         let mut changed = false;
         for job in &self.workflow.jobs {
-            if !rows(&status.jobs, &job.id).iter().any(|r| r.phase == Phase::Queued) {
+            if !rows(&status.jobs, &job.id)
+                .iter()
+                .any(|r| r.phase == Phase::Queued)
+            {
                 continue;
             }
             let graph = self.graph(&status.jobs);
@@ -421,28 +558,45 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let wanted = graph.wanted(job);
-            let plain = status.jobs.iter().position(|r| r.id == job.id && r.phase == Phase::Queued);
+            let plain = status
+                .jobs
+                .iter()
+                .position(|r| r.id == job.id && r.phase == Phase::Queued);
             match wanted {
                 Err(message) => {
-                    each_queued(status, &job.id, |row| end(row, Phase::Failed, &message, self.observed.now));
+                    each_queued(status, &job.id, |row| {
+                        end(row, Phase::Failed, &message, self.observed.now)
+                    });
                     changed = true;
                 }
                 Ok(false) => {
                     let (phase, message) = self.unwanted(status, job);
-                    each_queued(status, &job.id, |row| end(row, phase, &message, self.observed.now));
+                    each_queued(status, &job.id, |row| {
+                        end(row, phase, &message, self.observed.now)
+                    });
                     changed = true;
                 }
                 Ok(true) => {
                     if let Some(at) = plain {
                         match graph.expanded(job) {
                             Err(message) => {
-                                end(&mut status.jobs[at], Phase::Failed, &message, self.observed.now);
+                                end(
+                                    &mut status.jobs[at],
+                                    Phase::Failed,
+                                    &message,
+                                    self.observed.now,
+                                );
                                 changed = true;
                                 continue;
                             }
                             Ok(cells) if status.jobs.len() + cells.len() > LIMIT_ROWS => {
                                 let message = format!("the run has more than {LIMIT_ROWS} jobs");
-                                end(&mut status.jobs[at], Phase::Failed, &message, self.observed.now);
+                                end(
+                                    &mut status.jobs[at],
+                                    Phase::Failed,
+                                    &message,
+                                    self.observed.now,
+                                );
                                 changed = true;
                                 continue;
                             }
@@ -460,7 +614,11 @@ impl<'a> Planner<'a> {
         if self.observed.facts.spec.cancel {
             return (Phase::Cancelled, "the run was cancelled".into());
         }
-        let bad = |n: &&String| rows(&status.jobs, n).iter().any(|r| r.phase != Phase::Succeeded);
+        let bad = |n: &&String| {
+            rows(&status.jobs, n)
+                .iter()
+                .any(|r| r.phase != Phase::Succeeded)
+        };
         match job.needs.iter().find(bad) {
             Some(need) => (Phase::Skipped, format!("job {need} did not succeed")),
             None => (Phase::Skipped, "its condition does not hold".into()),
@@ -468,8 +626,14 @@ impl<'a> Planner<'a> {
     }
 
     fn start(&mut self, status: &mut RunStatus, job: &'a Job) -> bool {
-        let limit = self.graph(&status.jobs).max_parallel(job).unwrap_or(usize::MAX);
-        let mut active = rows(&status.jobs, &job.id).iter().filter(|r| r.phase == Phase::Running).count();
+        let limit = self
+            .graph(&status.jobs)
+            .max_parallel(job)
+            .unwrap_or(usize::MAX);
+        let mut active = rows(&status.jobs, &job.id)
+            .iter()
+            .filter(|r| r.phase == Phase::Running)
+            .count();
         let waiting: Vec<String> = rows(&status.jobs, &job.id)
             .iter()
             .filter(|r| r.phase == Phase::Queued)
@@ -482,7 +646,9 @@ impl<'a> Planner<'a> {
             } else {
                 self.prepare(status, job, &id)
             };
-            let Some(row) = status.jobs.iter_mut().find(|r| r.id == id) else { continue };
+            let Some(row) = status.jobs.iter_mut().find(|r| r.id == id) else {
+                continue;
+            };
             match decision {
                 Err(message) => {
                     end(row, Phase::Failed, &message, self.observed.now);
@@ -495,7 +661,11 @@ impl<'a> Planner<'a> {
                         row.steps = super::graph::row(job).steps;
                     }
                     row.phase = Phase::Running;
-                    row.pod = pod_name(&self.observed.facts.name, self.observed.facts.spec.attempt, &id);
+                    row.pod = pod_name(
+                        &self.observed.facts.name,
+                        self.observed.facts.spec.attempt,
+                        &id,
+                    );
                     row.message = format!("pod {} is being started", row.pod);
                     row.started_at = Some(self.observed.now.into());
                     self.actions.push(Action::Start(start));
@@ -506,34 +676,65 @@ impl<'a> Planner<'a> {
     }
 
     // A start, or what it waits for, or why it cannot be.
-    fn prepare(&mut self, status: &RunStatus, job: &'a Job, id: &str) -> Result<Result<Start, String>, String> {
+    fn prepare(
+        &mut self,
+        status: &RunStatus,
+        job: &'a Job,
+        id: &str,
+    ) -> Result<Result<Start, String>, String> {
         let graph = self.graph(&status.jobs);
         let placed = graph.placed(id)?;
         let labels = placed.runs_on()?;
         let known = |l: &&String| self.observed.images.contains_key(*l);
-        let image = labels.iter().find(known).and_then(|l| self.observed.images.get(l)).ok_or_else(|| {
-            let all: Vec<&str> = self.observed.images.keys().map(String::as_str).collect();
-            format!("no runner has the label {}; there are: {}", labels.join(", "), all.join(", "))
-        })?;
-        let timeout_minutes = placed.number(job.timeout_minutes.as_ref(), 360.0, "timeout-minutes")?;
-        let cancel_minutes = placed.number(job.cancel_timeout_minutes.as_ref(), 5.0, "cancel-timeout-minutes")?;
+        let image = labels
+            .iter()
+            .find(known)
+            .and_then(|l| self.observed.images.get(l))
+            .ok_or_else(|| {
+                let all: Vec<&str> = self.observed.images.keys().map(String::as_str).collect();
+                format!(
+                    "no runner has the label {}; there are: {}",
+                    labels.join(", "),
+                    all.join(", ")
+                )
+            })?;
+        let timeout_minutes =
+            placed.number(job.timeout_minutes.as_ref(), 360.0, "timeout-minutes")?;
+        let cancel_minutes = placed.number(
+            job.cancel_timeout_minutes.as_ref(),
+            5.0,
+            "cancel-timeout-minutes",
+        )?;
         let mut group = None;
         if let Some(concurrency) = &job.concurrency {
-            let (name, cancels) = self.group(concurrency, |t| placed.text(t)).map_err(|e| format!("concurrency: {e}"))?;
+            let (name, cancels) = self
+                .group(concurrency, |t| placed.text(t))
+                .map_err(|e| format!("concurrency: {e}"))?;
             let key = group_key(&self.observed.facts.spec.repository, &name);
-            let starting = self.actions.iter().any(|a| matches!(a, Action::Start(s) if s.group.as_ref() == Some(&key)));
+            let starting = self
+                .actions
+                .iter()
+                .any(|a| matches!(a, Action::Start(s) if s.group.as_ref() == Some(&key)));
             if let Some(pod) = self.observed.held.get(&key) {
                 if cancels {
                     self.actions.push(Action::Stop { pod: pod.clone() });
                 }
-                return Ok(Err(format!("waits for pod {pod} (concurrency group {name})")));
+                return Ok(Err(format!(
+                    "waits for pod {pod} (concurrency group {name})"
+                )));
             }
             if starting {
                 return Ok(Err(format!("waits for concurrency group {name}")));
             }
             group = Some(key);
         }
-        Ok(Ok(Start { row: id.to_string(), image: image.clone(), timeout_minutes, cancel_minutes, group }))
+        Ok(Ok(Start {
+            row: id.to_string(),
+            image: image.clone(),
+            timeout_minutes,
+            cancel_minutes,
+            group,
+        }))
     }
 
     // Worst of its jobs; a job that may fail does not count.
@@ -542,7 +743,11 @@ impl<'a> Planner<'a> {
         let open = status.jobs.iter().filter(|j| !j.phase.is_final()).count();
         if open > 0 {
             let started = status.jobs.iter().any(|j| j.phase != Phase::Queued);
-            status.phase = if started { Phase::Running } else { Phase::Queued };
+            status.phase = if started {
+                Phase::Running
+            } else {
+                Phase::Queued
+            };
             let done = status.jobs.len() - open;
             status.message = if self.observed.facts.spec.cancel {
                 "is being cancelled".into()
@@ -551,12 +756,17 @@ impl<'a> Planner<'a> {
             };
             return;
         }
-        let failed = status.jobs.iter().find(|j| j.phase == Phase::Failed && !graph.forgiven(&j.id));
+        let failed = status
+            .jobs
+            .iter()
+            .find(|j| j.phase == Phase::Failed && !graph.forgiven(&j.id));
         let cancelled = status.jobs.iter().any(|j| j.phase == Phase::Cancelled);
         let (phase, message) = match failed {
             Some(job) => (Phase::Failed, format!("job {}: {}", job.name, job.message)),
             None if cancelled => (Phase::Cancelled, "cancelled".into()),
-            None if status.jobs.iter().all(|j| j.phase == Phase::Skipped) => (Phase::Skipped, "every job was skipped".into()),
+            None if status.jobs.iter().all(|j| j.phase == Phase::Skipped) => {
+                (Phase::Skipped, "every job was skipped".into())
+            }
             None => (Phase::Succeeded, String::new()),
         };
         status.phase = phase;
@@ -566,7 +776,11 @@ impl<'a> Planner<'a> {
 }
 
 fn each_queued(status: &mut RunStatus, id: &str, mut change: impl FnMut(&mut JobStatus)) {
-    status.jobs.iter_mut().filter(|r| split_id(&r.id).0 == id && r.phase == Phase::Queued).for_each(&mut change);
+    status
+        .jobs
+        .iter_mut()
+        .filter(|r| split_id(&r.id).0 == id && r.phase == Phase::Queued)
+        .for_each(&mut change);
 }
 
 fn end(job: &mut JobStatus, phase: Phase, message: &str, now: &str) {
@@ -577,7 +791,11 @@ fn end(job: &mut JobStatus, phase: Phase, message: &str, now: &str) {
         match step.phase {
             Phase::Queued => step.phase = Phase::Skipped,
             Phase::Running => {
-                step.phase = if phase == Phase::Succeeded { Phase::Failed } else { phase };
+                step.phase = if phase == Phase::Succeeded {
+                    Phase::Failed
+                } else {
+                    phase
+                };
                 step.finished_at = Some(now.to_string());
             }
             _ => {}
@@ -589,7 +807,11 @@ fn merge_steps(job: &mut JobStatus, progress: &Progress) {
     for step in &progress.steps {
         match job.steps.iter_mut().find(|s| s.number == step.number) {
             Some(own) => {
-                let name = if step.name.is_empty() { own.name.clone() } else { step.name.clone() };
+                let name = if step.name.is_empty() {
+                    own.name.clone()
+                } else {
+                    step.name.clone()
+                };
                 *own = step.clone();
                 own.name = name;
             }
@@ -617,8 +839,14 @@ fn describe(reason: &str) -> String {
 
 fn set_condition(status: &mut RunStatus, reason: &str, group: &str, now: &str) {
     let word = if reason == "Holding" { "True" } else { "False" };
-    let old = status.conditions.iter().find(|c| c.type_ == CONCURRENCY).cloned();
-    let since = old.filter(|c| c.status == word).and_then(|c| c.last_transition_time);
+    let old = status
+        .conditions
+        .iter()
+        .find(|c| c.type_ == CONCURRENCY)
+        .cloned();
+    let since = old
+        .filter(|c| c.status == word)
+        .and_then(|c| c.last_transition_time);
     status.conditions.retain(|c| c.type_ != CONCURRENCY);
     status.conditions.push(Condition {
         type_: CONCURRENCY.into(),

@@ -14,8 +14,6 @@ use towpath_kit::kinds::labels;
 
 /// Label that joins pods of one job concurrency group.
 pub const GROUP_LABEL: &str = "towpath.dev/concurrency";
-/// Annotation that asks the node for a limit on processes, which Kubernetes has no field for.
-pub const PIDS_ANNOTATION: &str = "towpath.dev/pids-limit";
 /// Container of a job's pod.
 pub const CONTAINER: &str = "job";
 
@@ -30,7 +28,10 @@ pub fn labels_of(facts: &Facts, start: &Start) -> BTreeMap<String, String> {
     let mut out = BTreeMap::from([
         (labels::RUN.to_string(), label(&facts.name)),
         (labels::JOB.to_string(), label(&start.row)),
-        (labels::REPOSITORY.to_string(), label(&facts.spec.repository)),
+        (
+            labels::REPOSITORY.to_string(),
+            label(&facts.spec.repository),
+        ),
         (labels::COMMIT.to_string(), label(&facts.spec.sha)),
     ]);
     if let Some(group) = &start.group {
@@ -52,7 +53,13 @@ fn metadata(facts: &Facts, start: &Start, name: &str, uid: &str) -> Value {
 }
 
 /// The Secret that carries `job.json`.
-pub fn secret(facts: &Facts, start: &Start, name: &str, uid: &str, file: &JobFile) -> Result<Secret, serde_json::Error> {
+pub fn secret(
+    facts: &Facts,
+    start: &Start,
+    name: &str,
+    uid: &str,
+    file: &JobFile,
+) -> Result<Secret, serde_json::Error> {
     let text = serde_json::to_vec(file)?;
     serde_json::from_value(json!({
         "apiVersion": "v1", "kind": "Secret",
@@ -64,10 +71,15 @@ pub fn secret(facts: &Facts, start: &Start, name: &str, uid: &str, file: &JobFil
 }
 
 /// The Pod.
-pub fn pod(config: &PipelineConfig, facts: &Facts, start: &Start, name: &str, uid: &str) -> Result<Pod, serde_json::Error> {
+pub fn pod(
+    config: &PipelineConfig,
+    facts: &Facts,
+    start: &Start,
+    name: &str,
+    uid: &str,
+) -> Result<Pod, serde_json::Error> {
     let limits = &config.limits;
-    let mut meta = metadata(facts, start, name, uid);
-    meta["annotations"] = json!({PIDS_ANNOTATION: limits.pids.to_string()});
+    let meta = metadata(facts, start, name, uid);
     let grace = (start.cancel_minutes * 60.0).clamp(1.0, 86_400.0) as i64 + 15;
     // The runner keeps the time itself; this ends a runner that cannot.
     let deadline = (start.timeout_minutes * 60.0).min(35.0 * 86_400.0) as i64 + grace + 300;
@@ -110,9 +122,15 @@ pub fn pod(config: &PipelineConfig, facts: &Facts, start: &Start, name: &str, ui
 
 /// Variables of the runner's environment on an image.
 pub fn environment(config: &PipelineConfig, image: &str) -> BTreeMap<String, String> {
-    let mut out = BTreeMap::from([("HOME".to_string(), "/root".to_string()), ("LANG".to_string(), "C.UTF-8".to_string())]);
+    let mut out = BTreeMap::from([
+        ("HOME".to_string(), "/root".to_string()),
+        ("LANG".to_string(), "C.UTF-8".to_string()),
+    ]);
     if image != HOST_ROOTFS {
-        out.insert("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
+        out.insert(
+            "PATH".into(),
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
+        );
         return out;
     }
     for name in &config.pass_environment {
@@ -122,11 +140,19 @@ pub fn environment(config: &PipelineConfig, image: &str) -> BTreeMap<String, Str
     }
     // The server is reached directly, never through a proxy.
     if out.keys().any(|k| k.to_lowercase().ends_with("_proxy"))
-        && let Some(host) = config.server_url_for_pods.split("://").nth(1).and_then(|h| h.split([':', '/']).next())
+        && let Some(host) = config
+            .server_url_for_pods
+            .split("://")
+            .nth(1)
+            .and_then(|h| h.split([':', '/']).next())
     {
         for name in ["no_proxy", "NO_PROXY"] {
             let old = out.get(name).cloned().unwrap_or_default();
-            let new = if old.is_empty() { host.to_string() } else { format!("{old},{host}") };
+            let new = if old.is_empty() {
+                host.to_string()
+            } else {
+                format!("{old},{host}")
+            };
             out.insert(name.into(), new);
         }
     }

@@ -58,8 +58,10 @@ pub(crate) async fn reconcile(inner: Arc<Inner>, key: Key) -> Result<Next, Error
     };
     let mut plan = plan(&observed);
     // A job whose result is not written down yet must keep its pod: the log is the only copy.
-    let (first, later): (Vec<Action>, Vec<Action>) =
-        plan.actions.drain(..).partition(|a| !matches!(a, Action::Remove { .. }));
+    let (first, later): (Vec<Action>, Vec<Action>) = plan
+        .actions
+        .drain(..)
+        .partition(|a| !matches!(a, Action::Remove { .. }));
     for action in &first {
         apply(&inner, &run, &facts, &read, &plan.status, action).await?;
     }
@@ -75,10 +77,16 @@ pub(crate) async fn reconcile(inner: Arc<Inner>, key: Key) -> Result<Next, Error
 
 // Pods by row. The cache may be behind what was made a moment ago: a running job without a pod
 // is looked up.
-async fn observe_pods(inner: &Inner, run: &Run, status: &RunStatus) -> Result<BTreeMap<String, PodState>, Error> {
+async fn observe_pods(
+    inner: &Inner,
+    run: &Run,
+    status: &RunStatus,
+) -> Result<BTreeMap<String, PodState>, Error> {
     let namespace = run.namespace().unwrap_or_default();
     let name = run.name_any();
-    let of_run = |p: &Pod| p.metadata.labels.as_ref().and_then(|l| l.get(labels::RUN)) == Some(&label_value(&name));
+    let of_run = |p: &Pod| {
+        p.metadata.labels.as_ref().and_then(|l| l.get(labels::RUN)) == Some(&label_value(&name))
+    };
     let cached: BTreeMap<String, PodState> = inner
         .pods()
         .in_namespace(&namespace)
@@ -92,7 +100,10 @@ async fn observe_pods(inner: &Inner, run: &Run, status: &RunStatus) -> Result<BT
         if let Some(pod) = cached.get(&job.pod) {
             pods.insert(job.id.clone(), pod.clone());
         } else if job.phase == Phase::Running {
-            let found = api.get_opt(&job.pod).await.map_err(Error::api(format!("get pod {namespace}/{}", job.pod)))?;
+            let found = api
+                .get_opt(&job.pod)
+                .await
+                .map_err(Error::api(format!("get pod {namespace}/{}", job.pod)))?;
             if let Some(pod) = found {
                 pods.insert(job.id.clone(), PodState::of(&pod));
             }
@@ -108,11 +119,19 @@ fn label_value(name: &str) -> String {
 
 fn owned(pod: &Pod, run: &Run) -> bool {
     let uid = run.uid().unwrap_or_default();
-    pod.metadata.owner_references.iter().flatten().any(|o| o.uid == uid)
+    pod.metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .any(|o| o.uid == uid)
 }
 
 fn attempt_key(run: &Run) -> AttemptKey {
-    AttemptKey { namespace: run.namespace().unwrap_or_default(), run: run.name_any(), attempt: run.spec.attempt }
+    AttemptKey {
+        namespace: run.namespace().unwrap_or_default(),
+        run: run.name_any(),
+        attempt: run.spec.attempt,
+    }
 }
 
 // Followers of running jobs whose container has started, and what they know.
@@ -129,7 +148,10 @@ fn observe_progress(
         return out;
     }
     for job in status.jobs.iter().filter(|j| j.phase == Phase::Running) {
-        let followed = Followed { attempt: attempt.clone(), row: job.id.clone() };
+        let followed = Followed {
+            attempt: attempt.clone(),
+            row: job.id.clone(),
+        };
         if let Some(Follower { progress, .. }) = followers.get(&followed) {
             out.insert(job.id.clone(), progress.lock().clone());
         } else if pods.get(&job.id).is_some_and(|p| p.started) {
@@ -148,7 +170,11 @@ fn observe_progress(
 }
 
 fn created(run: &Run) -> (i64, String) {
-    let at = run.meta().creation_timestamp.as_ref().map_or(0, |t| t.0.as_second());
+    let at = run
+        .meta()
+        .creation_timestamp
+        .as_ref()
+        .map_or(0, |t| t.0.as_second());
     (at, run.name_any())
 }
 
@@ -209,8 +235,15 @@ fn observe_held(inner: &Inner, run: &Run) -> BTreeMap<String, String> {
 async fn facts(inner: &Inner, run: &Run) -> Result<(Facts, Arc<Read>), Error> {
     let namespace = run.namespace().unwrap_or_default();
     let repository = format!("{namespace}/{}", run.spec.repository);
-    let fail = |source| Error::Source { repository: repository.clone(), sha: run.spec.sha.clone(), source };
-    let read = match inner.workflow(&repository, &run.spec.sha, &run.spec.workflow).await {
+    let fail = |source| Error::Source {
+        repository: repository.clone(),
+        sha: run.spec.sha.clone(),
+        source,
+    };
+    let read = match inner
+        .workflow(&repository, &run.spec.sha, &run.spec.workflow)
+        .await
+    {
         Ok(read) => read,
         Err(SourceError::NotFound(what)) => Arc::new(missing(&run.spec.workflow, &what)),
         Err(source) => return Err(fail(source)),
@@ -221,7 +254,10 @@ async fn facts(inner: &Inner, run: &Run) -> Result<(Facts, Arc<Read>), Error> {
         Err(source) => return Err(fail(source)),
     };
     let key = Key::new(&namespace, &run.spec.repository);
-    let default_branch = inner.repositories().get(&key).map_or_else(|| "main".into(), |r| r.spec.default_branch.clone());
+    let default_branch = inner
+        .repositories()
+        .get(&key)
+        .map_or_else(|| "main".into(), |r| r.spec.default_branch.clone());
     let facts = Facts {
         name: run.name_any(),
         spec: run.spec.clone(),
@@ -231,7 +267,11 @@ async fn facts(inner: &Inner, run: &Run) -> Result<(Facts, Arc<Read>), Error> {
         workflow_name: crate::matching::name(&read, &run.spec.workflow),
         server: inner.config.server_url_for_pods.clone(),
         vars: inner.variables(&namespace).await?,
-        inputs: read.workflow.as_ref().map(|w| inputs(w, run)).unwrap_or_default(),
+        inputs: read
+            .workflow
+            .as_ref()
+            .map(|w| inputs(w, run))
+            .unwrap_or_default(),
         namespace,
     };
     Ok((facts, read))
@@ -244,7 +284,10 @@ fn missing(path: &str, what: &str) -> Read {
         file: path.into(),
         ..Default::default()
     };
-    Read { workflow: None, findings: vec![finding] }
+    Read {
+        workflow: None,
+        findings: vec![finding],
+    }
 }
 
 // Inputs of a dispatch with their defaults and types.
@@ -253,9 +296,19 @@ fn inputs(workflow: &Workflow, run: &Run) -> Map<String, Json> {
     if run.spec.event != "workflow_dispatch" {
         return out;
     }
-    let declared = workflow.triggers.iter().filter(|t| t.event == "workflow_dispatch").flat_map(|t| &t.inputs);
+    let declared = workflow
+        .triggers
+        .iter()
+        .filter(|t| t.event == "workflow_dispatch")
+        .flat_map(|t| &t.inputs);
     for input in declared {
-        let text = run.spec.inputs.get(&input.name).or(input.default.as_ref()).cloned().unwrap_or_default();
+        let text = run
+            .spec
+            .inputs
+            .get(&input.name)
+            .or(input.default.as_ref())
+            .cloned()
+            .unwrap_or_default();
         let value = match input.kind.as_str() {
             "boolean" => Json::Bool(text.trim() == "true"),
             "number" => text.trim().parse::<f64>().map_or(Json::Null, Json::from),
@@ -282,23 +335,39 @@ async fn apply(
         },
         Action::Stop { pod } => {
             let parameters = DeleteParams::default();
-            gone(api.delete(pod, &parameters).await.map(drop)).map_err(Error::api(format!("stop pod {}/{pod}", facts.namespace)))
+            gone(api.delete(pod, &parameters).await.map(drop))
+                .map_err(Error::api(format!("stop pod {}/{pod}", facts.namespace)))
         }
         Action::Remove { row } => {
-            let Some(job) = status.jobs.iter().find(|j| j.id == *row) else { return Ok(()) };
-            inner.followers.lock().remove(&Followed { attempt: attempt_key(run), row: row.clone() });
+            let Some(job) = status.jobs.iter().find(|j| j.id == *row) else {
+                return Ok(());
+            };
+            inner.followers.lock().remove(&Followed {
+                attempt: attempt_key(run),
+                row: row.clone(),
+            });
             let name = &job.pod;
-            let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
-            gone(api.delete(name, &at_once).await.map(drop)).map_err(Error::api(format!("delete pod {}/{name}", facts.namespace)))?;
+            let at_once = DeleteParams {
+                grace_period_seconds: Some(0),
+                ..DeleteParams::default()
+            };
+            gone(api.delete(name, &at_once).await.map(drop))
+                .map_err(Error::api(format!("delete pod {}/{name}", facts.namespace)))?;
             let secrets: Api<Secret> = Api::namespaced(inner.client.clone(), &facts.namespace);
-            gone(secrets.delete(name, &at_once).await.map(drop))
-                .map_err(Error::api(format!("delete secret {}/{name}", facts.namespace)))
+            gone(secrets.delete(name, &at_once).await.map(drop)).map_err(Error::api(format!(
+                "delete secret {}/{name}",
+                facts.namespace
+            )))
         }
         Action::CancelRun { name } => {
             let runs: Api<Run> = Api::namespaced(inner.client.clone(), &facts.namespace);
             let patch = Patch::Merge(json!({"spec": {"cancel": true}}));
-            gone(runs.patch(name, &PatchParams::default(), &patch).await.map(drop))
-                .map_err(Error::api(format!("cancel run {}/{name}", facts.namespace)))
+            gone(
+                runs.patch(name, &PatchParams::default(), &patch)
+                    .await
+                    .map(drop),
+            )
+            .map_err(Error::api(format!("cancel run {}/{name}", facts.namespace)))
         }
     }
 }
@@ -334,10 +403,13 @@ async fn start_job(
     let pod = pod::pod(&inner.config, facts, start, &name, &uid).map_err(encode("job pod"))?;
     let parameters = PostParams::default();
     let secrets: Api<Secret> = Api::namespaced(inner.client.clone(), &facts.namespace);
-    there_already(secrets.create(&parameters, &secret).await)
-        .map_err(Error::api(format!("create secret {}/{name}", facts.namespace)))?;
+    there_already(secrets.create(&parameters, &secret).await).map_err(Error::api(format!(
+        "create secret {}/{name}",
+        facts.namespace
+    )))?;
     let pods: Api<Pod> = Api::namespaced(inner.client.clone(), &facts.namespace);
-    there_already(pods.create(&parameters, &pod).await).map_err(Error::api(format!("create pod {}/{name}", facts.namespace)))?;
+    there_already(pods.create(&parameters, &pod).await)
+        .map_err(Error::api(format!("create pod {}/{name}", facts.namespace)))?;
     tracing::info!(run = facts.name, job = start.row, pod = name, "job started");
     Ok(())
 }
@@ -349,11 +421,26 @@ async fn job_file(
     status: &RunStatus,
     start: &Start,
 ) -> Result<JobFile, Error> {
-    let graph = Graph { facts, workflow, rows: &status.jobs, cancelled: facts.spec.cancel };
-    let ttl = Duration::from_secs_f64((start.timeout_minutes + start.cancel_minutes) * 60.0 + 3600.0);
+    let graph = Graph {
+        facts,
+        workflow,
+        rows: &status.jobs,
+        cancelled: facts.spec.cancel,
+    };
+    let ttl =
+        Duration::from_secs_f64((start.timeout_minutes + start.cancel_minutes) * 60.0 + 3600.0);
     let principal = access::principal(&facts.namespace, &facts.name, &start.row);
-    let token = inner.authenticator.mint(&principal, ttl).reveal_secret().to_string();
-    let mut secrets: Map<String, Json> = inner.secrets(&facts.namespace).await?.into_iter().map(|(k, v)| (k, json!(v))).collect();
+    let token = inner
+        .authenticator
+        .mint(&principal, ttl)
+        .reveal_secret()
+        .to_string();
+    let mut secrets: Map<String, Json> = inner
+        .secrets(&facts.namespace)
+        .await?
+        .into_iter()
+        .map(|(k, v)| (k, json!(v)))
+        .collect();
     secrets.insert("GITHUB_TOKEN".into(), json!(token));
     let mut file = JobFile {
         format: FORMAT,
@@ -368,6 +455,7 @@ async fn job_file(
         timeout_minutes: start.timeout_minutes,
         cancel_timeout_minutes: start.cancel_minutes,
         environment: pod::environment(&inner.config, &start.image),
+        disk_bytes: quantity_bytes(&inner.config.limits.ephemeral_storage),
         commit_time: (facts.commit.authored_at > 0).then_some(facts.commit.authored_at),
         ..JobFile::default()
     };
@@ -381,10 +469,35 @@ async fn job_file(
         file.outputs = placed.job.outputs.clone();
         file.defaults = workflow.defaults.clone();
         file.defaults.shell = placed.job.defaults.shell.clone().or(file.defaults.shell);
-        file.defaults.working_directory =
-            placed.job.defaults.working_directory.clone().or(file.defaults.working_directory);
+        file.defaults.working_directory = placed
+            .job
+            .defaults
+            .working_directory
+            .clone()
+            .or(file.defaults.working_directory);
     }
     Ok(file)
+}
+
+// A Kubernetes quantity of bytes; 0 where it is none.
+fn quantity_bytes(text: &str) -> u64 {
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor: u64 = match unit {
+        "" => 1,
+        "k" => 1000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "T" => 1_000_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        "Ti" => 1 << 40,
+        _ => 0,
+    };
+    number.parse::<u64>().unwrap_or(0).saturating_mul(factor)
 }
 
 async fn write_status(inner: &Inner, run: &Run, status: &RunStatus) -> Result<(), Error> {
@@ -392,15 +505,24 @@ async fn write_status(inner: &Inner, run: &Run, status: &RunStatus) -> Result<()
     let api: Api<Run> = Api::namespaced(inner.client.clone(), &namespace);
     // A merge patch cannot take lists apart, so the whole status replaces the old one; fields
     // that became absent are named.
-    let mut new = serde_json::to_value(status).map_err(|source| Error::Encode { what: "run status", source })?;
+    let mut new = serde_json::to_value(status).map_err(|source| Error::Encode {
+        what: "run status",
+        source,
+    })?;
     if let Json::Object(fields) = &mut new {
         for optional in ["startedAt", "finishedAt"] {
             fields.entry(optional).or_insert(Json::Null);
         }
     }
     let patch = Patch::Merge(json!({"status": new}));
-    gone(api.patch_status(&name, &PatchParams::default(), &patch).await.map(drop))
-        .map_err(Error::api(format!("write status of run {namespace}/{name}")))
+    gone(
+        api.patch_status(&name, &PatchParams::default(), &patch)
+            .await
+            .map(drop),
+    )
+    .map_err(Error::api(format!(
+        "write status of run {namespace}/{name}"
+    )))
 }
 
 // Only the last finished runs of a workflow stay; their logs and artifacts go with them.
@@ -410,7 +532,9 @@ async fn retention(inner: &Inner, run: &Run) -> Result<Next, Error> {
         .runs()
         .in_namespace(&namespace)
         .into_iter()
-        .filter(|r| r.spec.repository == run.spec.repository && r.spec.workflow == run.spec.workflow)
+        .filter(|r| {
+            r.spec.repository == run.spec.repository && r.spec.workflow == run.spec.workflow
+        })
         .filter(|r| r.status.as_ref().is_some_and(|s| s.phase.is_final()))
         .collect();
     if finished.len() <= inner.config.keep_runs {
@@ -428,13 +552,24 @@ async fn retention(inner: &Inner, run: &Run) -> Result<Next, Error> {
 
 impl Inner {
     /// Workflow of a commit, read once.
-    async fn workflow(&self, repository: &str, sha: &str, path: &str) -> Result<Arc<Read>, SourceError> {
+    async fn workflow(
+        &self,
+        repository: &str,
+        sha: &str,
+        path: &str,
+    ) -> Result<Arc<Read>, SourceError> {
         let key = (repository.to_string(), sha.to_string(), path.to_string());
         if let Some(read) = self.workflows.lock().get(&key) {
             return Ok(read.clone());
         }
-        let files = self.tree.files(repository, sha, ".github/workflows").await?;
-        let file = files.iter().find(|f| f.path == path).ok_or_else(|| SourceError::NotFound(path.to_string()))?;
+        let files = self
+            .tree
+            .files(repository, sha, ".github/workflows")
+            .await?;
+        let file = files
+            .iter()
+            .find(|f| f.path == path)
+            .ok_or_else(|| SourceError::NotFound(path.to_string()))?;
         let read = Arc::new(workflow::read(path, &file.content));
         let mut cache = self.workflows.lock();
         if cache.len() >= 256 {
@@ -444,7 +579,11 @@ impl Inner {
         Ok(read)
     }
 
-    async fn commit(&self, repository: &str, sha: &str) -> Result<towpath_kit::traits::CommitInfo, SourceError> {
+    async fn commit(
+        &self,
+        repository: &str,
+        sha: &str,
+    ) -> Result<towpath_kit::traits::CommitInfo, SourceError> {
         let key = (repository.to_string(), sha.to_string());
         if let Some(commit) = self.commits.lock().get(&key) {
             return Ok(commit.clone());
@@ -461,16 +600,27 @@ impl Inner {
     async fn secrets(&self, namespace: &str) -> Result<Vec<(String, String)>, Error> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let found = api.get_opt(PROJECT_VALUES).await;
-        let found = found.map_err(Error::api(format!("get secret {namespace}/{PROJECT_VALUES}")))?;
+        let found = found.map_err(Error::api(format!(
+            "get secret {namespace}/{PROJECT_VALUES}"
+        )))?;
         let data = found.and_then(|s| s.data).unwrap_or_default();
-        Ok(data.into_iter().map(|(k, v)| (k, String::from_utf8_lossy(&v.0).into_owned())).collect())
+        Ok(data
+            .into_iter()
+            .map(|(k, v)| (k, String::from_utf8_lossy(&v.0).into_owned()))
+            .collect())
     }
 
     async fn variables(&self, namespace: &str) -> Result<Vec<(String, String)>, Error> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
         let found = api.get_opt(PROJECT_VALUES).await;
-        let found = found.map_err(Error::api(format!("get config map {namespace}/{PROJECT_VALUES}")))?;
-        Ok(found.and_then(|c| c.data).unwrap_or_default().into_iter().collect())
+        let found = found.map_err(Error::api(format!(
+            "get config map {namespace}/{PROJECT_VALUES}"
+        )))?;
+        Ok(found
+            .and_then(|c| c.data)
+            .unwrap_or_default()
+            .into_iter()
+            .collect())
     }
 
     async fn ensure_access(&self, namespace: &str) -> Result<(), Error> {

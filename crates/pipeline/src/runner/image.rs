@@ -8,10 +8,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::{StreamExt, TryStreamExt};
 use reqwest::Method;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use tokio::io::AsyncBufReadExt;
-use serde_json::Value;
 use towpath_kit::kinds::{BuiltImage, Finding};
 use towpath_kit::traits::{BUILD_HEADER, BUILDS_PATH, BuildParameters};
 
@@ -205,10 +205,14 @@ async fn post(
         .map_err(|e| format!("open {}: {e}", archive.display()))?;
     let body =
         reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(file, 256 << 10));
-    let secrets = serde_json::to_vec(&parameters.secrets).map_err(|e| format!("encode the build's secrets: {e}"))?;
+    let secrets = serde_json::to_vec(&parameters.secrets)
+        .map_err(|e| format!("encode the build's secrets: {e}"))?;
     let response = context
         .server
-        .request(Method::POST, &format!("{BUILDS_PATH}{}", query(context, parameters)))
+        .request(
+            Method::POST,
+            &format!("{BUILDS_PATH}{}", query(context, parameters)),
+        )
         .header(BUILD_HEADER, header)
         .header(SECRETS_HEADER, STANDARD.encode(secrets))
         .header(http::header::CONTENT_TYPE, "application/x-tar")
@@ -220,20 +224,27 @@ async fn post(
         super::http::checked_bytes(BUILDS_PATH, response).await?;
         return Err(format!("server {BUILDS_PATH}: unexpected answer"));
     }
-    let stream = response.bytes_stream().map_err(std::io::Error::other).boxed();
+    let stream = response
+        .bytes_stream()
+        .map_err(std::io::Error::other)
+        .boxed();
     let mut reader = tokio::io::BufReader::new(tokio_util::io::StreamReader::new(stream));
     let mut line = Vec::new();
     loop {
         line.clear();
         let mut limited = tokio::io::AsyncReadExt::take(&mut reader, LIMIT_EVENT_BYTES as u64);
-        let n = limited.read_until(b'\n', &mut line).await.map_err(|e| format!("server {BUILDS_PATH}: {e}"))?;
+        let n = limited
+            .read_until(b'\n', &mut line)
+            .await
+            .map_err(|e| format!("server {BUILDS_PATH}: {e}"))?;
         if n == 0 {
             return Err("the server ended the build without a result".into());
         }
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let event: Value = serde_json::from_slice(&line).map_err(|e| format!("the builder's answer is no JSON: {e}"))?;
+        let event: Value = serde_json::from_slice(&line)
+            .map_err(|e| format!("the builder's answer is no JSON: {e}"))?;
         if let Some(end) = take(context, &event) {
             return end;
         }
@@ -242,15 +253,25 @@ async fn post(
 
 // The same parameters as a query; secrets are never in it.
 fn query(context: &Context<'_>, parameters: &BuildParameters) -> String {
-    let mut out = format!("?repository={}/{}", segment(&parameters.namespace), segment(&context.job.repository));
+    let mut out = format!(
+        "?repository={}/{}",
+        segment(&parameters.namespace),
+        segment(&context.job.repository)
+    );
     let mut add = |key: &str, value: &str| out.push_str(&format!("&{key}={}", segment(value)));
     add("dockerfile", &parameters.dockerfile);
     if !parameters.target.is_empty() {
         add("target", &parameters.target);
     }
     parameters.tags.iter().for_each(|tag| add("tag", tag));
-    parameters.args.iter().for_each(|(k, v)| add("arg", &format!("{k}={v}")));
-    parameters.labels.iter().for_each(|(k, v)| add("label", &format!("{k}={v}")));
+    parameters
+        .args
+        .iter()
+        .for_each(|(k, v)| add("arg", &format!("{k}={v}")));
+    parameters
+        .labels
+        .iter()
+        .for_each(|(k, v)| add("label", &format!("{k}={v}")));
     if let Some(epoch) = parameters.source_date_epoch {
         add("epoch", &epoch.to_string());
     }
@@ -260,9 +281,18 @@ fn query(context: &Context<'_>, parameters: &BuildParameters) -> String {
 // One line of the answer: log, result or failure; `Some` ends the build.
 fn take(context: &Context<'_>, event: &Value) -> Option<Result<(String, u64), String>> {
     let text = |key: &str| event.get(key).and_then(Value::as_str);
-    let number = |keys: [&str; 2]| keys.iter().find_map(|k| event.get(*k)).and_then(Value::as_u64).unwrap_or(0);
+    let number = |keys: [&str; 2]| {
+        keys.iter()
+            .find_map(|k| event.get(*k))
+            .and_then(Value::as_u64)
+            .unwrap_or(0)
+    };
     if let Some(digest) = text("digest") {
-        context.log(&format!("{} of {} steps from the cache", number(["cached", "cachedSteps"]), number(["steps", "steps"])));
+        context.log(&format!(
+            "{} of {} steps from the cache",
+            number(["cached", "cachedSteps"]),
+            number(["steps", "steps"])
+        ));
         return Some(Ok((digest.to_string(), number(["bytes", "imageBytes"]))));
     }
     if let Some(line) = text("log").or(text("text")) {
@@ -273,7 +303,10 @@ fn take(context: &Context<'_>, event: &Value) -> Option<Result<(String, u64), St
     let findings = event.get("findings").cloned().unwrap_or_default();
     for finding in serde_json::from_value::<Vec<Finding>>(findings).unwrap_or_default() {
         let place = format!("{}:{}:{}", finding.file, finding.line, finding.column);
-        context.log(&format!("##[error]{place}: {} {}", finding.message, finding.hint));
+        context.log(&format!(
+            "##[error]{place}: {} {}",
+            finding.message, finding.hint
+        ));
         context.sink.annotate(context.number, finding);
     }
     Some(Err(message.to_string()))

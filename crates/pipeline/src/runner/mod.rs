@@ -7,10 +7,12 @@
 mod artifact;
 mod cache;
 mod checkout;
+mod disk;
 mod files;
 mod gates;
 mod http;
 mod image;
+mod limits;
 mod output;
 mod pack;
 mod process;
@@ -35,7 +37,8 @@ use towpath_daemon::CancellationToken;
 use towpath_kit::kinds::Phase;
 
 const LIMIT_JOB_BYTES: u64 = 16 << 20;
-const LIMIT_OUTPUT_BYTES: usize = 1 << 20;
+// All outputs of a job together: they travel in the run's status and in other jobs' files.
+const LIMIT_OUTPUT_BYTES: usize = 256 << 10;
 
 /// What a step leaves to be done after all steps.
 pub(super) enum Post {
@@ -131,7 +134,10 @@ pub async fn run(
         Ok(mut job) => job.run().await,
         Err(message) => (Phase::Failed, sink.mask_text(&message), BTreeMap::new()),
     };
-    process::end_orphans().await;
+    // With PID 1 the kernel ends all that is left, faster than a fork bomb grows.
+    if std::process::id() != 1 {
+        process::end_orphans().await;
+    }
     sink.event(Event::Ended {
         conclusion,
         message,
@@ -151,6 +157,7 @@ pub(super) struct Job {
     timed_out: bool,
     first_failure: Option<String>,
     posts: Vec<(String, Post)>,
+    disk: disk::DiskWatch,
 }
 
 impl Job {
@@ -165,6 +172,7 @@ impl Job {
         let server = http::Server::new(&job.server, &job.token)?;
         let minutes = |m: f64| Duration::from_secs_f64((m * 60.0).clamp(0.1, 35.0 * 86_400.0));
         let deadline = Instant::now() + minutes(job.timeout_minutes);
+        let disk = disk::DiskWatch::start(root, job.disk_bytes);
         let mut state = State {
             job,
             places,
@@ -192,6 +200,7 @@ impl Job {
             timed_out: false,
             first_failure: None,
             posts: Vec::new(),
+            disk,
         })
     }
 
@@ -243,13 +252,14 @@ impl Job {
         let scope = Scope::new(&contexts, self.state.status());
         let mut outputs = BTreeMap::new();
         let mut problem = None;
+        let mut bytes = 0;
         let masker = self.sink.masker();
         for (name, text) in &self.state.job.outputs {
             match interpolate(text, &scope) {
                 Err(error) => problem = problem.or(Some(format!("output {name}: {error}"))),
-                Ok(value) if value.len() > LIMIT_OUTPUT_BYTES => {
+                Ok(value) if bytes + value.len() > LIMIT_OUTPUT_BYTES => {
                     problem = problem.or(Some(format!(
-                        "output {name} is larger than {LIMIT_OUTPUT_BYTES} bytes"
+                        "with output {name} the outputs are larger than {LIMIT_OUTPUT_BYTES} bytes"
                     )));
                 }
                 Ok(value) if masker.hits(&value) => {
@@ -260,6 +270,7 @@ impl Job {
                     );
                 }
                 Ok(value) => {
+                    bytes += value.len();
                     outputs.insert(name.clone(), value);
                 }
             }

@@ -12,6 +12,7 @@ use towpath_stdx::{Clock, SystemClock};
 // Container logs cut lines at 16 KiB; a log line with its JSON around it stays below.
 const LIMIT_PIECE_BYTES: usize = 4000;
 const LIMIT_ANNOTATIONS: u32 = 50;
+const LIMIT_MESSAGE_CHARS: usize = 1000;
 
 struct State {
     out: Box<dyn Write + Send>,
@@ -61,7 +62,12 @@ impl Sink {
     /// Reports an error, warning or notice at the log's end.
     pub(super) fn annotate(&self, step: u32, mut finding: Finding) {
         let mut state = self.0.lock();
-        finding.message = state.masker.mask_text(&finding.message);
+        finding.message = state
+            .masker
+            .mask_text(&finding.message)
+            .chars()
+            .take(LIMIT_MESSAGE_CHARS)
+            .collect();
         finding.file = state.masker.mask_text(&finding.file);
         let count = state.annotations.entry(step).or_insert(0);
         *count += 1;

@@ -1,5 +1,6 @@
 //! One step after the other: condition, inputs, run, environment files, result.
 
+use super::limits::Counts;
 use super::process::{Ended, Limits};
 use super::state::{StepResult, word};
 use super::step::Context;
@@ -212,12 +213,27 @@ impl Job {
                 Instant::now() + Duration::from_secs_f64((minutes * 60.0).min(35.0 * 86_400.0));
             deadline = Some(deadline.map_or(own, |d| d.min(own)));
         }
-        // Once cancelled, steps that run all the same are not cancelled by that again.
-        let cancel = if self.state.cancelled {
-            CancellationToken::new()
-        } else {
-            self.cancel.clone()
-        };
+        // Once cancelled, steps that run all the same are not cancelled by that again; the same
+        // holds for a full disk.
+        let cancel = CancellationToken::new();
+        let mut sources = Vec::new();
+        if !self.state.cancelled {
+            sources.push(self.cancel.clone());
+        }
+        if !self.disk.full.is_cancelled() {
+            sources.push(self.disk.full.clone());
+        }
+        let (target, guard) = (cancel.clone(), cancel.child_token());
+        if !sources.is_empty() {
+            towpath_daemon::spawn("step limits", async move {
+                let any =
+                    futures::future::select_all(sources.iter().map(|s| Box::pin(s.cancelled())));
+                tokio::select! {
+                    _ = any => target.cancel(),
+                    () = guard.cancelled() => {}
+                }
+            });
+        }
         Ok(Limits { cancel, deadline })
     }
 
@@ -278,6 +294,7 @@ impl Job {
             posts: Vec::new(),
         };
         let (run, shell, directory) = text;
+        let before = Counts::now();
         let ended = match (run, &step.uses) {
             (Some(script), _) => {
                 let directory = context.places.workspace.join(directory.unwrap_or_default());
@@ -294,6 +311,13 @@ impl Job {
         );
         self.state.env.extend(exports);
         let mut outcome = self.judge(ended, &limits);
+        // Ends the task that waits for a reason to cancel.
+        limits.cancel.cancel();
+        match before.since().or_else(|| likely(&outcome)) {
+            Some(hit) if outcome.phase == Phase::Failed => name_limit(&mut outcome, hit),
+            Some(hit) if outcome.phase == Phase::Succeeded => self.sink.warning(number, hit),
+            _ => {}
+        }
         match self.read_files(number, &files) {
             Ok(more) => outputs.extend(more),
             Err(message) if outcome.phase == Phase::Succeeded => outcome = Outcome::failed(message),
@@ -348,17 +372,13 @@ impl Job {
         match ended {
             Ok(Ended::Code(0)) => code(0),
             Ok(Ended::Code(n)) => code(n),
-            Ok(Ended::Signal(signal)) => {
-                let hint = if signal == 9 {
-                    " (killed: out of memory?)"
-                } else {
-                    ""
-                };
-                Outcome {
-                    phase: Phase::Failed,
-                    exit_code: Some(128 + signal),
-                    message: Some(format!("process was ended by signal {signal}{hint}")),
-                }
+            Ok(Ended::Signal(signal)) => Outcome {
+                phase: Phase::Failed,
+                exit_code: Some(128 + signal),
+                message: Some(format!("process was ended by signal {signal}")),
+            },
+            Ok(Ended::Cancelled) if !self.cancel.is_cancelled() && self.disk.why().is_some() => {
+                Outcome::failed(self.disk.why().unwrap_or_default())
             }
             Ok(Ended::Cancelled) => Outcome {
                 phase: Phase::Cancelled,
@@ -455,6 +475,25 @@ impl Job {
             exit_code: None,
         });
     }
+}
+
+// Where the control group cannot be seen, the way a step ended still tells: nothing but the
+// kernel kills inside a job, and a program that cannot be started has no process left for it.
+fn likely(outcome: &Outcome) -> Option<&'static str> {
+    let message = outcome.message.as_deref().unwrap_or_default();
+    match outcome.exit_code {
+        Some(137) => {
+            Some("it was killed, most likely because the job used more memory than its limit")
+        }
+        Some(254) => Some("the job most likely reached its limit of processes"),
+        None if message.contains("os error 11") => Some("the job reached its limit of processes"),
+        _ => None,
+    }
+}
+
+fn name_limit(outcome: &mut Outcome, hit: &str) {
+    let message = outcome.message.take().unwrap_or_default();
+    outcome.message = Some(format!("{message}: {hit}"));
 }
 
 async fn builtin(context: &mut Context<'_>, uses: &str, limits: &Limits) -> Result<Ended, String> {

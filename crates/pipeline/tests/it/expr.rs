@@ -21,12 +21,22 @@ fn values() {
         let text = std::fs::read_to_string(&path).unwrap();
         let mut out = String::new();
         for line in text.lines() {
-            let source = line.split(" => ").next().unwrap().split(" =! ").next().unwrap().trim_end();
+            let source = line
+                .split(" => ")
+                .next()
+                .unwrap()
+                .split(" =! ")
+                .next()
+                .unwrap()
+                .trim_end();
             if source.is_empty() || source.starts_with('#') {
                 out.push_str(&format!("{line}\n"));
                 continue;
             }
-            match parse(source).map_err(|p| format!("{}: {}", p.offset, p.message)).and_then(|e| eval(&e, &scope)) {
+            match parse(source)
+                .map_err(|p| format!("{}: {}", p.offset, p.message))
+                .and_then(|e| eval(&e, &scope))
+            {
                 Ok(value) => out.push_str(&format!("{source} => {}\n", value.to_json())),
                 Err(problem) => out.push_str(&format!("{source} =! {problem}\n")),
             }

@@ -11,7 +11,9 @@ mod workflow;
 use std::path::{Path, PathBuf};
 
 fn corpus(topic: &str, extension: &str) -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(topic);
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/corpus")
+        .join(topic);
     let mut files: Vec<PathBuf> = std::fs::read_dir(&dir)
         .unwrap_or_else(|e| panic!("{}: {e}", dir.display()))
         .map(|e| e.unwrap().path())
@@ -29,5 +31,10 @@ fn expect(path: &Path, found: &str) {
         return;
     }
     let expected = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(expected, found, "{} differs; BLESS=1 accepts it", path.display());
+    assert_eq!(
+        expected,
+        found,
+        "{} differs; BLESS=1 accepts it",
+        path.display()
+    );
 }

@@ -41,15 +41,38 @@ impl World {
         self.status = plan.status;
         let mut out = format!("  run {:?}: {}\n", self.status.phase, self.status.message);
         for job in &self.status.jobs {
-            out.push_str(&format!("  {} {:?} [{}]: {}\n", job.id, job.phase, job.name, job.message));
+            out.push_str(&format!(
+                "  {} {:?} [{}]: {}\n",
+                job.id, job.phase, job.name, job.message
+            ));
         }
         for action in plan.actions {
             match &action {
                 Action::Start(start) => {
-                    out.push_str(&format!("  -> start {} timeout {}\n", start.row, start.timeout_minutes));
-                    let name = self.status.jobs.iter().find(|j| j.id == start.row).unwrap().pod.clone();
-                    self.pods.insert(start.row.clone(), PodState { name, started: true, ..PodState::default() });
-                    let progress = Progress { started: true, ..Progress::default() };
+                    out.push_str(&format!(
+                        "  -> start {} timeout {}\n",
+                        start.row, start.timeout_minutes
+                    ));
+                    let name = self
+                        .status
+                        .jobs
+                        .iter()
+                        .find(|j| j.id == start.row)
+                        .unwrap()
+                        .pod
+                        .clone();
+                    self.pods.insert(
+                        start.row.clone(),
+                        PodState {
+                            name,
+                            started: true,
+                            ..PodState::default()
+                        },
+                    );
+                    let progress = Progress {
+                        started: true,
+                        ..Progress::default()
+                    };
                     self.progress.insert(start.row.clone(), progress);
                 }
                 Action::Stop { pod } => {
@@ -58,7 +81,10 @@ impl World {
                         p.deleting = true;
                         row.clone()
                     });
-                    out.push_str(&format!("  -> stop {}\n", row.unwrap_or_else(|| pod.clone())));
+                    out.push_str(&format!(
+                        "  -> stop {}\n",
+                        row.unwrap_or_else(|| pod.clone())
+                    ));
                 }
                 Action::Remove { row } => {
                     self.pods.remove(row);
@@ -81,16 +107,30 @@ impl World {
                     "Failed" => Phase::Failed,
                     _ => Phase::Cancelled,
                 };
-                let outputs = rest.iter().filter_map(|p| p.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect();
-                let message = if conclusion == Phase::Failed { "step 1 (x): exit code 1" } else { "" };
-                self.progress.entry(row.to_string()).or_default().ended =
-                    Some(Ended { conclusion, message: message.into(), outputs });
+                let outputs = rest
+                    .iter()
+                    .filter_map(|p| p.split_once('='))
+                    .map(|(k, v)| (k.into(), v.into()))
+                    .collect();
+                let message = if conclusion == Phase::Failed {
+                    "step 1 (x): exit code 1"
+                } else {
+                    ""
+                };
+                self.progress.entry(row.to_string()).or_default().ended = Some(Ended {
+                    conclusion,
+                    message: message.into(),
+                    outputs,
+                });
             }
             ["pod", row, reason @ ..] => {
                 let pod = self.pods.get_mut(*row).unwrap();
                 pod.ended = true;
                 pod.reason = reason.join(" ");
-                self.progress.entry(row.to_string()).or_default().stream_over = true;
+                self.progress
+                    .entry(row.to_string())
+                    .or_default()
+                    .stream_over = true;
             }
             ["gone", row] => drop(self.pods.remove(*row)),
             ["cancel"] => self.facts.spec.cancel = true,
@@ -101,7 +141,12 @@ impl World {
             }
             ["earlier", name, group, state] => {
                 let waiting = *state == "waiting";
-                self.earlier.push(Earlier { name: name.to_string(), group: Some(group.to_string()), waiting, since: String::new() });
+                self.earlier.push(Earlier {
+                    name: name.to_string(),
+                    group: Some(group.to_string()),
+                    waiting,
+                    since: String::new(),
+                });
             }
             ["later"] => self.earlier.clear(),
             ["time", seconds] => self.seconds += seconds.parse::<u64>().unwrap(),
@@ -127,7 +172,13 @@ fn scripts() {
             ..RunSpec::default()
         };
         let mut world = World {
-            facts: Facts { namespace: "demo".into(), name: "hello-1".into(), spec, workflow_name: "w".into(), ..Facts::default() },
+            facts: Facts {
+                namespace: "demo".into(),
+                name: "hello-1".into(),
+                spec,
+                workflow_name: "w".into(),
+                ..Facts::default()
+            },
             read: read(".github/workflows/w.yml", source.as_bytes()),
             status: RunStatus::default(),
             progress: BTreeMap::new(),
@@ -145,7 +196,12 @@ fn scripts() {
                 world.plan();
                 let status = world.status.clone();
                 world.plan();
-                assert_eq!(world.status, status, "{}: {line} is not stable", path.display());
+                assert_eq!(
+                    world.status,
+                    status,
+                    "{}: {line} is not stable",
+                    path.display()
+                );
                 world.pods = pods;
             }
         }

@@ -51,18 +51,30 @@ fn job(source: &str) -> JobFile {
         outputs: job.outputs,
         timeout_minutes: job.timeout_minutes.map_or(5.0, |t| t.parse().unwrap()),
         cancel_timeout_minutes: 0.2,
-        environment: [("PATH", std::env::var("PATH").unwrap()), ("HOME", "/tmp".into())].map(|(k, v)| (k.into(), v)).into(),
+        environment: [
+            ("PATH", std::env::var("PATH").unwrap()),
+            ("HOME", "/tmp".into()),
+        ]
+        .map(|(k, v)| (k.into(), v))
+        .into(),
         ..JobFile::default()
     }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 fn lines(out: &Out) -> Vec<Line> {
     let bytes = out.0.lock().clone();
-    String::from_utf8(bytes).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    String::from_utf8(bytes)
+        .unwrap()
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect()
 }
 
 fn text(lines: &[Line], root: &str) -> String {
@@ -73,16 +85,34 @@ fn text(lines: &[Line], root: &str) -> String {
             Event::Started => "started".into(),
             Event::StepStarted { step, name } => format!("{step} > {name}"),
             Event::Log { step, line, text } => format!("{step}:{line} {text}"),
-            Event::Annotation { step, line, finding } => {
-                format!("{step} @{line} {:?} {}:{} {}", finding.severity, finding.file, finding.line, finding.message)
+            Event::Annotation {
+                step,
+                line,
+                finding,
+            } => {
+                format!(
+                    "{step} @{line} {:?} {}:{} {}",
+                    finding.severity, finding.file, finding.line, finding.message
+                )
             }
-            Event::StepEnded { step, conclusion, exit_code } => {
+            Event::StepEnded {
+                step,
+                conclusion,
+                exit_code,
+            } => {
                 let code = exit_code.map(|c| format!(" {c}")).unwrap_or_default();
                 format!("{step} < {conclusion:?}{code}")
             }
             Event::Image { image } => format!("image {image:?}"),
-            Event::Gate { verdict } => format!("gate {} {} {}", verdict.gate, verdict.passed, verdict.message),
-            Event::Ended { conclusion, message, outputs } => format!("ended {conclusion:?} {message:?} {outputs:?}"),
+            Event::Gate { verdict } => format!(
+                "gate {} {} {}",
+                verdict.gate, verdict.passed, verdict.message
+            ),
+            Event::Ended {
+                conclusion,
+                message,
+                outputs,
+            } => format!("ended {conclusion:?} {message:?} {outputs:?}"),
         };
         out.push_str(&text.replace(root, "ROOT"));
         out.push('\n');
@@ -98,9 +128,18 @@ fn jobs() {
         let dir = tempfile::tempdir().unwrap();
         let out = Out::default();
         let job = job(source);
-        runtime().block_on(run(job, dir.path(), Box::new(out.clone()), CancellationToken::new()));
+        runtime().block_on(run(
+            job,
+            dir.path(),
+            Box::new(out.clone()),
+            CancellationToken::new(),
+        ));
         let found = text(&lines(&out), dir.path().to_str().unwrap());
-        assert!(!found.contains("hunter2"), "{}: a secret got out", path.display());
+        assert!(
+            !found.contains("hunter2"),
+            "{}: a secret got out",
+            path.display()
+        );
         super::expect(&path, &format!("{source}===\n{found}"));
     }
 }
@@ -127,7 +166,13 @@ fn a_cancelled_job_still_cleans_up() {
     });
     let found = text(&lines(&out), dir.path().to_str().unwrap());
     assert_eq!(phase, towpath_kit::kinds::Phase::Cancelled, "{found}");
-    for expected in ["interrupted", "1 < Cancelled", "2 < Skipped", "cleaned up", "3 < Succeeded"] {
+    for expected in [
+        "interrupted",
+        "1 < Cancelled",
+        "2 < Skipped",
+        "cleaned up",
+        "3 < Succeeded",
+    ] {
         assert!(found.contains(expected), "{expected} is missing:\n{found}");
     }
     assert!(!found.contains("echo never"), "{found}");

@@ -7,12 +7,22 @@ use towpath_pipeline::workflow::read;
 fn findings() {
     for path in super::corpus("workflow", "yml") {
         let content = std::fs::read(&path).unwrap();
-        let name = format!(".github/workflows/{}", path.file_name().unwrap().to_str().unwrap());
+        let name = format!(
+            ".github/workflows/{}",
+            path.file_name().unwrap().to_str().unwrap()
+        );
         let read = read(&name, &content);
         let mut out = format!("{}\n", if read.runs() { "runs" } else { "does not run" });
         for f in &read.findings {
-            out.push_str(&format!("{}:{} {:?} {}: {}", f.line, f.column, f.severity, f.rule, f.message));
-            out.push_str(&if f.hint.is_empty() { "\n".into() } else { format!(" ({})\n", f.hint) });
+            out.push_str(&format!(
+                "{}:{} {:?} {}: {}",
+                f.line, f.column, f.severity, f.rule, f.message
+            ));
+            out.push_str(&if f.hint.is_empty() {
+                "\n".into()
+            } else {
+                format!(" ({})\n", f.hint)
+            });
         }
         super::expect(&path.with_extension("findings"), &out);
     }
