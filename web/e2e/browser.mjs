@@ -1,18 +1,40 @@
 // Debian's Chromium, driven by Playwright; axe on every screen.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import assert from 'node:assert/strict';
 import { chromium } from 'playwright-core';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const path = process.env.CHROMIUM ?? '/usr/bin/chromium';
+/** A bundle to look at instead of the one inside the binary, under the binary's own headers. */
+const bundle = process.env.TOWPATH_DIST;
+const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8', svg: 'image/svg+xml' };
 
-export async function open(server) {
-  const browser = await chromium.launch({
-    executablePath: path,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+async function serveBundle(context, server) {
+  const headers = Object.fromEntries((await fetch(server.url, { headers: { accept: 'text/html' } })).headers);
+  for (const name of ['content-encoding', 'content-length', 'etag', 'transfer-encoding']) delete headers[name];
+  await context.route((url) => url.origin === server.url && !/^\/(api|k8s|git|v2)\//.test(url.pathname), (route) => {
+    const name = new URL(route.request().url()).pathname.slice(1);
+    const file = join(bundle, name && existsSync(join(bundle, name)) ? name : 'index.html');
+    return route.fulfill({ headers: { ...headers, 'content-type': TYPES[file.split('.').at(-1)] }, body: readFileSync(file) });
   });
+}
+
+export async function launch() {
+  return chromium.launch({
+    executablePath: path,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+      // A page that the test serves itself belongs to no address space.
+      ...(bundle ? ['--disable-features=LocalNetworkAccessChecks'] : [])],
+  });
+}
+
+/** A logged-in page; `prepare` sees the context before its first request. */
+export async function enter(browser, server, prepare = async () => {}) {
   const context = await browser.newContext({ viewport: { width: 1360, height: 900 }, bypassCSP: false });
+  if (bundle) await serveBundle(context, server);
+  await prepare(context);
   const page = await context.newPage();
   const errors = [];
   page.on('pageerror', (error) => errors.push(String(error)));
@@ -23,7 +45,12 @@ export async function open(server) {
   await page.getByLabel('Token').fill(server.token);
   await page.getByRole('button', { name: 'Log in' }).click();
   await page.getByRole('heading', { name: 'Now', level: 1 }).waitFor();
-  return { browser, page, errors };
+  return { context, page, errors };
+}
+
+export async function open(server) {
+  const browser = await launch();
+  return { browser, ...(await enter(browser, server)) };
 }
 
 /** No violation of WCAG 2.2 AA in either theme. */

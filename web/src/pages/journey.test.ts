@@ -20,9 +20,10 @@ test('a failed gate is named', () => {
 
 test('a rollback is told from a replacement', () => {
   const promotion = { metadata: { name: 'p' }, spec: { environment: 'hello-prd', release: 'rel' }, status: { phase: 'Succeeded', release: 'rel', finishedAt: '2026-01-01T00:00:00Z' } } as unknown as Promotion;
-  const history = [{ kind: 'rollback', at: '2026-01-01T00:01:00Z', reason: 'errors' }];
+  const history = [{ kind: 'rollback', at: '2026-01-01T00:01:00Z', reason: 'errors' }, { kind: 'promote', release: 'rel' }];
+  const later = [history[0], { kind: 'promote', release: 'third' }, history[1]];
   expect(stations(run, release, [env('prd', 1, { release: 'other', history })], [promotion]).at(-1)?.word).toBe('RolledBack');
-  expect(stations(run, release, [env('prd', 1, { release: 'other' })], [promotion]).at(-1)?.word).toBe('Replaced');
+  expect(stations(run, release, [env('prd', 1, { release: 'other', history: later })], [promotion]).at(-1)?.word).toBe('Replaced');
 });
 
 test('the next stage says why it must wait', () => {

@@ -41,7 +41,8 @@ function stage(environment: Environment, release: Release | undefined, promotion
   const phase = promotion.status?.phase ?? 'Waiting';
   // It ran here once and another release took its place.
   if (phase === 'Succeeded') {
-    const back = status?.history.find((h) => h.kind.endsWith('rollback') && h.at > (promotion.status?.finishedAt ?? ''));
+    const history = status?.history ?? [];
+    const back = history.find((h, i) => h.kind.endsWith('rollback') && history[i + 1]?.release === release?.metadata.name);
     return { ...base, ...times, word: back ? 'RolledBack' : 'Replaced', detail: back?.reason ?? '' };
   }
   return { ...base, ...times, word: phase, detail: promotion.status?.message ?? '' };

@@ -28,7 +28,7 @@ export function absolute(instant: string, utc: boolean): string {
 
 export const count = (n: number, one: string, many = `${one}s`) => `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
 
-export type Tone = 'ok' | 'failed' | 'warning' | 'running' | 'paused' | 'hand' | 'idle' | 'skipped' | 'unknown' | 'back';
+export type Tone = 'ok' | 'failed' | 'warning' | 'running' | 'paused' | 'hand' | 'idle' | 'skipped' | 'unknown' | 'back' | 'past';
 
 const TONES: Record<string, Tone> = {
   Healthy: 'ok', Succeeded: 'ok', Passed: 'ok', Synced: 'ok', Ready: 'ok', Bound: 'ok', Active: 'ok', Completed: 'ok', Available: 'ok', Normal: 'ok', Released: 'ok',
@@ -36,7 +36,7 @@ const TONES: Record<string, Tone> = {
   Warning: 'warning', OutOfSync: 'warning', Drifted: 'warning', Missing: 'warning', Held: 'warning', Stopped: 'warning',
   Running: 'running', Progressing: 'running', Deploying: 'running', ContainerCreating: 'running', Terminating: 'running',
   Paused: 'paused', Waiting: 'paused', Suspended: 'paused', WaitingForApproval: 'hand',
-  Skipped: 'skipped', Cancelled: 'skipped', Superseded: 'skipped', Unknown: 'unknown', RolledBack: 'back',
+  Skipped: 'skipped', Cancelled: 'skipped', Superseded: 'skipped', Unknown: 'unknown', RolledBack: 'back', Replaced: 'past',
 };
 
 export const tone = (word: string): Tone => TONES[word] ?? 'idle';
