@@ -1,6 +1,6 @@
 //! From a run to two environments, over a bad release and back.
 
-use crate::world::{World, git, project, until};
+use crate::world::{Cluster, World, git, project, until};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use towpath_kit::kinds::{
@@ -19,9 +19,8 @@ fn request(environment: &str, release: &str, kind: &str, reason: &str) -> Promot
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn promote_fail_and_roll_back() {
-    let mut world = World::start(&project()).await;
+pub(crate) async fn promote_fail_and_roll_back(cluster: &Cluster) {
+    let mut world = World::start(cluster, &project()).await;
     world
         .environment(
             "dev",
@@ -176,9 +175,8 @@ async fn promote_fail_and_roll_back() {
 }
 
 /// The delivery side stops at any moment and starts again; nothing is lost, nothing twice.
-#[tokio::test(flavor = "multi_thread")]
-async fn stopped_at_any_moment() {
-    let mut world = World::start(&project()).await;
+pub(crate) async fn stopped_at_any_moment(cluster: &Cluster) {
+    let mut world = World::start(cluster, &project()).await;
     world
         .environment(
             "dev",

@@ -1,6 +1,6 @@
 //! Applying, drift, pruning.
 
-use crate::world::{World, project, until};
+use crate::world::{Cluster, World, project, until};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value as Json, json};
@@ -27,9 +27,8 @@ async fn deployed(world: &World, digest: &str) -> String {
     release
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_manual_change_is_undone_within_a_second() {
-    let world = World::start(&project()).await;
+pub(crate) async fn a_manual_change_is_undone_within_a_second(cluster: &Cluster) {
+    let world = World::start(cluster, &project()).await;
     world.environment("dev", auto()).await;
     deployed(&world, "sha256:aa").await;
     let maps = world.config_maps("dev");
@@ -102,9 +101,8 @@ async fn a_manual_change_is_undone_within_a_second() {
     world.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_leaves_the_source_goes_and_nothing_else() {
-    let world = World::start(&project()).await;
+pub(crate) async fn what_leaves_the_source_goes_and_nothing_else(cluster: &Cluster) {
+    let world = World::start(cluster, &project()).await;
     world.environment("dev", auto()).await;
     deployed(&world, "sha256:aa").await;
     let maps = world.config_maps("dev");
@@ -152,9 +150,8 @@ async fn what_leaves_the_source_goes_and_nothing_else() {
     world.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_set_with_one_bad_object_changes_nothing() {
-    let world = World::start(&project()).await;
+pub(crate) async fn a_set_with_one_bad_object_changes_nothing(cluster: &Cluster) {
+    let world = World::start(cluster, &project()).await;
     world.environment("dev", auto()).await;
     deployed(&world, "sha256:aa").await;
     let mut files = project();
@@ -181,9 +178,8 @@ async fn a_set_with_one_bad_object_changes_nothing() {
     world.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_rendered_says_where() {
-    let world = World::start(&project()).await;
+pub(crate) async fn what_cannot_be_rendered_says_where(cluster: &Cluster) {
+    let world = World::start(cluster, &project()).await;
     world.environment("dev", auto()).await;
     deployed(&world, "sha256:aa").await;
     let mut files = project();

@@ -20,6 +20,15 @@ use towpath_kit::kinds::{
 use towpath_kit::traits::{Principal, PushEvent, TreeFile, WorkflowMatch, Workflows};
 use towpath_source::{Source, SourceConfig};
 
+/// Where the objects live.
+#[derive(Clone)]
+pub(crate) enum Cluster {
+    /// An API server in this process, one per world.
+    Embedded,
+    /// A cluster that all worlds share, one after the other.
+    Real(Client),
+}
+
 /// No workflow ever starts: the tests write runs themselves.
 struct NoWorkflows;
 
@@ -37,11 +46,12 @@ pub(crate) struct World {
     services: Option<Services>,
     source: Source,
     server: ApiServer,
+    cluster: Cluster,
 }
 
 impl World {
     /// A started world whose repository `hello` has these files on `main`.
-    pub(crate) async fn start(files: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(cluster: &Cluster, files: &[(&str, &str)]) -> Self {
         towpath_daemon::init_logging(
             towpath_daemon::LogFormat::Text,
             &std::env::var("TEST_LOG").unwrap_or("off".into()),
@@ -50,11 +60,9 @@ impl World {
         let server = ApiServer::open(Config::new(work.path().join("data")))
             .await
             .expect("API server");
-        let client = match std::env::var_os("TOWPATH_KUBECONFIG") {
-            Some(file) => towpath_kit::client::from_kubeconfig(Path::new(&file))
-                .await
-                .expect("cluster"),
-            None => {
+        let client = match cluster {
+            Cluster::Real(client) => client.clone(),
+            Cluster::Embedded => {
                 let admin = Principal {
                     name: "admin".into(),
                     groups: vec!["system:masters".into()],
@@ -96,6 +104,7 @@ impl World {
             services: None,
             source,
             server,
+            cluster: cluster.clone(),
         };
         world.serve().await;
         let repository = Repository::new(
@@ -123,9 +132,9 @@ impl World {
     }
 
     async fn serve(&mut self) {
-        let client = match std::env::var_os("TOWPATH_KUBECONFIG") {
-            Some(_) => self.client.clone(),
-            None => {
+        let client = match &self.cluster {
+            Cluster::Real(client) => client.clone(),
+            Cluster::Embedded => {
                 towpath_kit::client::in_process(self.server.service(Principal::component("gitops")))
             }
         };
@@ -155,7 +164,7 @@ impl World {
     /// Ends everything and takes away what a shared cluster would keep.
     pub(crate) async fn stop(mut self) {
         self.stop_services().await;
-        if std::env::var_os("TOWPATH_KUBECONFIG").is_some() {
+        if let Cluster::Real(_) = &self.cluster {
             let namespaces: Api<k8s_openapi::api::core::v1::Namespace> =
                 Api::all(self.client.clone());
             for namespace in namespaces
