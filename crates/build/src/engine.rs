@@ -98,8 +98,8 @@ pub(crate) struct Inner {
 const EPOCH: i64 = 315_532_800;
 
 impl Engine {
-    /// Opens the directory and removes what a killed server left. `local` answers only for what
-    /// is here, `remote` may pull.
+    /// Opens the directory and removes what a killed server left, steps included: the runtime
+    /// must be the builder's own. `local` answers only for what is here, `remote` may pull.
     pub fn open(
         config: Config,
         local: Arc<dyn Images>,
@@ -121,7 +121,7 @@ impl Engine {
             config.directory.join("secrets")
         };
         let _ = std::fs::remove_dir_all(&secrets);
-        Ok(Self(Arc::new(Inner {
+        let engine = Self(Arc::new(Inner {
             permits: tokio::sync::Semaphore::new(config.parallel.max(1)),
             config,
             local,
@@ -132,7 +132,29 @@ impl Engine {
             clock: Arc::new(SystemClock),
             making: tokio::sync::Mutex::new(()),
             secrets,
-        })))
+        }));
+        engine.clean();
+        Ok(engine)
+    }
+
+    // Ends steps of a killed server and removes their files, beside the first builds: names are
+    // never used twice.
+    fn clean(&self) {
+        let inner = self.0.clone();
+        let left: Vec<String> = inner.runtime.list();
+        if left.is_empty() && inner.layers.empty_trash().is_ok() {
+            return;
+        }
+        towpath_daemon::spawn("build-clean", async move {
+            for id in left {
+                if let Err(error) = inner.runtime.remove(&id).await {
+                    tracing::warn!(id, %error, "step of an earlier build not removed");
+                }
+            }
+            if let Err(error) = inner.layers.empty_trash() {
+                tracing::warn!(%error, "left of an earlier build, tried again at the next start");
+            }
+        });
     }
 
     /// Text for a step's `/etc/resolv.conf`: the host's own, unless it points at the host's
@@ -576,7 +598,7 @@ impl Build<'_> {
     async fn workdir(&self, state: &mut State, place: Place) -> Result<bool, BuildError> {
         let path = state.workdir().to_string();
         let lower = self.lower(&state.layers);
-        let tree = Tree::readable(&lower, &self.engine.0.layers.empty())
+        let tree = Tree::readable(&lower, &self.engine.0.layers.below())
             .map_err(|e| other(format!("open layers: {e}")))?;
         if tree
             .find(
@@ -669,7 +691,7 @@ impl Build<'_> {
             Some(text) => {
                 // Names are the image's, also where the files go beside it.
                 let tree =
-                    Tree::readable(&self.lower(&state.layers), &self.engine.0.layers.empty());
+                    Tree::readable(&self.lower(&state.layers), &self.engine.0.layers.below());
                 let tree = tree.map_err(|e| other(format!("open layers: {e}")))?;
                 Some(users::owner(&tree, text).map_err(bad)?)
             }
@@ -751,7 +773,7 @@ impl Build<'_> {
             Base::Image(reference) => self.image(&reference).await?.layers,
         };
         let tree =
-            Tree::readable(&self.lower(&layers), &self.engine.0.layers.empty()).map_err(open)?;
+            Tree::readable(&self.lower(&layers), &self.engine.0.layers.below()).map_err(open)?;
         Ok(Origin {
             tree,
             ignore: None,
@@ -777,8 +799,10 @@ impl Build<'_> {
             if blob.is_err() || self.unpack(&layer).await.is_err() {
                 return Ok(false);
             }
-            push_layer(state, layer);
+            state.layers.push(layer);
         }
+        // What follows depends on what this step was made of.
+        state.key = state.step_key(&[key]);
         (self.log)("  from the cache");
         Ok(true)
     }
@@ -821,10 +845,11 @@ impl Build<'_> {
                 .layers
                 .adopt(&scratch.upper(), &layer.diff_id)
                 .map_err(other)?;
-            push_layer(state, layer.clone());
+            state.layers.push(layer.clone());
             Made { layer: Some(layer) }
         };
         self.engine.0.layers.remember(key, &made, &self.number());
+        state.key = state.step_key(&[key]);
         Ok(())
     }
 
@@ -918,10 +943,6 @@ impl Build<'_> {
             }
         }
     }
-}
-
-fn push_layer(state: &mut State, layer: Layer) {
-    state.layers.push(layer);
 }
 
 fn scratch() -> State {

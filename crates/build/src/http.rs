@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 use towpath_kit::traits::{
     Action, AuthError, Authenticator, Authorizer, BuildError, BuildRequest, Builder, Credential,
@@ -32,8 +33,8 @@ use towpath_stdx::{Secret, SystemRandom, base64_decode, id};
 
 const SECRETS: &str = "towpath-build-secrets";
 const TAGS: usize = 32;
-// Lines that a slow reader may be behind; then the build waits.
-const LINES: usize = 1024;
+// Lines that a slow reader may be behind.
+const LINES: usize = 16 << 10;
 // A build that is silent says so, that connections are not taken for dead.
 const SILENCE: std::time::Duration = std::time::Duration::from_secs(15);
 
@@ -128,15 +129,22 @@ async fn start(server: Arc<Server>, request: Request) -> Result<Response, Box<Re
     // The task ends with its receiver: the log call fails then, and select drops the build.
     towpath_daemon::spawn("build", async move {
         let _scratch = scratch;
-        let log_lines = lines.clone();
-        let log = move |line: &str| {
+        let lost = AtomicU64::new(0);
+        let log = |line: &str| {
             // Full means that the client does not read; losing lines is better than memory.
-            let _ = log_lines.try_send(json!({ "log": line }));
+            if lines.try_send(json!({ "log": line })).is_err() {
+                lost.fetch_add(1, Ordering::Relaxed);
+            }
         };
         let end = tokio::select! {
             result = server.engine.build(asked, &log) => Some(summary(result)),
             () = lines.closed() => None,
         };
+        let lost = lost.load(Ordering::Relaxed);
+        if lost > 0 {
+            let note = format!("{lost} lines were left out: they were not read in time");
+            let _ = lines.send(json!({ "log": note })).await;
+        }
         if let Some(end) = end {
             let _ = lines.send(end).await;
         }

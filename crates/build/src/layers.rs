@@ -37,17 +37,36 @@ impl Layers {
         for dir in ["layers", "cache", "work", "mounts"] {
             fs::create_dir_all(root.join(dir))?;
         }
-        // Whatever a killed server left half done.
-        for entry in fs::read_dir(root.join("work"))? {
+        // Whatever a killed server left half done. Moved first: its last step may still write.
+        let trash = root.join("trash");
+        fs::create_dir_all(&trash)?;
+        fs::rename(
+            root.join("work"),
+            trash.join(towpath_stdx::id::uuid(&towpath_stdx::SystemRandom)),
+        )?;
+        fs::create_dir(root.join("work"))?;
+        fs::create_dir_all(layers.empty())?;
+        fs::create_dir_all(layers.below())?;
+        Ok(layers)
+    }
+
+    /// Removes what [`open`](Self::open) moved away; to be tried again where something in it
+    /// still runs.
+    pub(crate) fn empty_trash(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.root.join("trash"))? {
             fs::remove_dir_all(entry?.path())?;
         }
-        fs::create_dir_all(layers.empty())?;
-        Ok(layers)
+        Ok(())
     }
 
     /// An empty directory.
     pub(crate) fn empty(&self) -> PathBuf {
         self.root.join("empty")
+    }
+
+    /// Another one: an overlay without an upper directory needs two layers.
+    pub(crate) fn below(&self) -> PathBuf {
+        self.root.join("below")
     }
 
     /// Root of all of it.

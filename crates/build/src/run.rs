@@ -356,7 +356,7 @@ fn free_bytes(path: &Path) -> u64 {
 }
 
 fn readable(lower: &[PathBuf], build: &Build<'_>) -> io::Result<Tree> {
-    Tree::readable(lower, &build.engine.0.layers.empty())
+    Tree::readable(lower, &build.engine.0.layers.below())
 }
 
 // What must outlive a step, and go with it.
@@ -549,9 +549,11 @@ impl Stubs {
                 continue;
             };
             match tree::kind(&stat) {
-                FileType::Directory => drop(rustix::fs::unlinkat(&dir, name, AtFlags::REMOVEDIR)),
+                FileType::Directory => {
+                    let _ = rustix::fs::unlinkat(&dir, name, AtFlags::REMOVEDIR);
+                }
                 FileType::RegularFile if stat.st_size == 0 => {
-                    drop(rustix::fs::unlinkat(&dir, name, AtFlags::empty()));
+                    let _ = rustix::fs::unlinkat(&dir, name, AtFlags::empty());
                 }
                 _ => {}
             }

@@ -36,12 +36,10 @@ impl Tree {
         Self::overlay(lower, Some((upper, work)))
     }
 
-    /// Layers, uppermost first. `empty` is an empty directory: the kernel wants two layers.
-    pub(crate) fn readable(lower: &[PathBuf], empty: &Path) -> io::Result<Self> {
+    /// Layers, uppermost first, above an empty directory: the kernel wants two.
+    pub(crate) fn readable(lower: &[PathBuf], below: &Path) -> io::Result<Self> {
         let mut lower = lower.to_vec();
-        while lower.len() < 2 {
-            lower.push(empty.to_path_buf());
-        }
+        lower.push(below.to_path_buf());
         Self::overlay(&lower, None)
     }
 
@@ -146,11 +144,6 @@ impl Tree {
             made += 1;
         }
         Ok(made)
-    }
-
-    /// The path of the tree's root for calls that take paths; valid while the tree lives.
-    pub(crate) fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.root.as_raw_fd()))
     }
 }
 

@@ -38,6 +38,8 @@ impl Images for Local {
         media_type: &str,
         manifest: Bytes,
     ) -> Result<String, ImageError> {
-        self.0.put_manifest(repository, tag, media_type, manifest).await
+        self.0
+            .put_manifest(repository, tag, media_type, manifest)
+            .await
     }
 }

@@ -19,7 +19,7 @@ pub(crate) mod words;
 use towpath_kit::kinds::{Finding, Severity};
 
 pub(crate) use instruction::{Command, Copy, Instruction, Op, Place, Run};
-pub(crate) use stages::{Plan, Stage};
+pub(crate) use stages::Plan;
 
 /// Largest Dockerfile read, bytes.
 pub(crate) const FILE_BYTES: usize = 1 << 20;
