@@ -8,7 +8,6 @@ use base64::Engine;
 use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use towpath_kit::traits::{BUILD_HEADER, BUILDS_PATH, BuildEvent, BuildParameters};
 
 /// Build an image from a Dockerfile, as a pipeline would
 ///
@@ -51,10 +50,14 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
         eprintln!("{} is there already", args.tags[0]);
         return Ok(Exit::Reached);
     }
-    let parameters = parameters(&args)?;
-    let header = base64::engine::general_purpose::STANDARD.encode(serde_json::to_vec(&parameters).unwrap_or_default());
+    let (query, secrets) = parameters(&args)?;
     let archive = pack(&args.directory).await?;
-    let request = connection.request(reqwest::Method::POST, BUILDS_PATH).header(BUILD_HEADER, header);
+    let mut request = connection.request(reqwest::Method::POST, "/api/v1/builds").query(&query);
+    if !secrets.is_empty() {
+        let text = serde_json::to_vec(&secrets).unwrap_or_default();
+        let header = base64::engine::general_purpose::STANDARD.encode(text);
+        request = request.header("towpath-build-secrets", header);
+    }
     let lost = |e: reqwest::Error| {
         Problem::new(Exit::Unreachable, "server", "the build could not be followed").why(crate::exit::chain(&e))
     };
@@ -76,29 +79,31 @@ async fn present(connection: &Connection, args: &Args) -> Result<bool, Problem> 
     Ok(answer.is_ok_and(|r| r.status().is_success()))
 }
 
-fn parameters(args: &Args) -> Result<BuildParameters, Problem> {
-    let pairs = |list: &[String], what: &str| -> Result<BTreeMap<String, String>, Problem> {
-        let split = |item: &String| {
-            let pair = item.split_once('=').map(|(name, value)| (name.to_string(), value.to_string()));
-            pair.ok_or_else(|| Problem::new(Exit::Failed, "bad-argument", format!("{item:?} is not {what}")))
-        };
-        list.iter().map(split).collect()
+type Parameters = (Vec<(&'static str, String)>, BTreeMap<String, String>);
+
+// The query of the build API, and the secrets, which go in a header that no log shows.
+fn parameters(args: &Args) -> Result<Parameters, Problem> {
+    let project = args.project.project.as_str();
+    let repository = match args.tags.first() {
+        Some(tag) => {
+            let name = tag.rsplit_once(':').map_or(tag.as_str(), |(name, _)| name);
+            if name.contains('/') { name.to_string() } else { format!("library/{name}") }
+        }
+        None => project.to_string(),
     };
+    let mut query = vec![("repository", repository), ("dockerfile", args.file.clone()), ("target", args.target.clone())];
+    query.extend(args.tags.iter().map(|tag| ("tag", tag.clone())));
+    query.extend(args.build_args.iter().map(|pair| ("arg", pair.clone())));
     let mut secrets = BTreeMap::new();
-    for (name, file) in pairs(&args.secrets, "NAME=FILE")? {
-        let bytes = towpath_stdx::bounded::read_file(Path::new(&file), 1 << 20)
+    for pair in &args.secrets {
+        let (name, file) = pair
+            .split_once('=')
+            .ok_or_else(|| Problem::new(Exit::Failed, "bad-argument", format!("{pair:?} is not NAME=FILE")))?;
+        let bytes = towpath_stdx::bounded::read_file(Path::new(file), 1 << 20)
             .map_err(|e| Problem::new(Exit::NotFound, "no-secret", format!("secret {name}: {file}: {e}")))?;
-        secrets.insert(name, String::from_utf8_lossy(&bytes).into_owned());
+        secrets.insert(name.to_string(), String::from_utf8_lossy(&bytes).into_owned());
     }
-    Ok(BuildParameters {
-        dockerfile: args.file.clone(),
-        target: args.target.clone(),
-        args: pairs(&args.build_args, "NAME=VALUE")?,
-        secrets,
-        tags: args.tags.clone(),
-        namespace: args.project.project.clone(),
-        ..BuildParameters::default()
-    })
+    Ok((query, secrets))
 }
 
 // The archive goes through an unnamed temporary file: its length is known and a slow server
@@ -121,6 +126,19 @@ async fn pack(directory: &Path) -> Result<tokio::fs::File, Problem> {
     Ok(tokio::fs::File::from_std(file.await.map_err(|e| bad(e.into()))?.map_err(bad)?))
 }
 
+/// One line of the build API's answer.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Line {
+    log: Option<String>,
+    digest: Option<String>,
+    bytes: u64,
+    cached: u32,
+    steps: u32,
+    error: Option<String>,
+    findings: Vec<towpath_kit::kinds::Finding>,
+}
+
 async fn follow(context: &Context, response: reqwest::Response) -> Result<Exit, Problem> {
     let mut buffer = Vec::new();
     let mut body = response.bytes_stream();
@@ -131,21 +149,21 @@ async fn follow(context: &Context, response: reqwest::Response) -> Result<Exit, 
         buffer.extend_from_slice(&chunk);
         while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
             let line: Vec<u8> = buffer.drain(..=end).collect();
-            match serde_json::from_slice(&line) {
-                Ok(BuildEvent::Log { text }) if !context.quiet => eprintln!("{text}"),
-                Ok(BuildEvent::Log { .. }) | Err(_) => {}
-                Ok(BuildEvent::Done { digest, image_bytes, cached_steps, steps }) => {
-                    let mib = image_bytes >> 20;
-                    eprintln!("built: {cached_steps} of {steps} steps from the cache, {mib} MiB");
-                    println!("{digest}");
-                    return Ok(Exit::Reached);
+            let line: Line = serde_json::from_slice(&line).unwrap_or_default();
+            if let Some(text) = line.log.filter(|_| !context.quiet) {
+                eprintln!("{text}");
+            }
+            if let Some(digest) = line.digest {
+                let mib = line.bytes >> 20;
+                eprintln!("built: {} of {} steps from the cache, {mib} MiB", line.cached, line.steps);
+                println!("{digest}");
+                return Ok(Exit::Reached);
+            }
+            if let Some(message) = line.error {
+                for f in &line.findings {
+                    eprintln!("{}:{}:{}: {}", f.file, f.line, f.column, f.message);
                 }
-                Ok(BuildEvent::Failed { message, findings }) => {
-                    for f in &findings {
-                        eprintln!("{}:{}:{}: {}", f.file, f.line, f.column, f.message);
-                    }
-                    return Err(Problem::new(Exit::Failed, "build", message).state("no image was pushed"));
-                }
+                return Err(Problem::new(Exit::Failed, "build", message).state("no image was pushed"));
             }
         }
     }
