@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { KEPT, Lines, weight } from './lines';
+import { KEPT, Lines, readable, weight } from './lines';
 
 test('chunks need not end at a line', () => {
   const log = new Lines();
@@ -34,4 +34,7 @@ test('colours of terminals are left out, errors are seen', () => {
   expect(weight('error: no')).toBe('error');
   expect(weight('##[warning]old')).toBe('warning');
   expect(weight('terrors')).toBe('');
+  expect(readable('##[error]no space left')).toBe('Error: no space left');
+  expect(readable('##[group]Run make')).toBe('Run make');
+  expect(readable('##[endgroup]')).toBe('');
 });

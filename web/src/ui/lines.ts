@@ -56,6 +56,12 @@ export class Lines {
 
 const clean = (line: string) => (line.includes('\u001b') || line.includes('\r') ? line.replace(ESCAPES, '') : line);
 
+/** A line as people read it: the runner's marks become words. */
+export function readable(line: string): string {
+  if (!line.startsWith('##[')) return line;
+  return line.replace(/^##\[(error|warning|notice)\]/, (_, kind: string) => `${kind.charAt(0).toUpperCase()}${kind.slice(1)}: `).replace(/^##\[(group|command|section|endgroup)\]/, '');
+}
+
 /** How a line is shown: the marks of the runner, then words of compilers and test programs. */
 export function weight(line: string): Weight {
   if (/^##\[error\]|^\s*(error|fatal|panic|FAILED)\b|\bpanicked at\b|^\s*Traceback/.test(line)) return 'error';

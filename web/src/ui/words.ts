@@ -4,6 +4,7 @@ export const short = (sha: string) => sha.slice(0, 7);
 
 export function duration(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds === 0) return '< 1 s';
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} m ${seconds % 60} s`;
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} m`;
@@ -12,6 +13,7 @@ export function duration(ms: number): string {
 export function ago(instant: string | undefined, now: number): string {
   if (!instant) return '';
   const seconds = Math.max(0, Math.round((now - Date.parse(instant)) / 1000));
+  if (seconds === 0) return '< 1 s';
   if (seconds < 60) return `${seconds} s ago`;
   if (seconds < 7200) return `${Math.floor(seconds / 60)} min ago`;
   if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h ago`;
