@@ -82,7 +82,12 @@ pub fn main(path: &Path) -> i32 {
         let cancel = CancellationToken::new();
         listen(&cancel);
         process::adopt_orphans();
-        match run(job, Path::new(&root), Box::new(std::io::stdout()), cancel).await {
+        let conclusion = run(job, Path::new(&root), Box::new(std::io::stdout()), cancel).await;
+        // With PID 1 the kernel ends all that is left, faster than a fork bomb grows.
+        if std::process::id() != 1 {
+            process::end_orphans().await;
+        }
+        match conclusion {
             Phase::Succeeded => 0,
             Phase::Cancelled => 143,
             _ => 1,
@@ -134,10 +139,6 @@ pub async fn run(
         Ok(mut job) => job.run().await,
         Err(message) => (Phase::Failed, sink.mask_text(&message), BTreeMap::new()),
     };
-    // With PID 1 the kernel ends all that is left, faster than a fork bomb grows.
-    if std::process::id() != 1 {
-        process::end_orphans().await;
-    }
     sink.event(Event::Ended {
         conclusion,
         message,
