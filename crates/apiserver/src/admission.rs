@@ -21,7 +21,6 @@ pub(crate) struct Change<'a> {
     /// Absent on creation.
     pub(crate) old: Option<&'a Value>,
     pub(crate) subresource: &'a str,
-    pub(crate) dry_run: bool,
 }
 
 impl Change<'_> {

@@ -109,7 +109,7 @@ pub(crate) fn admit(change: &Change<'_>, new: &mut Value) -> Result<Vec<Op>, Fai
                 .map_err(|_| bad("must be a valid IP address".into()))?;
             if !inside(network, bits, ip) {
                 return Err(bad(format!(
-                    "failed to allocate IP {wanted}: the provided IP is not in the valid range. The range of valid IPs is {network}/{bits}"
+                    "failed to allocate IP {wanted}: the provided network does not match the current range"
                 )));
             }
             if change

@@ -4,7 +4,6 @@
 use crate::core::Core;
 use crate::kinds::Resource;
 use crate::record;
-use crate::token;
 use crate::write::refused;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -182,11 +181,4 @@ fn reconciled(core: &Core, state: &Snapshot, mut wanted: Value) -> Option<Op> {
         expect: Expect::any(),
         new,
     })
-}
-
-/// Principal of work the server does by itself.
-pub(crate) fn own_principal() -> towpath_kit::traits::Principal {
-    let mut principal = token::admin();
-    principal.name = "system:apiserver".into();
-    principal
 }

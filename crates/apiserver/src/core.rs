@@ -7,7 +7,9 @@ use crate::pki::Pki;
 use crate::rbac::{Ask, Rbac};
 use crate::route::{self, Query, Route, Target};
 use crate::token::Tokens;
-use crate::{delete, discovery, health, paging::Pages, read, reviews, streams, sub, watch, write};
+use crate::{
+    crd, delete, discovery, health, paging::Pages, read, reviews, streams, sub, watch, write,
+};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -16,16 +18,15 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
 use parking_lot::RwLock;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use towpath_api::status::{self, Denied, Failure};
+use towpath_daemon::CancellationToken;
 use towpath_kit::traits::{Credential, PodStreams, Principal};
 use towpath_stdx::{Clock, Random};
-use towpath_store::Store;
+use towpath_store::{Store, Table};
 
 /// Largest body of a request, as upstream.
 pub(crate) const BODY_BYTES: usize = 3 << 20;
@@ -44,7 +45,8 @@ pub(crate) struct Settings {
 pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) kinds: ArcSwap<Kinds>,
-    pub(crate) custom: parking_lot::Mutex<BTreeMap<String, Vec<Arc<crate::kinds::Resource>>>>,
+    /// The definitions that `kinds` shows.
+    pub(crate) definitions: parking_lot::Mutex<Table>,
     pub(crate) rbac: Rbac,
     pub(crate) tokens: Tokens,
     pub(crate) pki: Pki,
@@ -53,7 +55,7 @@ pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(crate) streams: RwLock<Option<Arc<dyn PodStreams>>>,
     pub(crate) pages: Pages,
-    pub(crate) closing: AtomicBool,
+    pub(crate) closing: CancellationToken,
     pub(crate) in_flight: Arc<Semaphore>,
 }
 
@@ -144,8 +146,11 @@ async fn handle(core: Arc<Core>, request: Request<Incoming>, given: Option<Princ
     let principal = impersonate(&core, principal, &parts.headers)?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let path = parts.uri.path().to_string();
-    let kinds = core.kinds.load_full();
-    let routed = route::route(&kinds, &parts.method, &path, &query)?;
+    let mut routed = route::route(&core.kinds.load(), &parts.method, &path, &query)?;
+    if matches!(routed, Route::Unknown) && crd::catch_up(&core) {
+        // A watcher of definitions may be faster than the writer that serves them.
+        routed = route::route(&core.kinds.load(), &parts.method, &path, &query)?;
+    }
     let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let Parts {
         method, headers, ..

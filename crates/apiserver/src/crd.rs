@@ -250,7 +250,6 @@ fn resource(
     let selectable = version["selectableFields"].as_array().into_iter().flatten();
     let custom = Custom {
         schema,
-        preserve_unknown: spec["preserveUnknownFields"] == true,
         source,
         columns: version["additionalPrinterColumns"].clone(),
         status,
@@ -278,22 +277,27 @@ fn resource(
     })
 }
 
-/// Serves what the stored definitions say now; called after each write of one, before it is
-/// acknowledged.
-pub(crate) fn refresh(core: &Core) {
-    let mut custom = core.custom.lock();
+/// Serves what the stored definitions say now; tells whether that was not so already.
+pub(crate) fn catch_up(core: &Core) -> bool {
+    let mut known = core.definitions.lock();
     let state = core.store.snapshot();
-    *custom = state
-        .range(TABLE, "", None)
+    let now = state.table(TABLE);
+    if known.ptr_eq(&now) || known.is_empty() && now.is_empty() {
+        return false;
+    }
+    let custom = now
+        .values()
         .map(|rec| (rec.name().to_string(), resources(&record::decode(rec))))
         .collect();
     core.kinds.store(Arc::new(Kinds::with(&custom)));
+    *known = now;
+    true
 }
 
 /// Keeps the served resources in step with the definitions.
 pub(crate) fn after(core: &Core, resource: &Resource) {
     if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
-        refresh(core);
+        catch_up(core);
     }
 }
 

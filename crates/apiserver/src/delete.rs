@@ -145,7 +145,6 @@ async fn remove(
             state: &state,
             old: Some(&old),
             subresource: "delete",
-            dry_run: options.dry_run,
         };
         admission::admit_delete(&change)?;
         if waits && new == old {

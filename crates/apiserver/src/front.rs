@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ pub(crate) async fn run(
     cancel: CancellationToken,
 ) {
     let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let graceful = Arc::new(GracefulShutdown::new());
+    let graceful = GracefulShutdown::new();
     let slots = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
     loop {
         let slot = tokio::select! {
@@ -56,22 +56,21 @@ pub(crate) async fn run(
                 continue;
             }
         };
-        let (core, acceptor, graceful) = (core.clone(), acceptor.clone(), graceful.clone());
+        let (core, acceptor, watcher) = (core.clone(), acceptor.clone(), graceful.watcher());
         towpath_daemon::spawn("apiserver connection", async move {
             let _slot = slot;
-            connection(core, acceptor, graceful, stream, peer).await;
+            connection(core, acceptor, watcher, stream, peer).await;
         });
     }
     drop(listener);
-    if let Ok(graceful) = Arc::try_unwrap(graceful) {
-        let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
-    }
+    // Watches end by themselves when the server closes; what takes longer is cut off.
+    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
 }
 
 async fn connection(
     core: Arc<Core>,
     acceptor: TlsAcceptor,
-    graceful: Arc<GracefulShutdown>,
+    watcher: Watcher,
     stream: TcpStream,
     peer: SocketAddr,
 ) {
@@ -122,7 +121,7 @@ async fn connection(
     let served = builder
         .serve_connection_with_upgrades(TokioIo::new(stream), service)
         .into_owned();
-    let _ = graceful.watch(served).await;
+    let _ = watcher.watch(served).await;
 }
 
 /// The API as a service for one principal in this process: no socket, no TLS, the same pipeline.

@@ -77,7 +77,7 @@ fn version() -> serde_json::Value {
 
 // Alive while it answers; ready while it also takes writes and is not stopping.
 fn health(call: &Call, ready: bool) -> http::Response<body::Body> {
-    let closing = call.core.closing.load(std::sync::atomic::Ordering::Relaxed);
+    let closing = call.core.closing.is_cancelled();
     let fault = call
         .core
         .store

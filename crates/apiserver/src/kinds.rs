@@ -42,7 +42,6 @@ pub(crate) struct Subresource {
 /// What a definition says beyond names.
 pub(crate) struct Custom {
     pub(crate) schema: Schema,
-    pub(crate) preserve_unknown: bool,
     /// `openAPIV3Schema` as given, for publishing.
     pub(crate) source: Value,
     pub(crate) columns: Value,
@@ -83,11 +82,6 @@ impl Resource {
     pub(crate) fn is_stored_form(&self) -> bool {
         (self.group.as_str(), self.version.as_str())
             == (self.stored_as.0.as_str(), self.stored_as.1.as_str())
-    }
-
-    /// `deployments` or `deployments.apps`.
-    pub(crate) fn qualified(&self) -> String {
-        towpath_api::status::qualified(&self.group, &self.plural)
     }
 }
 

@@ -50,3 +50,8 @@ pub use body::Body;
 pub use front::InProcess;
 pub use pki::PkiError;
 pub use server::{ApiServer, Config, Error};
+
+/// Reads a protobuf body (`k8s\0`, envelope, object) as the object its JSON form would be.
+pub fn decode_protobuf(body: &[u8]) -> Result<serde_json::Value, String> {
+    protobuf::decode(body).map_err(|error| error.to_string())
+}

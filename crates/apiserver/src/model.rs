@@ -27,14 +27,13 @@ pub(crate) enum Strictness {
 }
 
 impl Strictness {
-    pub(crate) fn parse(value: Option<&str>) -> Result<Self, Failure> {
+    /// Reads `fieldValidation`; `None` where it is none of the three.
+    pub(crate) fn parse(value: Option<&str>) -> Option<Self> {
         match value.unwrap_or_default() {
-            "" | "Warn" => Ok(Self::Warn),
-            "Ignore" => Ok(Self::Ignore),
-            "Strict" => Ok(Self::Strict),
-            other => Err(status::bad_request(format!(
-                "invalid value for fieldValidation: {other:?}, allowed: Ignore, Warn, Strict"
-            ))),
+            "" | "Warn" => Some(Self::Warn),
+            "Ignore" => Some(Self::Ignore),
+            "Strict" => Some(Self::Strict),
+            _ => None,
         }
     }
 }

@@ -52,11 +52,6 @@ impl Patch {
                 return Err(status::unsupported_media_type(&known));
             }
         };
-        if kind == Kind::Apply && call.query.get("fieldManager").is_none_or(str::is_empty) {
-            return Err(status::bad_request(
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-            ));
-        }
         let (body, twice) = match kind {
             // Most clients send JSON, which is YAML too and much faster to read.
             Kind::Apply if bytes.first() != Some(&b'{') => (yaml(bytes)?, Vec::new()),

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use towpath_stdx::{Clock, Random, Secret};
 
@@ -47,7 +47,6 @@ pub(crate) struct Pki {
     pub(crate) token_key_pem: String,
     pub(crate) token_public_pem: String,
     pub(crate) admin_token: Secret,
-    directory: PathBuf,
 }
 
 fn file(path: &Path) -> impl FnOnce(io::Error) -> PkiError {
@@ -152,7 +151,6 @@ impl Pki {
             token_key_pem,
             token_public_pem,
             admin_token,
-            directory: directory.to_path_buf(),
         })
     }
 
@@ -222,11 +220,6 @@ impl Pki {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let (pem, _, key) = self.issue(params, clock, 1)?;
         Ok((pem, Secret::from(key.serialize_pem())))
-    }
-
-    /// Directory of the files.
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) fn encode(resource: &Resource, object: &Value) -> NewRec {
         }
     }
     body.push(b'}');
+    // It is kept as long as the object: no slack.
+    body.shrink_to_fit();
     NewRec {
         body: body.into(),
         hole: hole as u32,

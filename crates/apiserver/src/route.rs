@@ -86,8 +86,6 @@ pub(crate) struct Target {
     /// Empty for the object itself.
     pub(crate) subresource: String,
     pub(crate) verb: &'static str,
-    /// Path after the subresource, for proxies.
-    pub(crate) rest: String,
 }
 
 /// What a path means.
@@ -188,7 +186,6 @@ pub(crate) fn route(
         name,
         subresource,
         verb,
-        rest: tail,
     }))
 }
 
@@ -215,7 +212,7 @@ mod tests {
                 format!(
                     "{} {} ns={} name={} sub={}",
                     t.verb,
-                    t.resource.qualified(),
+                    towpath_api::status::qualified(&t.resource.group, &t.resource.plural),
                     t.namespace,
                     t.name,
                     t.subresource

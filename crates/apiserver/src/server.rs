@@ -17,7 +17,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use towpath_daemon::{CancellationToken, Service};
@@ -119,7 +118,7 @@ impl ApiServer {
         let core = Arc::new(Core {
             store,
             kinds: ArcSwap::from_pointee(Kinds::with(&BTreeMap::new())),
-            custom: parking_lot::Mutex::default(),
+            definitions: parking_lot::Mutex::default(),
             rbac: Rbac::default(),
             tokens,
             pki,
@@ -128,10 +127,10 @@ impl ApiServer {
             settings,
             streams: RwLock::default(),
             pages: crate::paging::Pages::default(),
-            closing: AtomicBool::new(false),
+            closing: CancellationToken::new(),
             in_flight: Core::slots(),
         });
-        crd::refresh(&core);
+        crd::catch_up(&core);
         bootstrap::run(&core)
             .await
             .map_err(|failure| Error::Bootstrap(failure.message))?;
@@ -268,7 +267,7 @@ impl ApiServer {
 
     /// Ends listeners and watches and closes the store.
     pub async fn stop(&self) {
-        self.core.closing.store(true, Ordering::Relaxed);
+        self.core.closing.cancel();
         self.cancel.cancel();
         let store = self.core.store.clone();
         let _ = tokio::task::spawn_blocking(move || store.close()).await;

@@ -130,6 +130,12 @@ async fn bind(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
         let error = towpath_api::field::FieldError::required("target.name", "");
         return Err(status::invalid("", "Binding", &target.name, &[error]));
     }
+    let named = binding["metadata"]["name"].as_str().unwrap_or_default();
+    if !named.is_empty() && named != target.name {
+        return Err(status::bad_request(
+            "name in URL does not match name in Binding object",
+        ));
+    }
     let options = Options::read(call)?;
     let now = call.core.clock.rfc3339();
     let whole = Target {

@@ -212,6 +212,9 @@ impl Tokens {
             return None;
         }
         if let Some(minted) = claims.towpath {
+            if !audiences.is_empty() && !audiences.iter().any(|a| a == MINTED) {
+                return None;
+            }
             let Minted { groups, uid, extra } = minted;
             let principal = Principal {
                 name: claims.sub,

@@ -17,7 +17,6 @@ use futures::stream;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 use towpath_api::status::{self, Failure};
@@ -157,16 +156,13 @@ impl State {
             }
             return;
         }
-        if self.core.closing.load(Ordering::Relaxed) {
-            self.done = true;
-            return;
-        }
         let until = if self.bookmarks {
             self.deadline.min(self.next_bookmark)
         } else {
             self.deadline
         };
         tokio::select! {
+            () = self.core.closing.cancelled() => self.done = true,
             () = self.watch.changed() => {}
             () = tokio::time::sleep_until(until) => {
                 let now = Instant::now();

@@ -16,6 +16,7 @@ use crate::route::Target;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use towpath_api::field::FieldError;
 use towpath_api::status::{self, Failure, MODIFIED};
 use towpath_store::{Class, Done, Expect, Op, Rec, Refused, Txn};
 
@@ -34,22 +35,44 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn read(call: &Call) -> Result<Self, Failure> {
-        let mut dry_run = false;
-        for value in call.query.all("dryRun") {
-            match value {
-                "All" => dry_run = true,
-                "" => {}
-                other => {
-                    return Err(status::bad_request(format!(
-                        "dryRun: Unsupported value: {other:?}: supported values: \"All\""
-                    )));
-                }
-            }
+        let kind = match call.method {
+            http::Method::PUT => "UpdateOptions",
+            http::Method::PATCH => "PatchOptions",
+            _ => "CreateOptions",
+        };
+        let refused = |error: FieldError| status::invalid("meta.k8s.io", kind, "", &[error]);
+        let asked: Vec<&str> = call
+            .query
+            .all("dryRun")
+            .filter(|value| !value.is_empty())
+            .collect();
+        if asked.iter().any(|value| *value != "All") {
+            return Err(refused(FieldError::unsupported(
+                "dryRun",
+                json!(asked),
+                &["All"],
+            )));
         }
+        let apply = call.content_type() == "application/apply-patch+yaml";
+        if apply && call.query.get("fieldManager").is_none_or(str::is_empty) {
+            return Err(refused(FieldError::required(
+                "fieldManager",
+                "is required for apply patch",
+            )));
+        }
+        let given = call.query.get("fieldValidation");
+        let strictness = Strictness::parse(given).ok_or_else(|| {
+            let known = ["Ignore", "Strict", "Warn"];
+            refused(FieldError::unsupported(
+                "fieldValidation",
+                given.unwrap_or_default(),
+                &known,
+            ))
+        })?;
         Ok(Self {
-            dry_run,
+            dry_run: !asked.is_empty(),
             manager: call.manager(),
-            strictness: Strictness::parse(call.query.get("fieldValidation"))?,
+            strictness,
             force: call.query.is("force"),
             owned: false,
         })
@@ -257,7 +280,6 @@ async fn insert_named(
             state: &state,
             old: None,
             subresource: "",
-            dry_run: options.dry_run,
         };
         let mut side = admission::admit(&change, &mut new)?;
         model::default(resource, &mut new);
@@ -460,7 +482,7 @@ async fn replace_by(
             return Err(conflict());
         }
         if named.is_none() && resource.is_custom() && call.method == http::Method::PUT {
-            let error = towpath_api::field::FieldError::invalid(
+            let error = FieldError::invalid(
                 "metadata.resourceVersion",
                 0,
                 "must be specified for an update",
@@ -486,7 +508,6 @@ async fn replace_by(
             state: &state,
             old: Some(&old),
             subresource: &target.subresource,
-            dry_run: options.dry_run,
         };
         let mut ops = admission::admit(&change, &mut new)?;
         if !options.owned {
@@ -614,7 +635,7 @@ fn keep_identity(target: &Target, new: &mut Value, old: &Value) -> Result<(), Fa
                 "no new finalizers can be added if the object is being deleted, found new finalizers [{}]",
                 added.join(", ")
             );
-            let error = towpath_api::field::FieldError::forbidden("metadata.finalizers", text);
+            let error = FieldError::forbidden("metadata.finalizers", text);
             return Err(status::invalid(
                 &resource.group,
                 &resource.kind,

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
 
 const QUEUE: usize = 1024;
@@ -77,17 +77,25 @@ impl Shared {
         self.fault.lock().clone()
     }
 
-    // The next group; empty when only a relaxed write waits to be synced; `None` to stop.
-    fn next(&self, unsynced: bool) -> Option<Vec<Job>> {
+    // The next group; empty when a relaxed write has waited long enough to be synced; `None` to
+    // stop.
+    fn next(&self, unsynced: Option<Instant>) -> Option<Vec<Job>> {
         let mut jobs = self.jobs.lock();
         while jobs.waiting.is_empty() {
             if jobs.stop {
                 return None;
             }
-            if !unsynced {
-                self.wake.wait(&mut jobs);
-            } else if self.wake.wait_for(&mut jobs, RELAXED_SYNC).timed_out() {
-                break;
+            match unsynced {
+                None => self.wake.wait(&mut jobs),
+                Some(since) => {
+                    if self
+                        .wake
+                        .wait_until(&mut jobs, since + RELAXED_SYNC)
+                        .timed_out()
+                    {
+                        break;
+                    }
+                }
             }
         }
         let mut bytes = 0;
@@ -120,6 +128,9 @@ pub(crate) struct Writer {
     pub(crate) next_row: i64,
 }
 
+// Resource, key and what was there.
+type Undo = (Arc<str>, Arc<str>, Option<Arc<Rec>>);
+
 // One group while it is put together.
 struct Group {
     state: Snapshot,
@@ -133,24 +144,17 @@ struct Group {
 impl Writer {
     /// Works until stopped, then closes the back end.
     pub(crate) fn run(mut self) {
-        let mut unsynced = false;
+        let mut unsynced: Option<Instant> = None;
         while let Some(jobs) = self.shared.next(unsynced) {
             if let Some(why) = self.shared.fault() {
+                let refused = Refused::ReadOnly(why);
                 jobs.into_iter()
-                    .for_each(|job| drop(job.ack.send(Err(Refused::ReadOnly(why.clone())))));
-                unsynced = false;
+                    .for_each(|job| drop(job.ack.send(Err(refused.clone()))));
+                unsynced = None;
                 continue;
             }
-            let idle = jobs.is_empty();
-            let result = if idle {
-                self.backend.sync().map(|()| true)
-            } else {
-                self.group(jobs)
-            };
-            match result
-                .and_then(|synced| self.backend.tidy(self.space.is_short()).map(|()| synced))
-            {
-                Ok(synced) => unsynced = !synced && (unsynced || !idle),
+            match self.turn(jobs, unsynced) {
+                Ok(since) => unsynced = since,
                 Err(Error::Full) => drop(self.space.release()),
                 Err(error) => self.fail(&error),
             }
@@ -163,14 +167,39 @@ impl Writer {
         }
     }
 
+    // One group and what follows it; tells since when something acknowledged is not durable.
+    fn turn(
+        &mut self,
+        jobs: Vec<Job>,
+        unsynced: Option<Instant>,
+    ) -> Result<Option<Instant>, Error> {
+        let wrote = if jobs.is_empty() {
+            None
+        } else {
+            self.group(jobs)?
+        };
+        let mut since = match wrote {
+            // A durable commit has synced what was written before it too.
+            Some(true) => None,
+            Some(false) => unsynced.or_else(|| Some(Instant::now())),
+            None => unsynced,
+        };
+        if since.is_some_and(|since| since.elapsed() >= RELAXED_SYNC) {
+            self.backend.sync()?;
+            since = None;
+        }
+        self.backend.tidy(self.space.is_short())?;
+        Ok(since)
+    }
+
     fn fail(&self, error: &Error) {
         let why: Arc<str> = Arc::from(chain(error));
         tracing::error!(error = %why, "object store is read-only from here on");
         *self.shared.fault.lock() = Some(why);
     }
 
-    // Does one group; tells whether all that was acknowledged is durable.
-    fn group(&mut self, jobs: Vec<Job>) -> Result<bool, Error> {
+    // Does one group; tells whether what it wrote, if anything, is durable.
+    fn group(&mut self, jobs: Vec<Job>) -> Result<Option<bool>, Error> {
         let mut group = Group {
             state: Snapshot::clone(&self.shared.root.load()),
             events: Vec::new(),
@@ -191,7 +220,7 @@ impl Writer {
             }
         }
         let (state, events) = (group.state, group.events);
-        let mut synced = true;
+        let mut wrote = None;
         if group.written {
             let batch = batch(group.last, &events, group.durable);
             let mut committed = self.backend.commit(&batch);
@@ -199,7 +228,7 @@ impl Writer {
                 committed = self.backend.commit(&batch);
             }
             match committed {
-                Ok(()) => synced = group.durable,
+                Ok(()) => wrote = Some(group.durable),
                 Err(error) => {
                     let refused = match &error {
                         Error::Full => {
@@ -231,12 +260,12 @@ impl Writer {
             // A caller that went away loses only the answer.
             let _ = ack.send(answer);
         }
-        Ok(synced)
+        Ok(wrote)
     }
 
     fn apply(&mut self, job: Job, group: &mut Group) {
         let Job { txn, ack } = job;
-        let mut undo: Vec<(Arc<str>, Arc<str>, Option<Arc<Rec>>)> = Vec::new();
+        let mut undo: Vec<Undo> = Vec::new();
         let mut recs = Vec::with_capacity(txn.ops.len());
         let revision = group.state.revision;
         let events = group.events.len();

@@ -166,7 +166,7 @@ fn field(line: &str) -> Option<Field> {
     };
     let tag = part("protobuf")?.split(',').nth(1)?.parse().ok()?;
     let json = part("json")?;
-    let inline = json.contains("inline");
+    let inline = json.split(',').skip(1).any(|option| option == "inline");
     let json = if inline {
         ""
     } else {

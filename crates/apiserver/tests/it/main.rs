@@ -2,6 +2,7 @@
 
 mod access;
 mod clients;
+mod fixtures;
 mod harness;
 mod protobuf;
 mod scripts;

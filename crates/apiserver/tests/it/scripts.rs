@@ -8,16 +8,58 @@
 //! /metadata/name: a                  # values at JSON pointers; `~ text` = contains, `!` = absent
 //! ```
 //! `PATCH:merge`, `PATCH:json`, `PATCH:strategic`, `PATCH:apply` name the kind of patch;
+//! `peer settles 500` waits that many milliseconds for the peer's controllers, never for us;
+//! a script that begins with `# own:` is about what only this server does.
 //! `$name = /pointer` keeps a value for later requests as `${name}`.
 
 use crate::harness::{Server, admin};
 use http::Method;
+use http_body_util::BodyExt;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 #[tokio::test]
 async fn all() {
+    check_all(async |text| {
+        let server = Server::start().await;
+        let result = run(&Door::Own(&server), text).await;
+        server.api.stop().await;
+        result
+    })
+    .await;
+}
+
+/// The same scripts against a real kube-apiserver at `TOWPATH_PEER_URL` with the administrator's
+/// `TOWPATH_PEER_TOKEN`: what they expect is what upstream answers.
+#[tokio::test]
+async fn all_on_the_peer() {
+    let (Ok(url), Ok(token)) = (
+        std::env::var("TOWPATH_PEER_URL"),
+        std::env::var("TOWPATH_PEER_TOKEN"),
+    ) else {
+        eprintln!("SKIPPED: no kube-apiserver is given in TOWPATH_PEER_URL and TOWPATH_PEER_TOKEN");
+        return;
+    };
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut config = kube::Config::new(url.parse().expect("address"));
+    config.accept_invalid_certs = true;
+    config.auth_info.token = Some(token.into());
+    let client = kube::Client::try_from(config).expect("client");
+    // A controller's work upstream, without which there are no pods.
+    let account = "metadata: {name: default}";
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    request(&Door::Peer(&client), "POST", accounts, account)
+        .await
+        .expect("account");
+    check_all(async |text| match text.starts_with("# own:") {
+        true => Ok(()),
+        false => run(&Door::Peer(&client), text).await,
+    })
+    .await;
+}
+
+async fn check_all(check: impl AsyncFn(&str) -> Result<(), String>) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/requests");
     let mut files: Vec<_> = std::fs::read_dir(&directory)
         .expect("corpus")
@@ -31,19 +73,23 @@ async fn all() {
         .filter(|file| file.to_string_lossy().contains(&only))
     {
         let text = std::fs::read_to_string(file).expect("script");
-        let server = Server::start().await;
-        if let Err(failure) = run(&server, &text).await {
+        if let Err(failure) = check(&text).await {
             failures.push(format!(
                 "{}: {failure}",
                 file.file_name().unwrap_or_default().to_string_lossy()
             ));
         }
-        server.api.stop().await;
     }
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
-async fn run(server: &Server, text: &str) -> Result<(), String> {
+/// Where requests go.
+enum Door<'a> {
+    Own(&'a Server),
+    Peer(&'a kube::Client),
+}
+
+async fn run(door: &Door<'_>, text: &str) -> Result<(), String> {
     let mut kept: BTreeMap<String, String> = BTreeMap::new();
     let mut lines = text.lines().enumerate().peekable();
     let mut answer = (0u16, Value::Null);
@@ -51,6 +97,16 @@ async fn run(server: &Server, text: &str) -> Result<(), String> {
         let line = fill(line, &kept);
         let at = number + 1;
         if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let (Some(milliseconds), Door::Peer(_)) = (line.strip_prefix("peer settles "), door) {
+            let wait = milliseconds
+                .trim()
+                .parse()
+                .map_err(|_| format!("line {at}: not a number"))?;
+            tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+            continue;
+        } else if line.starts_with("peer settles ") {
             continue;
         }
         if let Some(code) = line.strip_prefix("=> ") {
@@ -86,7 +142,7 @@ async fn run(server: &Server, text: &str) -> Result<(), String> {
                 body.push_str(&fill(next, &kept));
                 body.push('\n');
             }
-            answer = request(server, method, path.trim(), &body)
+            answer = request(door, method, path.trim(), &body)
                 .await
                 .map_err(|why| format!("line {at}: {why}"))?;
         }
@@ -101,7 +157,7 @@ fn fill(line: &str, kept: &BTreeMap<String, String>) -> String {
 }
 
 async fn request(
-    server: &Server,
+    door: &Door<'_>,
     method: &str,
     path: &str,
     body: &str,
@@ -121,9 +177,37 @@ async fn request(
         serde_saphyr::from_str(body).map_err(|error| error.to_string())?
     };
     let method: Method = method.parse().map_err(|_| format!("no method {method}"))?;
-    Ok(server
-        .call_as(admin(), method, path, content_type, &body)
-        .await)
+    match door {
+        Door::Own(server) => Ok(server
+            .call_as(admin(), method, path, content_type, &body)
+            .await),
+        Door::Peer(client) => {
+            let bytes = if body.is_null() {
+                Vec::new()
+            } else {
+                body.to_string().into_bytes()
+            };
+            let request = http::Request::builder()
+                .method(method)
+                .uri(path)
+                .header("content-type", content_type)
+                .header("user-agent", "test/1")
+                .body(kube::client::Body::from(bytes))
+                .map_err(|error| error.to_string())?;
+            let response = client
+                .send(request)
+                .await
+                .map_err(|error| error.to_string())?;
+            let status = response.status().as_u16();
+            let body = response
+                .into_body()
+                .collect()
+                .await
+                .map_err(|error| error.to_string())?
+                .to_bytes();
+            Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
+        }
+    }
 }
 
 fn check(line: &str, value: &Value) -> Result<(), String> {
