@@ -127,6 +127,8 @@ async fn pack_context(dir: &Path, dockerfile: &str, to: &Path) -> Result<u64, St
     ];
     let work = move || -> std::io::Result<u64> {
         let mut builder = tar::Builder::new(std::io::BufWriter::new(std::fs::File::create(&to)?));
+        // Not every reader knows the sparse form.
+        builder.sparse(false);
         builder.follow_symlinks(false);
         for entry in walkdir::WalkDir::new(&dir).min_depth(1).sort_by_file_name() {
             let entry = entry.map_err(std::io::Error::other)?;

@@ -13,6 +13,8 @@ pub(super) async fn pack(files: Vec<(PathBuf, PathBuf)>, to: PathBuf) -> Result<
         let mut encoder = zstd::Encoder::new(File::create(&to)?, 1)?;
         encoder.include_checksum(true)?;
         let mut builder = tar::Builder::new(io::BufWriter::with_capacity(256 << 10, encoder));
+        // Not every reader knows the sparse form.
+        builder.sparse(false);
         builder.follow_symlinks(false);
         for (path, name) in files {
             builder

@@ -118,6 +118,8 @@ async fn pack(directory: &Path) -> Result<tokio::fs::File, Problem> {
         let file = rustix::fs::open(&temporary, flags, rustix::fs::Mode::from_raw_mode(0o600))?;
         let mut archive = tar::Builder::new(std::fs::File::from(file));
         archive.follow_symlinks(false);
+        // Not every reader knows the sparse form.
+        archive.sparse(false);
         archive.append_dir_all(".", &directory)?;
         let mut file = archive.into_inner()?;
         file.rewind()?;
