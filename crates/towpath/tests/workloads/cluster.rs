@@ -47,24 +47,48 @@ impl Cluster {
             node_name: "one".into(),
             after: Vec::new(),
         };
-        let component = towpath_kit::client::in_process(server.service(Principal::component("workloads")));
+        let component =
+            towpath_kit::client::in_process(server.service(Principal::component("workloads")));
         let services = towpath_workloads::services(workloads, component, figures);
-        let services = Services::start(services, Duration::from_secs(20)).await.expect("controllers");
-        let admin = Principal { name: "admin".into(), groups: vec!["system:masters".into()], ..Principal::default() };
+        let services = Services::start(services, Duration::from_secs(20))
+            .await
+            .expect("controllers");
+        let admin = Principal {
+            name: "admin".into(),
+            groups: vec!["system:masters".into()],
+            ..Principal::default()
+        };
         let client = towpath_kit::client::in_process(server.service(admin));
         let cancel = CancellationToken::new();
-        let cluster = Self { client, volumes, server, services: Some(services), cancel, _directory: directory };
-        cluster.add_node("one", json!({"cpu": "4", "memory": "8Gi", "pods": "110"})).await;
-        towpath_daemon::spawn("node", run_pods(cluster.client.clone(), cluster.cancel.clone()));
+        let cluster = Self {
+            client,
+            volumes,
+            server,
+            services: Some(services),
+            cancel,
+            _directory: directory,
+        };
+        cluster
+            .add_node("one", json!({"cpu": "4", "memory": "8Gi", "pods": "110"}))
+            .await;
+        towpath_daemon::spawn(
+            "node",
+            run_pods(cluster.client.clone(), cluster.cancel.clone()),
+        );
         cluster
     }
 
     pub(crate) async fn add_node(&self, name: &str, room: Value) {
-        let node: Node = from(json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}}));
+        let node: Node =
+            from(json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}}));
         let api: Api<Node> = Api::all(self.client.clone());
-        api.create(&PostParams::default(), &node).await.expect("node");
+        api.create(&PostParams::default(), &node)
+            .await
+            .expect("node");
         let status = json!({"status": {"allocatable": room, "capacity": room, "conditions": [{"type": "Ready", "status": "True"}]}});
-        api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.expect("node status");
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(status))
+            .await
+            .expect("node status");
     }
 
     /// The typed API of namespace `default`.
@@ -83,14 +107,23 @@ impl Cluster {
             + Serialize
             + DeserializeOwned,
     {
-        self.api::<K>().create(&PostParams::default(), &from(value)).await.expect("create")
+        self.api::<K>()
+            .create(&PostParams::default(), &from(value))
+            .await
+            .expect("create")
     }
 
     pub(crate) async fn patch<K>(&self, name: &str, patch: Value) -> K
     where
-        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
     {
-        self.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.expect("patch")
+        self.api::<K>()
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .expect("patch")
     }
 
     /// All pods of namespace `default` with a label.
@@ -145,17 +178,25 @@ async fn run_pods(client: Client, cancel: CancellationToken) {
             () = cancel.cancelled() => return,
             event = events.next() => event,
         };
-        let Some(Ok(Event::Apply(pod) | Event::InitApply(pod))) = event else { continue };
+        let Some(Ok(Event::Apply(pod) | Event::InitApply(pod))) = event else {
+            continue;
+        };
         let spec = pod.spec.clone().unwrap_or_default();
         let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
         if spec.node_name.is_none() {
             continue;
         }
         if pod.metadata.deletion_timestamp.is_some() {
-            let _ = api.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await;
+            let _ = api
+                .delete(&pod.name_any(), &DeleteParams::default().grace_period(0))
+                .await;
             continue;
         }
-        let phase = pod.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_default();
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|s| s.phase.clone())
+            .unwrap_or_default();
         if phase != "Pending" {
             continue;
         }
@@ -172,6 +213,12 @@ async fn run_pods(client: Client, cancel: CancellationToken) {
             "conditions": [{"type": "PodScheduled", "status": "True"},
                            {"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:05Z"}],
         }});
-        let _ = api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await;
+        let _ = api
+            .patch_status(
+                &pod.name_any(),
+                &PatchParams::default(),
+                &Patch::Merge(status),
+            )
+            .await;
     }
 }

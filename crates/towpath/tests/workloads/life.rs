@@ -18,9 +18,14 @@ async fn defaults_come_back_when_removed() {
         account.and(maps.get_opt("kube-root-ca.crt").await.expect("map"))
     })
     .await;
-    accounts.delete("default", &DeleteParams::default()).await.expect("delete");
+    accounts
+        .delete("default", &DeleteParams::default())
+        .await
+        .expect("delete");
     let patch = Patch::Merge(json!({"data": {"ca.crt": "tampered"}}));
-    maps.patch("kube-root-ca.crt", &PatchParams::default(), &patch).await.expect("patch");
+    maps.patch("kube-root-ca.crt", &PatchParams::default(), &patch)
+        .await
+        .expect("patch");
     until("restored", || async {
         let account = accounts.get_opt("default").await.expect("account");
         let map = maps.get("kube-root-ca.crt").await.expect("map");
@@ -41,27 +46,46 @@ async fn a_namespace_goes_with_everything_in_it_custom_kinds_included() {
             "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}],
         },
     }));
-    Api::<CustomResourceDefinition>::all(client.clone()).create(&PostParams::default(), &crd).await.expect("definition");
+    Api::<CustomResourceDefinition>::all(client.clone())
+        .create(&PostParams::default(), &crd)
+        .await
+        .expect("definition");
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let space: Namespace = from(json!({"metadata": {"name": "doomed"}}));
-    namespaces.create(&PostParams::default(), &space).await.expect("namespace");
-    let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.com", "v1", "Boat"), "boats");
+    namespaces
+        .create(&PostParams::default(), &space)
+        .await
+        .expect("namespace");
+    let kind = ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk("example.com", "v1", "Boat"),
+        "boats",
+    );
     let boats: Api<DynamicObject> = Api::namespaced_with(client.clone(), "doomed", &kind);
     let boat = until("boats are served", || async {
-        boats.create(&PostParams::default(), &DynamicObject::new("b", &kind)).await.ok()
+        boats
+            .create(&PostParams::default(), &DynamicObject::new("b", &kind))
+            .await
+            .ok()
     })
     .await;
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "doomed");
     // One that belongs to a custom object, and one that holds on until we let go.
     let owned = json!({"metadata": {"name": "owned", "ownerReferences": [
         {"apiVersion": "example.com/v1", "kind": "Boat", "name": "b", "uid": boat.uid()}]}});
-    maps.create(&PostParams::default(), &from(owned)).await.expect("map");
+    maps.create(&PostParams::default(), &from(owned))
+        .await
+        .expect("map");
     let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}});
-    maps.create(&PostParams::default(), &from(held)).await.expect("map");
+    maps.create(&PostParams::default(), &from(held))
+        .await
+        .expect("map");
     let web = json!({"metadata": {"name": "web"}, "spec": {
         "replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template("web", "one")}});
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), "doomed");
-    deployments.create(&PostParams::default(), &from(web)).await.expect("deployment");
+    deployments
+        .create(&PostParams::default(), &from(web))
+        .await
+        .expect("deployment");
     until("two pods", || async {
         let status = deployments.get("web").await.expect("deployment").status?;
         (status.available_replicas == Some(2)).then_some(())
@@ -69,22 +93,53 @@ async fn a_namespace_goes_with_everything_in_it_custom_kinds_included() {
     .await;
 
     // The owner alone first: its dependent follows.
-    boats.delete("b", &DeleteParams::default()).await.expect("delete");
-    until("the dependent is collected", || async { maps.get_opt("owned").await.expect("get").is_none().then_some(()) }).await;
-    boats.create(&PostParams::default(), &DynamicObject::new("c", &kind)).await.expect("boat");
+    boats
+        .delete("b", &DeleteParams::default())
+        .await
+        .expect("delete");
+    until("the dependent is collected", || async {
+        maps.get_opt("owned")
+            .await
+            .expect("get")
+            .is_none()
+            .then_some(())
+    })
+    .await;
+    boats
+        .create(&PostParams::default(), &DynamicObject::new("c", &kind))
+        .await
+        .expect("boat");
 
-    namespaces.delete("doomed", &DeleteParams::default()).await.expect("delete");
+    namespaces
+        .delete("doomed", &DeleteParams::default())
+        .await
+        .expect("delete");
     until("what remains is named", || async {
-        let space = namespaces.get_opt("doomed").await.expect("get").expect("still there");
+        let space = namespaces
+            .get_opt("doomed")
+            .await
+            .expect("get")
+            .expect("still there");
         let conditions = space.status?.conditions?;
-        let message = conditions.iter().find(|c| c.type_ == "NamespaceContentRemaining")?.message.clone()?;
+        let message = conditions
+            .iter()
+            .find(|c| c.type_ == "NamespaceContentRemaining")?
+            .message
+            .clone()?;
         message.contains("configmaps has 1").then_some(())
     })
     .await;
     let free = Patch::Merge(json!({"metadata": {"finalizers": []}}));
-    maps.patch("held", &PatchParams::default(), &free).await.expect("patch");
+    maps.patch("held", &PatchParams::default(), &free)
+        .await
+        .expect("patch");
     until("the namespace is gone", || async {
-        namespaces.get_opt("doomed").await.expect("get").is_none().then_some(())
+        namespaces
+            .get_opt("doomed")
+            .await
+            .expect("get")
+            .is_none()
+            .then_some(())
     })
     .await;
     cluster.stop().await;

@@ -20,27 +20,59 @@ async fn a_pod_waits_with_a_reason_until_there_is_room() {
     cluster.create::<Pod>(big).await;
     let message = until("the reason", || async {
         let status = cluster.api::<Pod>().get("big").await.expect("pod").status?;
-        let found = status.conditions?.into_iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+        let found = status
+            .conditions?
+            .into_iter()
+            .find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
         (found.reason.as_deref() == Some("Unschedulable")).then_some(found.message?)
     })
     .await;
     assert_eq!(message, "0/1 nodes are available: 1 Insufficient cpu.");
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let room = json!({"status": {"allocatable": {"cpu": "8", "memory": "8Gi", "pods": "110"}}});
-    nodes.patch_status("one", &PatchParams::default(), &Patch::Merge(room)).await.expect("node");
-    until("scheduled", || async { cluster.api::<Pod>().get("big").await.expect("pod").spec?.node_name }).await;
+    nodes
+        .patch_status("one", &PatchParams::default(), &Patch::Merge(room))
+        .await
+        .expect("node");
+    until("scheduled", || async {
+        cluster
+            .api::<Pod>()
+            .get("big")
+            .await
+            .expect("pod")
+            .spec?
+            .node_name
+    })
+    .await;
 
     // Gates hold a pod back; cordons taint the node.
     let gated = json!({"metadata": {"name": "gated"}, "spec": {
         "schedulingGates": [{"name": "example.com/g"}], "containers": [{"name": "c", "image": "i"}]}});
     cluster.create::<Pod>(gated).await;
-    cluster.patch::<Pod>("gated", json!({"spec": {"schedulingGates": []}})).await;
-    until("released", || async { cluster.api::<Pod>().get("gated").await.expect("pod").spec?.node_name }).await;
+    cluster
+        .patch::<Pod>("gated", json!({"spec": {"schedulingGates": []}}))
+        .await;
+    until("released", || async {
+        cluster
+            .api::<Pod>()
+            .get("gated")
+            .await
+            .expect("pod")
+            .spec?
+            .node_name
+    })
+    .await;
     let cordon = Patch::Merge(json!({"spec": {"unschedulable": true}}));
-    nodes.patch("one", &PatchParams::default(), &cordon).await.expect("cordon");
+    nodes
+        .patch("one", &PatchParams::default(), &cordon)
+        .await
+        .expect("cordon");
     until("the taint", || async {
         let taints = nodes.get("one").await.expect("node").spec?.taints?;
-        taints.iter().any(|t| t.key == "node.kubernetes.io/unschedulable").then_some(())
+        taints
+            .iter()
+            .any(|t| t.key == "node.kubernetes.io/unschedulable")
+            .then_some(())
     })
     .await;
     cluster.stop().await;
@@ -76,11 +108,21 @@ async fn busy_pods_get_company() {
         "replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template("web", "one")}});
     cluster.create::<Deployment>(web).await;
     until("two pods", || async {
-        let status = cluster.api::<Deployment>().get("web").await.expect("deployment").status?;
+        let status = cluster
+            .api::<Deployment>()
+            .get("web")
+            .await
+            .expect("deployment")
+            .status?;
         (status.available_replicas == Some(2)).then_some(())
     })
     .await;
-    let names = cluster.pods("app=web").await.into_iter().filter_map(|p| p.metadata.name).collect();
+    let names = cluster
+        .pods("app=web")
+        .await
+        .into_iter()
+        .filter_map(|p| p.metadata.name)
+        .collect();
     *busy.0.lock().expect("lock") = names;
     let autoscaler = json!({"metadata": {"name": "web"}, "spec": {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "minReplicas": 1, "maxReplicas": 5,
@@ -88,16 +130,34 @@ async fn busy_pods_get_company() {
     cluster.create::<HorizontalPodAutoscaler>(autoscaler).await;
     // 150 % of requests against 75 %: twice as many.
     until("four pods", || async {
-        let status = cluster.api::<Deployment>().get("web").await.expect("deployment").status?;
+        let status = cluster
+            .api::<Deployment>()
+            .get("web")
+            .await
+            .expect("deployment")
+            .status?;
         (status.available_replicas == Some(4)).then_some(())
     })
     .await;
     let status = until("the autoscaler's status", || async {
-        let status = cluster.api::<HorizontalPodAutoscaler>().get("web").await.expect("autoscaler").status?;
+        let status = cluster
+            .api::<HorizontalPodAutoscaler>()
+            .get("web")
+            .await
+            .expect("autoscaler")
+            .status?;
         (status.desired_replicas == 4).then_some(status)
     })
     .await;
-    let active = status.conditions.iter().flatten().find(|c| c.type_ == "ScalingActive").expect("condition");
-    assert_eq!((active.status.as_str(), active.reason.as_deref()), ("True", Some("ValidMetricFound")));
+    let active = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|c| c.type_ == "ScalingActive")
+        .expect("condition");
+    assert_eq!(
+        (active.status.as_str(), active.reason.as_deref()),
+        ("True", Some("ValidMetricFound"))
+    );
     cluster.stop().await;
 }
