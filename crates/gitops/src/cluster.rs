@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 use towpath_render::Id;
 
@@ -26,18 +27,21 @@ pub(crate) struct Kind {
     pub(crate) namespaced: bool,
 }
 
+/// Group, version and kind.
+type KindKey = (String, String, String);
+
 /// One cluster.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     client: Client,
-    kinds: std::sync::Arc<Mutex<HashMap<(String, String, String), Kind>>>,
+    kinds: Arc<Mutex<HashMap<KindKey, Kind>>>,
 }
 
 impl Cluster {
     pub(crate) fn new(client: Client) -> Self {
         Self {
             client,
-            kinds: std::sync::Arc::default(),
+            kinds: Arc::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use crate::Error;
 use crate::cluster::within;
+use crate::heads::Heads;
 use crate::parts::Caches;
 use crate::promotion::trailer;
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -29,6 +30,7 @@ pub(crate) struct Environments {
     pub(crate) client: Client,
     pub(crate) caches: Caches,
     pub(crate) tree: Arc<dyn SourceTree>,
+    pub(crate) heads: Heads,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) resync: Duration,
 }
@@ -169,6 +171,19 @@ impl Environments {
         if releases.is_empty() {
             return Ok(());
         }
+        let promotions = self.caches.promotions.in_namespace(&key.namespace);
+        let untried = releases.iter().any(|release| {
+            let name = release.name_any();
+            release.spec.hold.is_none()
+                && release.spec.repository == environment.spec.repository
+                && !promotions
+                    .iter()
+                    .any(|p| p.spec.environment == key.name && p.spec.release == name)
+        });
+        // Git is asked only where there is something to decide.
+        if !untried {
+            return Ok(());
+        }
         let repository = format!("{}/{}", key.namespace, environment.spec.repository);
         let recent = match self
             .tree
@@ -183,7 +198,6 @@ impl Environments {
                 ));
             }
         };
-        let promotions = self.caches.promotions.in_namespace(&key.namespace);
         let Some(release) = next_release(environment, &releases, &promotions, &recent) else {
             return Ok(());
         };
@@ -216,19 +230,9 @@ impl Environments {
 
     async fn report(&self, key: &Key, environment: &Environment) -> Result<(), Error> {
         let repository = format!("{}/{}", key.namespace, environment.spec.repository);
-        let head = match self
-            .tree
-            .resolve(&repository, &format!("refs/heads/{}", branch(environment)))
-            .await
-        {
-            Ok(commit) => Some(commit),
-            Err(SourceError::NotFound(_)) => None,
-            Err(error) => {
-                return Err(Error::source(format!("resolve {}", branch(environment)))(
-                    error,
-                ));
-            }
-        };
+        let ref_name = format!("refs/heads/{}", branch(environment));
+        let head = self.heads.resolve(&repository, &ref_name).await;
+        let head = head.map_err(Error::source(format!("resolve {ref_name}")))?;
         let promotions: Vec<Arc<Promotion>> = self
             .caches
             .promotions

@@ -19,6 +19,7 @@ mod cluster;
 mod config;
 mod environment;
 mod error;
+mod heads;
 mod live;
 mod parts;
 mod promotion;

@@ -4,6 +4,7 @@ use crate::app::Apps;
 use crate::cluster::Cluster;
 use crate::config::GitOpsConfig;
 use crate::environment::Environments;
+use crate::heads::Heads;
 use crate::live::Live;
 use crate::promotion::Promotions;
 use crate::release::Releases;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use towpath_kit::cache::{Cache, Key};
 use towpath_kit::controller;
 use towpath_kit::events::Events;
-use towpath_kit::kinds::{Application, Environment, Promotion, Release, Run};
+use towpath_kit::kinds::{Application, Environment, Promotion, Release, Repository, Run};
 use towpath_kit::queue::Queue;
 use towpath_kit::traits::SourceTree;
 
@@ -27,6 +28,7 @@ pub(crate) struct Caches {
     pub(crate) releases: Cache<Release>,
     pub(crate) runs: Cache<Run>,
     pub(crate) pods: Cache<Pod>,
+    pub(crate) repositories: Cache<Repository>,
 }
 
 /// Keys to be worked on.
@@ -46,6 +48,7 @@ pub(crate) struct Parts {
     environments: Arc<Environments>,
     promotions: Arc<Promotions>,
     releases: Arc<Releases>,
+    heads: Heads,
 }
 
 impl Parts {
@@ -62,16 +65,19 @@ impl Parts {
             releases: Cache::start(&client, cancel.clone()),
             runs: Cache::start(&client, cancel.clone()),
             pods: Cache::start(&client, cancel.clone()),
+            repositories: Cache::start(&client, cancel.clone()),
         };
         let queues = Queues::default();
         let cluster = Cluster::new(client.clone());
         let live = Live::new(queues.applications.clone(), cancel);
+        let heads = Heads::new(tree.clone(), config.clock.clone(), config.resync);
         let events = Events::new(client.clone(), "towpath-gitops");
         let apps = Apps::new(
             cluster,
             live,
             caches.applications.clone(),
             tree.clone(),
+            heads.clone(),
             config.clock.clone(),
             config.resync,
         );
@@ -81,6 +87,7 @@ impl Parts {
                 client: client.clone(),
                 caches: caches.clone(),
                 tree: tree.clone(),
+                heads: heads.clone(),
                 clock: config.clock.clone(),
                 resync: config.resync,
             }),
@@ -89,6 +96,7 @@ impl Parts {
                 caches: caches.clone(),
                 queues: queues.clone(),
                 tree: tree.clone(),
+                heads: heads.clone(),
                 clock: config.clock.clone(),
                 deploy_limit: config.deploy_limit,
                 events: events.clone(),
@@ -101,6 +109,7 @@ impl Parts {
             }),
             caches,
             queues,
+            heads,
         };
         parts.connect();
         parts
@@ -115,6 +124,7 @@ impl Parts {
             caches.releases.ready(),
             caches.runs.ready(),
             caches.pods.ready(),
+            caches.repositories.ready(),
         );
     }
 
@@ -157,7 +167,43 @@ impl Parts {
         );
     }
 
+    // A branch moved: what follows it looks again.
+    fn connect_branches(&self) {
+        let (queues, heads, applications) = (
+            self.queues.clone(),
+            self.heads.clone(),
+            self.caches.applications.clone(),
+        );
+        self.caches.repositories.on_change(move |change| {
+            let refs = |r: &Arc<Repository>| r.status.as_ref().map(|s| s.refs.clone());
+            if change.old.and_then(refs) == change.new.and_then(refs) {
+                return;
+            }
+            heads.forget(&change.key.to_string());
+            let url = format!("towpath://{}", change.key);
+            for app in applications.filter(|app| app.spec.source.repo_url == url) {
+                queues.applications.add(Key::of(app.as_ref()));
+            }
+        });
+        let (heads, environments) = (self.heads.clone(), self.caches.environments.clone());
+        self.caches.promotions.on_change(move |change| {
+            let revision = |p: &Arc<Promotion>| p.status.as_ref().map(|s| s.revision.clone());
+            let Some(new) = change
+                .new
+                .filter(|new| revision(new) != change.old.and_then(revision))
+            else {
+                return;
+            };
+            let namespace = change.key.namespace.clone();
+            let environment = Key::new(namespace.clone(), new.spec.environment.clone());
+            if let Some(environment) = environments.get(&environment) {
+                heads.forget(&format!("{namespace}/{}", environment.spec.repository));
+            }
+        });
+    }
+
     fn connect(&self) {
+        self.connect_branches();
         let queues = self.queues.clone();
         self.caches.applications.on_change(move |change| {
             queues.applications.add(change.key.clone());

@@ -12,10 +12,13 @@ const KEPT: usize = 64;
 /// What a commit's directory renders to, or why it does not.
 pub(crate) type Outcome = Arc<Result<Rendered, Vec<Finding>>>;
 
+/// Repository, commit and path.
+type Input = (String, String, String);
+
 /// Renders through memory.
 pub(crate) struct Renderer {
     tree: Arc<dyn SourceTree>,
-    kept: Mutex<VecDeque<((String, String, String), Outcome)>>,
+    kept: Mutex<VecDeque<(Input, Outcome)>>,
 }
 
 impl Renderer {

@@ -95,28 +95,28 @@ pub fn predicted(predicted: &Json, live: &Json, ignores: &Ignores) -> Vec<Differ
 // The same object in the one spelling that is compared.
 fn normal(object: &Json) -> Json {
     let mut object = object.clone();
-    if object.get("kind").and_then(Json::as_str) == Some("Secret") {
-        if let Some(map) = object.as_object_mut() {
-            if let Some(Json::Object(text)) = map.remove("stringData") {
-                let data = map
-                    .entry("data")
-                    .or_insert_with(|| Json::Object(Map::new()));
-                if let Some(data) = data.as_object_mut() {
-                    for (key, value) in text {
-                        let raw = value.as_str().unwrap_or_default();
-                        data.insert(
-                            key,
-                            base64::engine::general_purpose::STANDARD.encode(raw).into(),
-                        );
-                    }
+    if object.get("kind").and_then(Json::as_str) == Some("Secret")
+        && let Some(map) = object.as_object_mut()
+    {
+        if let Some(Json::Object(text)) = map.remove("stringData") {
+            let data = map
+                .entry("data")
+                .or_insert_with(|| Json::Object(Map::new()));
+            if let Some(data) = data.as_object_mut() {
+                for (key, value) in text {
+                    let raw = value.as_str().unwrap_or_default();
+                    data.insert(
+                        key,
+                        base64::engine::general_purpose::STANDARD.encode(raw).into(),
+                    );
                 }
             }
-            // Breaks inside base64 text mean nothing.
-            if let Some(data) = map.get_mut("data").and_then(Json::as_object_mut) {
-                for value in data.values_mut() {
-                    if let Some(text) = value.as_str().filter(|t| t.contains('\n')) {
-                        *value = text.replace('\n', "").into();
-                    }
+        }
+        // Breaks inside base64 text mean nothing.
+        if let Some(data) = map.get_mut("data").and_then(Json::as_object_mut) {
+            for value in data.values_mut() {
+                if let Some(text) = value.as_str().filter(|t| t.contains('\n')) {
+                    *value = text.replace('\n', "").into();
                 }
             }
         }

@@ -138,13 +138,13 @@ fn deployment(object: &Json) -> Health {
     if unseen(object) {
         return progressing("the deployment controller has not seen the change yet");
     }
-    if let Some(found) = condition(object, "Progressing") {
-        if text(found, "/reason") == "ProgressDeadlineExceeded" {
-            return degraded(format!(
-                "the progress deadline is exceeded: {}",
-                text(found, "/message")
-            ));
-        }
+    if let Some(found) = condition(object, "Progressing")
+        && text(found, "/reason") == "ProgressDeadlineExceeded"
+    {
+        return degraded(format!(
+            "the progress deadline is exceeded: {}",
+            text(found, "/message")
+        ));
     }
     let wanted = number_or(object, "/spec/replicas", 1);
     let updated = number(object, "/status/updatedReplicas");

@@ -12,8 +12,10 @@ mod sync;
 
 use crate::Error;
 use crate::cluster::Cluster;
+use crate::heads::Heads;
 use crate::live::Live;
 use crate::render::Renderer;
+use kube::ResourceExt;
 use parking_lot::Mutex;
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -37,7 +39,7 @@ pub(crate) struct Apps {
     pub(crate) cluster: Cluster,
     pub(crate) live: Live,
     pub(crate) cache: Cache<Application>,
-    pub(crate) tree: Arc<dyn SourceTree>,
+    pub(crate) heads: Heads,
     pub(crate) renderer: Renderer,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) resync: Duration,
@@ -68,15 +70,16 @@ impl Apps {
         live: Live,
         cache: Cache<Application>,
         tree: Arc<dyn SourceTree>,
+        heads: Heads,
         clock: Arc<dyn Clock>,
         resync: Duration,
     ) -> Self {
-        let renderer = Renderer::new(tree.clone());
+        let renderer = Renderer::new(tree);
         Self {
             cluster,
             live,
             cache,
-            tree,
+            heads,
             renderer,
             clock,
             resync,
@@ -91,6 +94,11 @@ impl Apps {
         };
         if app.metadata.deletion_timestamp.is_some() {
             return self.delete(&key, &app).await;
+        }
+        if app.annotations().contains_key(REFRESH)
+            && let Some(repository) = app.spec.source.repo_url.strip_prefix("towpath://")
+        {
+            self.heads.forget(repository.trim_end_matches('/'));
         }
         let mut progress = self.progress.lock().get(&key).cloned().unwrap_or_default();
         let status = progress.written.clone().or_else(|| app.status.clone());
@@ -209,19 +217,20 @@ impl Apps {
             "" => "HEAD",
             revision => revision,
         };
-        let commit = match self.tree.resolve(repository, revision).await {
-            Ok(commit) => commit,
+        let found = self.heads.resolve(repository, revision).await;
+        let found = found.map_err(Error::source(format!("resolve {revision} of {repository}")))?;
+        let known = status.is_some_and(|s| !s.sync.revision.is_empty());
+        let commit = match found {
+            Some(commit) => commit,
             // What was there before and is not now is looked for again before it is believed.
-            Err(SourceError::NotFound(what))
-                if status.is_none_or(|s| s.sync.revision.is_empty()) =>
-            {
-                return Ok(Err(invalid(
-                    "ComparisonError",
-                    format!("{what} not found: nothing has been deployed yet"),
-                )));
+            None if known => {
+                self.heads.forget(repository);
+                let what = format!("resolve {revision} of {repository}");
+                return Err(Error::source(what)(SourceError::NotFound(revision.into())));
             }
-            Err(error) => {
-                return Err(Error::source(format!("resolve {revision} of {repository}"))(error));
+            None => {
+                let sentence = format!("{revision} not found: nothing has been deployed yet");
+                return Ok(Err(invalid("ComparisonError", sentence)));
             }
         };
         let outcome = self

@@ -104,10 +104,8 @@ impl Apps {
                     progress.applied.push(object.id.clone());
                 }
             }
-            if several {
-                if let Some(sentence) = self.unfinished(view, group).await? {
-                    return Ok(Step::Waiting(sentence));
-                }
+            if several && let Some(sentence) = self.unfinished(view, group).await? {
+                return Ok(Step::Waiting(sentence));
             }
         }
         let automated = policy.automated.unwrap_or_default();

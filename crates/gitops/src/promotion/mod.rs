@@ -12,6 +12,7 @@ mod plan;
 use crate::Error;
 use crate::cluster::within;
 use crate::environment::branch;
+use crate::heads::Heads;
 use crate::parts::{Caches, Queues, reference};
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
@@ -39,6 +40,7 @@ pub(crate) struct Promotions {
     pub(crate) caches: Caches,
     pub(crate) queues: Queues,
     pub(crate) tree: Arc<dyn SourceTree>,
+    pub(crate) heads: Heads,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) deploy_limit: Duration,
     pub(crate) events: Events,
@@ -188,6 +190,10 @@ impl Promotions {
                 branch(&environment)
             );
             self.write(key, &status).await?;
+            self.heads.forget(&format!(
+                "{}/{}",
+                key.namespace, environment.spec.repository
+            ));
             // The branch moved: the application looks now, not at its next timer.
             self.queues
                 .applications

@@ -409,10 +409,10 @@ impl Lookup<'_> {
         match &mut node.value {
             Value::Scalar(crate::yaml::Scalar::Null, _) => Ok(()),
             Value::Scalar(_, name) => {
-                if let Some(found) = self.find(referrer, name, None)? {
-                    if found.name != *name {
-                        node.value = Node::string(found.name.clone()).value;
-                    }
+                if let Some(found) = self.find(referrer, name, None)?
+                    && found.name != *name
+                {
+                    node.value = Node::string(found.name.clone()).value;
                 }
                 Ok(())
             }
@@ -429,12 +429,12 @@ impl Lookup<'_> {
                 let namespace = map
                     .get("namespace")
                     .map(|n| n.text().unwrap_or_default().to_string());
-                if let Some(found) = self.find(referrer, &name, Some(namespace.as_deref()))? {
-                    if found.name != name || !found.namespace.is_empty() {
-                        map.insert("name".into(), Node::string(found.name.clone()));
-                        if !found.namespace.is_empty() {
-                            map.insert("namespace".into(), Node::string(found.namespace.clone()));
-                        }
+                if let Some(found) = self.find(referrer, &name, Some(namespace.as_deref()))?
+                    && (found.name != name || !found.namespace.is_empty())
+                {
+                    map.insert("name".into(), Node::string(found.name.clone()));
+                    if !found.namespace.is_empty() {
+                        map.insert("namespace".into(), Node::string(found.namespace.clone()));
                     }
                 }
                 Ok(())

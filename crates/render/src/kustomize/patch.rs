@@ -213,10 +213,10 @@ impl<'a> Patches<'a> {
             return Ok(());
         };
         resource.node = merged;
-        if !patch.allow_kind_change {
-            if let Some(map) = resource.node.as_map_mut() {
-                map.insert("kind".into(), Node::string(kind));
-            }
+        if !patch.allow_kind_change
+            && let Some(map) = resource.node.as_map_mut()
+        {
+            map.insert("kind".into(), Node::string(kind));
         }
         if !patch.allow_name_change {
             resource.set_name(&name);

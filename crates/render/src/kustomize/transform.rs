@@ -44,10 +44,10 @@ pub(super) fn namespace(resources: &mut [Resource], namespace: &str) -> Result<(
                 .into_iter()
                 .flatten()
             {
-                if subject.text_at(&["name"]) == Some("default") {
-                    if let Some(map) = subject.as_map_mut() {
-                        map.insert("namespace".into(), Node::string(namespace));
-                    }
+                if subject.text_at(&["name"]) == Some("default")
+                    && let Some(map) = subject.as_map_mut()
+                {
+                    map.insert("namespace".into(), Node::string(namespace));
                 }
             }
         }

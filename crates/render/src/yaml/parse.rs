@@ -115,10 +115,9 @@ impl Builder {
                 if kind == Scalar::Str
                     && style == ScalarStyle::Plain
                     && !self.limits.words_are_bools
+                    && let Some(full) = timestamp(&text)
                 {
-                    if let Some(full) = timestamp(&text) {
-                        text = full;
-                    }
+                    text = full;
                 }
                 if kind == Scalar::Bool && self.limits.words_are_bools {
                     let yes = matches!(
@@ -239,10 +238,10 @@ impl Builder {
                         Finding::error(RULE, "a key must be a single value").at(at.line, at.column)
                     );
                 };
-                if kind == Scalar::Int {
-                    if let Some(number) = super::scalar::integer(&key) {
-                        key = number.to_string();
-                    }
+                if kind == Scalar::Int
+                    && let Some(number) = super::scalar::integer(&key)
+                {
+                    key = number.to_string();
                 }
                 if plain && key == "<<" {
                     open.key = Some(("\0<<".into(), at));

@@ -34,8 +34,11 @@ fn tree(dir: &Path) -> Tree {
     tree
 }
 
+/// Builds a directory with the real program: its output or its words.
+type Peer = Box<dyn Fn(&Path) -> Result<String, String>>;
+
 #[allow(clippy::disallowed_methods)]
-fn peer() -> Option<Box<dyn Fn(&Path) -> Result<String, String>>> {
+fn peer() -> Option<Peer> {
     let named = std::env::var_os("KUSTOMIZE").map(PathBuf::from);
     let program =
         named.or_else(|| Some(PathBuf::from(std::env::var_os("TOWPATH_PEERS")?).join("kustomize")));
@@ -131,13 +134,13 @@ fn cases() {
                     "{name}: kustomize says {theirs:?}, we say {:?}",
                     ours.as_ref().err()
                 ));
-            } else if let (Ok(theirs), Ok(ours)) = (&theirs, &ours) {
-                if theirs != ours {
-                    failures.push(format!(
-                        "{name} (against the program): {}",
-                        difference(ours, theirs)
-                    ));
-                }
+            } else if let (Ok(theirs), Ok(ours)) = (&theirs, &ours)
+                && theirs != ours
+            {
+                failures.push(format!(
+                    "{name} (against the program): {}",
+                    difference(ours, theirs)
+                ));
             }
         }
         match &ours {
