@@ -14,6 +14,12 @@ pub fn has_status(group: &str, version: &str, kind: &str) -> bool {
         .is_some_and(|resource| resource.subresource("status").is_some())
 }
 
+fn settle(group: &str, version: &str, kind: &str, object: &mut Value) {
+    if let Some(schema) = crate::schema::builtin(group, version, kind) {
+        crate::schema::settle(schema, object);
+    }
+}
+
 /// Kinds upstream counts generations for.
 fn counts_generation(group: &str, kind: &str) -> bool {
     matches!(
@@ -45,6 +51,7 @@ fn counts_generation(group: &str, kind: &str) -> bool {
 /// path of its own, generation set where it is counted, and what upstream's strategies add
 /// (selectors of jobs, the finalizer of namespaces). Name, UID and creation time are set before.
 pub fn prepare_create(group: &str, version: &str, kind: &str, new: &mut Value) {
+    settle(group, version, kind, new);
     if has_status(group, version, kind)
         && let Some(object) = new.as_object_mut()
     {
@@ -63,6 +70,7 @@ pub fn prepare_create(group: &str, version: &str, kind: &str, new: &mut Value) {
 /// Readies an update through the main path: status kept from `old`, generation moved when the
 /// desired state differs.
 pub fn prepare_update(group: &str, version: &str, kind: &str, new: &mut Value, old: &Value) {
+    settle(group, version, kind, new);
     if has_status(group, version, kind) {
         keep(new, old, "status");
     }
@@ -90,13 +98,8 @@ fn template_generation(new: &mut Value, old: &Value) {
 
 /// Readies an update through `status`: everything but the status (and what upstream lets status
 /// writers touch in metadata) kept from `old`.
-pub fn prepare_status_update(
-    _group: &str,
-    _version: &str,
-    kind: &str,
-    new: &mut Value,
-    old: &Value,
-) {
+pub fn prepare_status_update(group: &str, version: &str, kind: &str, new: &mut Value, old: &Value) {
+    settle(group, version, kind, new);
     let Some(object) = new.as_object_mut() else {
         return;
     };

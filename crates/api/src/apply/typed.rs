@@ -67,7 +67,7 @@ fn field<'s>(schema: Option<&'s Schema>, name: &str) -> Option<&'s Schema> {
     Some(schema?.field(name)?.schema())
 }
 
-fn items<'s>(schema: Option<&'s Schema>) -> Option<&'s Schema> {
+fn items(schema: Option<&Schema>) -> Option<&Schema> {
     Some(schema?.items.as_ref()?.schema())
 }
 

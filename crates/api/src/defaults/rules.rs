@@ -15,10 +15,8 @@ pub(super) fn apply(definition: &str, object: &mut Object) {
             pull_policy(object, "image", "imagePullPolicy");
         }
         "api.core.v1.ImageVolumeSource" => pull_policy(object, "reference", "pullPolicy"),
-        "api.core.v1.Volume" => {
-            if object.keys().all(|key| key == "name") {
-                object.insert("emptyDir".into(), json!({}));
-            }
+        "api.core.v1.Volume" if object.keys().all(|key| key == "name") => {
+            object.insert("emptyDir".into(), json!({}));
         }
         "api.core.v1.Service" => service(object),
         "api.core.v1.Secret" => secret(object),
@@ -32,22 +30,27 @@ pub(super) fn apply(definition: &str, object: &mut Object) {
             }
         }
         "api.core.v1.LimitRangeItem" => limit_range_item(object),
-        "api.apps.v1.DeploymentStrategy" | "api.apps.v1.DaemonSetUpdateStrategy" => {
-            if text(object, "type").is_none_or(|kind| kind == "RollingUpdate") {
-                object.entry("rollingUpdate").or_insert_with(|| json!({}));
-            }
+        "api.apps.v1.DeploymentStrategy" | "api.apps.v1.DaemonSetUpdateStrategy"
+            if text(object, "type").is_none_or(|kind| kind == "RollingUpdate") =>
+        {
+            object.entry("rollingUpdate").or_insert_with(|| json!({}));
         }
-        "api.apps.v1.StatefulSetUpdateStrategy" => {
-            if text(object, "type").is_none() {
-                object.insert("type".into(), "RollingUpdate".into());
-                object.entry("rollingUpdate").or_insert_with(|| json!({}));
-            }
+        "api.apps.v1.StatefulSetUpdateStrategy" if text(object, "type").is_none() => {
+            object.insert("type".into(), "RollingUpdate".into());
+            object.entry("rollingUpdate").or_insert_with(|| json!({}));
         }
         "api.apps.v1.StatefulSetSpec" => claim_templates(object),
         "api.batch.v1.Job" => job(object),
         "api.apps.v1.DaemonSet" => annotate(object, TEMPLATE_GENERATION, "0"),
         "api.core.v1.NodeSpec" => pod_ranges(object),
         "api.autoscaling.v2.HorizontalPodAutoscalerSpec" => autoscaler(object),
+        "api.autoscaling.v1.HorizontalPodAutoscaler" => autoscaler_v1(object),
+        "api.resource.v1.ExactDeviceRequest" | "api.resource.v1.DeviceSubRequest" => {
+            set_missing(object, "allocationMode", "ExactCount");
+            if text(object, "allocationMode") == Some("ExactCount") {
+                set_missing(object, "count", 1);
+            }
+        }
         "api.networking.v1.NetworkPolicySpec" => network_policy(object),
         "api.rbac.v1.Subject" => {
             let person = matches!(text(object, "kind"), Some("User" | "Group"));
@@ -381,6 +384,18 @@ fn annotate(object: &mut Object, key: &str, value: &str) {
 fn pod_ranges(spec: &mut Object) {
     if let Some(range) = text(spec, "podCIDR").map(str::to_string) {
         set_missing(spec, "podCIDRs", json!([range]));
+    }
+}
+
+/// Without other metrics, which travel in an annotation, the target is a share of the CPU.
+fn autoscaler_v1(object: &mut Object) {
+    let other = object.get("metadata").is_some_and(|metadata| {
+        metadata["annotations"]
+            .get("autoscaling.alpha.kubernetes.io/metrics")
+            .is_some()
+    });
+    if !other && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        set_missing(spec, "targetCPUUtilizationPercentage", 80);
     }
 }
 

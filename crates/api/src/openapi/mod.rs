@@ -295,7 +295,7 @@ mod tests {
             status: true,
             scale: false,
         };
-        let document = v3("towpath.dev", "v1", &[custom.clone()]);
+        let document = v3("towpath.dev", "v1", std::slice::from_ref(&custom));
         let run = &document["components"]["schemas"]["dev.towpath.v1.Run"];
         assert_eq!(run["properties"]["spec"]["description"], "what");
         assert!(run["properties"]["metadata"]["allOf"][0]["$ref"].is_string());

@@ -33,10 +33,7 @@ pub fn coerce(schema: &Schema, value: &mut Value) {
                 let Some(slot) = schema.field(key) else {
                     return true;
                 };
-                // An empty list or map that is always written is written as null.
-                let container = value.is_array() || slot.schema().additional.is_some();
-                if (slot.omit_zero || slot.emit_zero && container) && is_zero(slot.schema(), value)
-                {
+                if slot.omit_zero && is_zero(slot.schema(), value) {
                     return false;
                 }
                 coerce(slot.schema(), value);
@@ -57,6 +54,38 @@ pub fn coerce(schema: &Schema, value: &mut Value) {
         Value::String(text) if schema.kind == Kind::Quantity => {
             if let Some(canonical) = crate::quantity::canonical(text) {
                 *text = canonical;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Empty lists and maps that are always written become `null`, as they do upstream on their way
+/// through storage. Done after the owners of fields are recorded, which still sees them empty.
+pub fn settle(schema: &Schema, value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map.iter_mut() {
+                let Some(slot) = schema.field(key) else {
+                    continue;
+                };
+                let inner = slot.schema();
+                if slot.emit_zero
+                    && (value.is_array() || inner.additional.is_some())
+                    && is_zero(inner, value)
+                {
+                    *value = Value::Null;
+                } else if value.is_object() || value.is_array() {
+                    settle(inner, value);
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(slot) = &schema.items {
+                let inner = slot.schema();
+                if matches!(inner.kind, Kind::Object | Kind::Array) {
+                    items.iter_mut().for_each(|item| settle(inner, item));
+                }
             }
         }
         _ => {}

@@ -205,18 +205,13 @@ pub(super) fn percent(text: &str) -> Option<i64> {
 /// Selector and labels of a template must agree.
 pub(super) fn selects(check: &mut Check, selector: &Value, template: &Value, path: &str) {
     let labels = &template["metadata"]["labels"];
-    let matches =
-        Label::from_object(selector).is_ok_and(|s| s.is_everything() || s.matches(labels));
-    if !matches {
-        let shown = if labels.is_null() {
-            Value::Null
-        } else {
-            labels.clone()
-        };
-        check.invalid(
+    match Label::from_object(selector) {
+        Err(_) => check.invalid("spec.selector", selector.clone(), "invalid label selector"),
+        Ok(label) if label.is_everything() || label.matches(labels) => {}
+        Ok(_) => check.invalid(
             &format!("{path}.metadata.labels"),
-            shown,
+            labels.clone(),
             "`selector` does not match template `labels`",
-        );
+        ),
     }
 }

@@ -3,6 +3,7 @@
 use super::check::{Check, entries, list, missing, text};
 use crate::field::FieldError;
 use crate::names;
+use crate::quantity::Quantity;
 use base64::Engine;
 use serde_json::Value;
 
@@ -80,10 +81,8 @@ pub(super) fn secret(new: &Value, old: Option<&Value>, check: &mut Check) {
     match text(&new["type"]) {
         "kubernetes.io/tls" => need(&["tls.crt", "tls.key"]),
         "kubernetes.io/ssh-auth" => need(&["ssh-privatekey"]),
-        "kubernetes.io/basic-auth" => {
-            if data.get("username").is_none() && data.get("password").is_none() {
-                need(&["username", "password"]);
-            }
+        "kubernetes.io/basic-auth" if data.get("username").or(data.get("password")).is_none() => {
+            need(&["username", "password"]);
         }
         "kubernetes.io/dockerconfigjson" => docker_config(data, ".dockerconfigjson", check),
         "kubernetes.io/dockercfg" => docker_config(data, ".dockercfg", check),
@@ -279,5 +278,83 @@ pub(super) fn priority_class(new: &Value, old: Option<&Value>, check: &mut Check
             &new["preemptionPolicy"],
             &old["preemptionPolicy"],
         );
+    }
+}
+
+pub(super) fn quota(new: &Value, check: &mut Check) {
+    for (name, amount) in entries(&new["spec"]["hard"]) {
+        let path = format!("spec.hard[{name}]");
+        check.names(&path, name, names::qualified_name(name));
+        let negative = amount
+            .as_str()
+            .and_then(|text| Quantity::parse(text).ok())
+            .is_some_and(|q| q.sign() < 0);
+        if negative {
+            check.invalid(&path, amount.clone(), "must be greater than or equal to 0");
+        }
+    }
+}
+
+pub(super) fn runtime_class(new: &Value, old: Option<&Value>, check: &mut Check) {
+    if check.required("handler", &new["handler"], "") {
+        let handler = text(&new["handler"]);
+        check.names("handler", handler, names::dns1123_label(handler));
+    }
+    if let Some(old) = old {
+        check.immutable("handler", &new["handler"], &old["handler"]);
+    }
+}
+
+pub(super) fn webhooks(new: &Value, check: &mut Check) {
+    for (at, webhook) in list(&new["webhooks"]).iter().enumerate() {
+        let path = |name: &str| format!("webhooks[{at}].{name}");
+        let name = text(&webhook["name"]);
+        if name.is_empty() {
+            check.add(FieldError::required(path("name"), ""));
+        } else if name.split('.').filter(|label| !label.is_empty()).count() < 3 {
+            check.invalid(
+                &path("name"),
+                name,
+                "should be a domain with at least three segments separated by dots",
+            );
+        } else {
+            check.names(&path("name"), name, names::dns1123_subdomain(name));
+        }
+        let client = &webhook["clientConfig"];
+        if client["url"].is_null() == client["service"].is_null() {
+            check.add(FieldError::required(
+                path("clientConfig"),
+                "exactly one of url or service is required",
+            ));
+        }
+        let effects = text(&webhook["sideEffects"]);
+        if effects.is_empty() {
+            check.add(FieldError::required(
+                path("sideEffects"),
+                "must specify one of None, NoneOnDryRun",
+            ));
+        } else if !matches!(effects, "None" | "NoneOnDryRun") {
+            check.one_of(
+                &path("sideEffects"),
+                &webhook["sideEffects"],
+                &["None", "NoneOnDryRun"],
+            );
+        }
+        if list(&webhook["admissionReviewVersions"]).is_empty() {
+            check.add(FieldError::required(
+                path("admissionReviewVersions"),
+                "must specify one of v1, v1beta1",
+            ));
+        }
+        if let Some(seconds) = webhook["timeoutSeconds"]
+            .as_i64()
+            .filter(|seconds| !(1..=30).contains(seconds))
+        {
+            check.invalid(
+                &path("timeoutSeconds"),
+                seconds,
+                "the timeout value must be between 1 and 30 seconds",
+            );
+        }
     }
 }

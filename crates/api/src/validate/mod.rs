@@ -95,6 +95,14 @@ fn rules(group: &str, kind: &str, new: &Value, old: Option<&Value>, check: &mut 
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
             config::binding(kind, new, old, check)
         }
+        ("", "ResourceQuota") => config::quota(new, check),
+        ("node.k8s.io", "RuntimeClass") => config::runtime_class(new, old, check),
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
+        ) => {
+            config::webhooks(new, check);
+        }
         ("coordination.k8s.io", "Lease") => config::lease(new, check),
         ("scheduling.k8s.io", "PriorityClass") => config::priority_class(new, old, check),
         ("", "PersistentVolumeClaim") => storage::claim(new, old, check),
@@ -120,6 +128,11 @@ fn by_hand(schema: &Schema, key: &str) -> bool {
         (schema.name, key),
         ("api.apps.v1.StatefulSetSpec", "podManagementPolicy")
             | ("api.apps.v1.StatefulSetUpdateStrategy", "type")
+            | (
+                "api.admissionregistration.v1.ValidatingWebhook"
+                    | "api.admissionregistration.v1.MutatingWebhook",
+                "sideEffects"
+            )
     )
 }
 
@@ -136,15 +149,18 @@ fn closed_lists(schema: &Schema, value: &Value, path: &str, check: &mut Check) {
                 }
                 let inner = slot.schema();
                 match value {
-                    Value::String(text) if !slot.allowed.is_empty() && !by_hand(schema, key) => {
-                        if !text.is_empty() && !slot.allowed.contains(&text.as_str()) {
-                            let mut allowed = slot.allowed.clone();
-                            if !SOURCE_ORDER.contains(&key.as_str()) {
-                                allowed.sort_unstable();
-                            }
-                            let path = crate::field::join(path, key);
-                            check.add(FieldError::unsupported(path, text.as_str(), &allowed));
+                    Value::String(text)
+                        if !text.is_empty()
+                            && !slot.allowed.is_empty()
+                            && !slot.allowed.contains(&text.as_str())
+                            && !by_hand(schema, key) =>
+                    {
+                        let mut allowed = slot.allowed.clone();
+                        if !SOURCE_ORDER.contains(&key.as_str()) {
+                            allowed.sort_unstable();
                         }
+                        let path = crate::field::join(path, key);
+                        check.add(FieldError::unsupported(path, text.as_str(), &allowed));
                     }
                     Value::Object(_) | Value::Array(_)
                         if !inner.is_open() || inner.kind == Kind::Array =>

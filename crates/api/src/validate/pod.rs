@@ -54,8 +54,6 @@ pub(super) fn spec(spec: &Value, path: &str, check: &mut Check) {
     }
     host_ports(containers, &at("containers"), check);
     check.labels(&at("nodeSelector"), &spec["nodeSelector"]);
-    let grace = &spec["terminationGracePeriodSeconds"];
-    check.not_negative(&at("terminationGracePeriodSeconds"), grace);
     if let Some(seconds) = spec["activeDeadlineSeconds"].as_i64()
         && !(1..=i64::from(i32::MAX)).contains(&seconds)
     {
@@ -89,7 +87,13 @@ pub(super) fn spec(spec: &Value, path: &str, check: &mut Check) {
             &constraint["topologyKey"],
             "can not be empty",
         );
-        check.positive(&format!("{path}.maxSkew"), &constraint["maxSkew"]);
+        if let Some(skew) = constraint["maxSkew"].as_i64().filter(|skew| *skew <= 0) {
+            check.invalid(
+                &format!("{path}.maxSkew"),
+                skew,
+                "must be greater than zero",
+            );
+        }
     }
     host_aliases(&spec["hostAliases"], &at("hostAliases"), check);
     if text(&spec["dnsPolicy"]) == "None" && list(&spec["dnsConfig"]["nameservers"]).is_empty() {
@@ -193,6 +197,14 @@ fn source(volume: &Value, path: &str, check: &mut Check) {
             }
             mode(&item["mode"], &format!("{at}.mode"), check);
         }
+    }
+    let share = text(&volume["nfs"]["path"]);
+    if !volume["nfs"].is_null() && !share.starts_with('/') {
+        check.invalid(
+            &format!("{path}.nfs.path"),
+            share,
+            "must be an absolute path",
+        );
     }
     let host = text(&volume["hostPath"]["path"]);
     if host.split('/').any(|part| part == "..") {
@@ -549,7 +561,7 @@ fn tolerations(tolerations: &Value, path: &str, check: &mut Check) {
         if operator == "Exists" && !value.is_empty() {
             check.invalid(
                 &at("operator"),
-                toleration.clone(),
+                value,
                 "value must be empty when `operator` is 'Exists'",
             );
         }

@@ -142,7 +142,13 @@ fn normal(mut body: Value) -> Value {
         }
     }
     if service && let Some(spec) = body.get_mut("spec").and_then(Value::as_object_mut) {
-        for key in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+        for key in [
+            "clusterIP",
+            "clusterIPs",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "healthCheckNodePort",
+        ] {
             spec.shift_remove(key);
         }
         for port in spec
