@@ -6,10 +6,14 @@ use crate::cluster::within;
 use crate::heads::Heads;
 use crate::parts::Caches;
 use crate::promotion::trailer;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use crate::retention;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use towpath_kit::cache::Key;
@@ -129,7 +133,37 @@ impl Environments {
         self.keep_application(&key, &environment).await?;
         self.promote(&key, &environment).await?;
         self.report(&key, &environment).await?;
+        self.forget_past(&key, &environment).await?;
         Ok(Next::After(self.resync))
+    }
+
+    async fn forget_past(&self, key: &Key, environment: &Environment) -> Result<(), Error> {
+        let releases = self.caches.releases.in_namespace(&key.namespace);
+        let promotions = self.caches.promotions.in_namespace(&key.namespace);
+        for name in retention::old_promotions(&key.name, &promotions, &releases) {
+            self.delete::<Promotion>(&key.namespace, &name).await?;
+        }
+        let environments = self.caches.environments.in_namespace(&key.namespace);
+        let repository = &environment.spec.repository;
+        for name in retention::old_releases(repository, &releases, &environments, &promotions) {
+            self.delete::<Release>(&key.namespace, &name).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete<K>(&self, namespace: &str, name: &str) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let what = format!("delete {} {name}", K::kind(&()));
+        match within(&what, api.delete(name, &DeleteParams::default())).await? {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop).map_err(Error::cluster(what)),
+        }
     }
 
     async fn keep_application(&self, key: &Key, environment: &Environment) -> Result<(), Error> {

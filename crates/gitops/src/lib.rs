@@ -25,6 +25,7 @@ mod parts;
 mod promotion;
 mod release;
 mod render;
+mod retention;
 
 pub use config::GitOpsConfig;
 pub use error::Error;

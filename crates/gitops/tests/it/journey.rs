@@ -1,7 +1,7 @@
 //! From a run to two environments, over a bad release and back.
 
 use crate::world::{Cluster, World, git, project, until};
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use towpath_kit::kinds::{
     Approval, Environment, EnvironmentStatus, Promotion, PromotionPhase, PromotionPolicy,
@@ -214,5 +214,59 @@ pub(crate) async fn stopped_at_any_moment(cluster: &Cluster) {
         .await
         .expect("promotions");
     assert_eq!(promotions.items.len(), 6);
+    world.stop().await;
+}
+
+/// A pod that crashes again and again decides before any deadline, and says why.
+pub(crate) async fn a_crashing_pod_ends_a_deployment_early(cluster: &Cluster) {
+    let world = World::start(cluster, &project()).await;
+    let auto = PromotionPolicy {
+        auto: true,
+        ..PromotionPolicy::default()
+    };
+    world.environment("dev", auto).await;
+    let sha = world.push(&project());
+    let release = world.run_succeeded(&sha, "sha256:aa").await;
+    let deployments = world.deployments("dev");
+    until("the deployment", || async {
+        deployments.get_opt("hello").await.expect("get").is_some()
+    })
+    .await;
+    let target = world.target("dev");
+    // Without its controller the account of every namespace is missing on the real API.
+    let accounts = world.objects("v1", "ServiceAccount", "serviceaccounts", &target);
+    let account =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    let account = serde_json::from_value(account).expect("account");
+    let _ = accounts.create(&PostParams::default(), &account).await;
+    let pods = world.objects("v1", "Pod", "pods", &target);
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "hello-x"},
+        "spec": {"automountServiceAccountToken": false,
+            "containers": [{"name": "hello", "image": "demo/hello@sha256:aa"}]}});
+    let pod = serde_json::from_value(pod).expect("pod");
+    pods.create(&PostParams::default(), &pod)
+        .await
+        .expect("create");
+    let status = json!({"status": {"phase": "Running", "containerStatuses": [{
+        "name": "hello", "image": "demo/hello", "imageID": "", "ready": false, "restartCount": 4,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
+        "lastState": {"terminated": {"exitCode": 101, "reason": "Error"}}}]}});
+    let patch = Patch::Merge(status);
+    pods.patch_status("hello-x", &PatchParams::default(), &patch)
+        .await
+        .expect("status");
+    let name = format!("hello-dev-{release}-1");
+    let failed = world.promotion_is(&name, |s| s.phase.is_final()).await;
+    assert_eq!(failed.phase, PromotionPhase::Failed);
+    assert!(
+        failed.message.contains("CrashLoopBackOff"),
+        "{}",
+        failed.message
+    );
+    let evidence = failed.evidence.join("; ");
+    assert!(
+        evidence.contains("pod hello-x") && evidence.contains("exit code 101"),
+        "{evidence}"
+    );
     world.stop().await;
 }

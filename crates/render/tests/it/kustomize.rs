@@ -178,3 +178,78 @@ fn the_sample_renders_as_the_program_does() {
         }
     }
 }
+
+mod properties {
+    use proptest::prelude::*;
+    use towpath_render::{Tree, kustomize};
+
+    fn line() -> impl Strategy<Value = String> {
+        let keys = prop::sample::select(vec![
+            "resources",
+            "patches",
+            "images",
+            "labels",
+            "namePrefix",
+            "namespace",
+            "replicas",
+            "commonLabels",
+            "configMapGenerator",
+            "secretGenerator",
+            "replacements",
+            "sortOptions",
+            "components",
+            "generatorOptions",
+        ]);
+        let values = prop::sample::select(vec![
+            "[a.yaml]",
+            "x",
+            "[]",
+            "{}",
+            "null",
+            "[{name: a}]",
+            "[{path: a.yaml}]",
+            "{a: b}",
+            "[{patch: '[]'}]",
+            "1",
+            "[{name: a, literals: [b=c]}]",
+            "[{patch: '{}', target: {kind: '('}}]",
+            "{order: fifo}",
+            "[.]",
+            "[..]",
+            "[{pairs: {a: b}, includeSelectors: true}]",
+            "[{name: web, count: 2}]",
+            "[{name: i, newTag: t}]",
+            "[{source: {kind: A}, targets: [{select: {kind: A}, fieldPaths: [a.0.b]}]}]",
+            "&a [*a]",
+        ]);
+        (keys, values).prop_map(|(key, value)| format!("{key}: {value}\n"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn a_build_never_panics_and_findings_have_words(
+            lines in prop::collection::vec(line(), 0..6),
+            object in "(apiVersion: v1\nkind: [A-Z]{0,2}\nmetadata: \\{name: [a-z]{0,2}\\}\n[a-z:\\[\\]{} \n-]{0,40}(---\n)?){0,3}",
+        ) {
+            let tree: Tree = [("kustomization.yaml", lines.concat()), ("a.yaml", object)].into_iter().collect();
+            match kustomize::build(&tree, "") {
+                Ok(rendered) => prop_assert_eq!(rendered.to_yaml().is_empty(), rendered.objects.is_empty()),
+                Err(findings) => {
+                    prop_assert!(!findings.is_empty());
+                    prop_assert!(findings.iter().all(|f| !f.message.is_empty() && !f.rule.is_empty()));
+                }
+            }
+        }
+
+        #[test]
+        fn a_pinned_file_reads_back(text in "[a-z:\\[\\]{}#' \n-]{0,80}", digest in "sha256:[0-9a-f]{64}") {
+            if let Ok(pinned) = kustomize::pin("k", &text, &[("demo/hello".into(), digest.clone())]) {
+                prop_assert!(pinned.contains(&digest));
+                let again = kustomize::pin("k", &pinned, &[("demo/hello".into(), digest)]);
+                prop_assert_eq!(again.ok(), Some(pinned));
+            }
+        }
+    }
+}
