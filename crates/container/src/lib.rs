@@ -34,7 +34,8 @@ pub use error::Error;
 pub use record::{Phase, Record};
 pub use runtime::{
     Attachment, Backend, Chunk, Container, ExecProcess, ExecStdio, Pipe, RunSpec, Running, Runtime,
-    RuntimeConfig, TerminalSize, host_rootfs_mounts, pin_ipc_namespace, unpin_namespace,
+    RuntimeConfig, TerminalSize, host_rootfs_mounts, pin_ipc_namespace, remove_tree,
+    unpin_namespace,
 };
 pub use spec::*;
 

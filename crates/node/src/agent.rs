@@ -142,11 +142,15 @@ pub(crate) struct PodHandle {
     pub(crate) key: Key,
     /// The object as last seen, and whether it is gone from the API.
     pub(crate) object: watch::Sender<(Arc<Pod>, bool)>,
+    /// The object as it was when this agent first saw it: what an earlier agent had written.
+    pub(crate) first: Arc<Pod>,
     model: Mutex<PodModel>,
     /// Counts changes of the model.
     pub(crate) changed: watch::Sender<u64>,
     /// Something a volume shows may have changed.
     pub(crate) refresh: Notify,
+    /// The pod must end for a reason that its model tells.
+    pub(crate) evict: Notify,
     /// Counts changes of what the pod refers to; wakes what waits for it.
     sources: watch::Sender<u64>,
     pub(crate) volumes: Mutex<Volumes>,
@@ -159,10 +163,12 @@ impl PodHandle {
         Self {
             uid: pod.uid().unwrap_or_default(),
             key: Key::of(&*pod),
+            first: pod.clone(),
             object: watch::Sender::new((pod, false)),
             model: Mutex::default(),
             changed: watch::Sender::new(0),
             refresh: Notify::new(),
+            evict: Notify::new(),
             sources: watch::Sender::new(0),
             volumes: Mutex::default(),
             netns: Mutex::default(),

@@ -66,7 +66,14 @@ pub async fn cleanup(config: &NodeConfig) -> Result<(), Error> {
         .map_err(Error::io("clean up node"))
 }
 
+// Goes on after a failure, so that as much as possible is gone; the first failure is told.
 fn cleanup_blocking(config: &NodeConfig) -> std::io::Result<()> {
+    let mut failed = Ok(());
+    let mut tried = |result: std::io::Result<()>| {
+        if failed.is_ok() {
+            failed = result;
+        }
+    };
     let state_dir = config.data_dir.join("containers");
     if state_dir.exists() {
         // The program is not started: any file will do.
@@ -79,21 +86,18 @@ fn cleanup_blocking(config: &NodeConfig) -> std::io::Result<()> {
         .map_err(std::io::Error::other)?;
         for id in runtime.list() {
             if let Ok(container) = runtime.find(&id) {
-                container.remove_blocking()?;
+                tried(container.remove_blocking());
             }
         }
     }
-    cgroup::remove(&config.cgroup_parent)?;
+    tried(cgroup::remove(&config.cgroup_parent));
     let pods = config.data_dir.join("pods");
     for pod in std::fs::read_dir(&pods).into_iter().flatten().flatten() {
-        towpath_container::unpin_namespace(&pod.path().join("ipc"))?;
-        crate::volumes::remove(&pod.path().join("volumes"))?;
+        tried(towpath_container::unpin_namespace(&pod.path().join("ipc")));
+        tried(crate::volumes::remove(&pod.path().join("volumes")));
     }
     for dir in [pods, config.data_dir.join("logs"), state_dir] {
-        match std::fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        tried(towpath_container::remove_tree(&dir));
     }
-    Ok(())
+    failed
 }

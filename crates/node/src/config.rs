@@ -46,7 +46,35 @@ impl NodeConfig {
         internal_ip: IpAddr,
     ) -> Self {
         let data_dir = data_dir.into();
-        let hidden = ["/tmp", "/var/tmp", "/run", "/var/run", "/mnt", "/media"];
+        let hidden = [
+            // Temporary files and sockets.
+            "/tmp",
+            "/var/tmp",
+            "/run",
+            "/var/run",
+            "/mnt",
+            "/media",
+            // Other people's files and the host's own credentials.
+            "/home",
+            "/srv",
+            "/etc/shadow",
+            "/etc/gshadow",
+            "/etc/ssh",
+            "/root/.ssh",
+            "/root/.gnupg",
+            "/root/.kube",
+            "/root/.docker",
+            "/root/.aws",
+            "/root/.config/gcloud",
+            "/root/.netrc",
+            "/root/.git-credentials",
+            // Other runtimes and the host's logs.
+            "/var/lib/docker",
+            "/var/lib/containers",
+            "/var/lib/containerd",
+            "/var/lib/kubelet",
+            "/var/log",
+        ];
         let mut hidden_host_paths: Vec<PathBuf> = hidden.map(PathBuf::from).to_vec();
         hidden_host_paths.push(data_dir.clone());
         Self {

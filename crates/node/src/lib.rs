@@ -19,6 +19,7 @@ mod cleanup;
 mod config;
 mod env;
 mod error;
+mod evict;
 mod expand;
 mod figures;
 mod files;

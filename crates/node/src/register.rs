@@ -198,14 +198,21 @@ fn node_info() -> Value {
 /// Renews the lease and the status until cancelled.
 pub(crate) async fn heartbeat(agent: Arc<Agent>) {
     let nodes: Api<Node> = Api::all(agent.client.clone());
-    let mut reported = tokio::time::Instant::now();
+    let mut last = tokio::time::Instant::now();
     loop {
         if let Err(error) = renew(&agent).await {
             tracing::warn!(error = crate::error::words(&error), "lease not renewed");
         }
-        if reported.elapsed() >= REPORT {
-            reported = tokio::time::Instant::now();
-            if let Err(error) = report(&agent, &nodes).await {
+        if last.elapsed() >= REPORT {
+            last = tokio::time::Instant::now();
+            // A Node somebody deleted is made again.
+            let there = nodes.get_opt(&agent.config.name).await;
+            let reported = if matches!(there, Ok(None)) {
+                register(&agent).await
+            } else {
+                report(&agent, &nodes).await
+            };
+            if let Err(error) = reported {
                 tracing::warn!(
                     error = crate::error::words(&error),
                     "node status not written"

@@ -36,7 +36,9 @@ impl Streams {
     }
 
     fn running(&self, of: &ContainerRef) -> Result<towpath_container::Container, PodStreamError> {
-        let id = self.newest(of).map(|attempt| container_id(&of.uid, &of.container, attempt));
+        let id = self
+            .newest(of)
+            .map(|attempt| container_id(&of.uid, &of.container, attempt));
         let instance = id.and_then(|id| self.0.runtime.find(&id).ok());
         // The runtime's own record: right after a start of the server the agent may not have
         // looked at the container yet.
@@ -45,7 +47,10 @@ impl Streams {
             record.is_ok_and(|record| record.phase == Phase::Running && record.shim.alive())
         };
         instance.filter(runs).ok_or_else(|| {
-            let what = format!("container {:?} in pod {:?} is not running", of.container, of.pod);
+            let what = format!(
+                "container {:?} in pod {:?} is not running",
+                of.container, of.pod
+            );
             PodStreamError::NotFound(what)
         })
     }

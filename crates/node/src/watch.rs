@@ -3,7 +3,7 @@
 use crate::agent::{Agent, PodEvent, PodHandle};
 use crate::caches::Caches;
 use crate::pod::life;
-use crate::{cleanup, register, volumes};
+use crate::{cleanup, evict, register, volumes};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use std::collections::HashSet;
@@ -42,7 +42,8 @@ pub(crate) async fn run(
         tokio::join!(
             register::heartbeat(agent.clone()),
             record(&agent, events),
-            collect(&agent)
+            collect(&agent),
+            evict::run(agent.clone())
         );
     };
     tokio::select! {

@@ -4,15 +4,16 @@ use crate::spec::Mount;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Mounts that hide parts of the host where `Rootfs::lower` is `["/"]`: each path of `hidden`
-/// that exists becomes an empty memory file system. The overlay itself already leaves out
-/// whatever is mounted on the host. `/proc`, `/sys` and `/dev` are the container's own and need
-/// no entry. Paths below others are dropped; links are followed on the host.
+/// Mounts that hide parts of the host where `Rootfs::lower` is `["/"]`: each directory of
+/// `hidden` that exists becomes an empty memory file system, each file becomes empty. The overlay
+/// itself already leaves out whatever is mounted on the host. `/proc`, `/sys` and `/dev` are the
+/// container's own and need no entry. Paths below others are dropped; links are followed on the
+/// host.
 pub fn host_rootfs_mounts(hidden: &[PathBuf]) -> Vec<Mount> {
     let mut paths: Vec<PathBuf> = hidden
         .iter()
         .filter_map(|path| path.canonicalize().ok())
-        .filter(|path| path.is_dir() && path != Path::new("/"))
+        .filter(|path| path != Path::new("/"))
         .collect();
     paths.sort();
     let mut kept: Vec<PathBuf> = Vec::new();
@@ -25,9 +26,14 @@ pub fn host_rootfs_mounts(hidden: &[PathBuf]) -> Vec<Mount> {
         }
     }
     let mode = |path: &Path| if path.ends_with("tmp") { 0o1777 } else { 0o755 };
-    kept.iter()
-        .map(|path| Mount::tmpfs(path.display().to_string(), 0, mode(path)))
-        .collect()
+    let hide = |path: &PathBuf| {
+        let destination = path.display().to_string();
+        if path.is_dir() {
+            return Mount::tmpfs(destination, 0, mode(path));
+        }
+        Mount::bind("/dev/null", destination).readonly()
+    };
+    kept.iter().map(hide).collect()
 }
 
 /// Makes an IPC namespace and pins it to a file by a bind mount. Idempotent. Blocks.
@@ -93,11 +99,12 @@ mod tests {
             "/proc/sys",
             "/no/such",
             "/",
+            "/etc/passwd",
         ]
         .map(PathBuf::from);
         let mounts = host_rootfs_mounts(&hidden);
         let destinations: Vec<&str> = mounts.iter().map(|m| m.destination.as_str()).collect();
-        assert_eq!(destinations, ["/run", "/tmp"]);
+        assert_eq!(destinations, ["/etc/passwd", "/run", "/tmp"]);
     }
 
     #[test]

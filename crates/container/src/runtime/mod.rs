@@ -131,17 +131,16 @@ impl Runtime {
         let Ok(entries) = std::fs::read_dir(&self.0.config.state_dir) else {
             return Vec::new();
         };
-        let with_config = |entry: &std::fs::DirEntry| entry.path().join(CONFIG).exists();
         entries
             .flatten()
-            .filter(with_config)
+            .filter(|entry| is_container(&entry.path()))
             .filter_map(|e| e.file_name().into_string().ok())
             .collect()
     }
 
     /// A container started earlier, perhaps by an earlier server.
     pub fn find(&self, id: &str) -> Result<Container, Error> {
-        if !valid_id(id) || !self.dir(id).join(CONFIG).exists() {
+        if !valid_id(id) || !is_container(&self.dir(id)) {
             return Err(Error::NotFound(id.into()));
         }
         Ok(Container::new(self.clone(), id))
@@ -195,6 +194,10 @@ impl Runtime {
     }
 }
 
+fn is_container(dir: &Path) -> bool {
+    dir.join(CONFIG).exists() || dir.join(crate::record::RECORD).exists()
+}
+
 fn invalid(id: &str, cause: impl Into<String>) -> Error {
     Error::Invalid {
         id: id.into(),
@@ -242,24 +245,67 @@ pub(crate) fn remove_blocking(dir: &Path) -> io::Result<()> {
     if !dir.exists() {
         return Ok(());
     }
-    if let Ok(record) = Record::read(dir)
-        && record.shim.alive()
-        && record.phase <= crate::record::Phase::Running
-    {
-        let _ = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(record.shim.pid),
-            nix::sys::signal::SIGKILL,
-        );
+    let config = std::fs::read(dir.join(CONFIG)).ok();
+    let config = config.and_then(|bytes| serde_json::from_slice::<Config>(&bytes).ok());
+    // A shim writes its record before it reads its description. So with the description gone,
+    // either its record is here to be seen or it will not start anything.
+    let _ = std::fs::remove_file(dir.join(CONFIG));
+    if let Ok(record) = Record::read(dir) {
+        end_shim(&record);
     }
-    if let Ok(bytes) = std::fs::read(dir.join(CONFIG))
-        && let Ok(config) = serde_json::from_slice::<Config>(&bytes)
-    {
+    if let Some(config) = config {
         crate::cgroup::remove(&config.spec.cgroup)?;
     }
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    remove_tree(dir)
+}
+
+// On return the shim is gone, and with it what it was just starting.
+fn end_shim(record: &Record) {
+    use nix::sys::signal::{Signal, kill};
+    let pid = |pid: i32| nix::unistd::Pid::from_raw(pid);
+    if record.phase <= crate::record::Phase::Running && record.shim.alive() {
+        let mut doomed = Vec::new();
+        if record.phase == crate::record::Phase::Starting {
+            // Its children may not be in the control group yet.
+            let _ = kill(pid(record.shim.pid), Signal::SIGSTOP);
+            descendants(record.shim.pid, &mut doomed);
+        }
+        doomed.push(record.shim.pid);
+        for process in doomed {
+            let _ = kill(pid(process), Signal::SIGKILL);
+        }
     }
+    // What still lives may still write.
+    for _ in 0..2000 {
+        if !record.shim.alive() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn descendants(of: i32, found: &mut Vec<i32>) {
+    let text =
+        std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    for child in text.split_whitespace().filter_map(|word| word.parse().ok()) {
+        found.push(child);
+        descendants(child, found);
+    }
+}
+
+/// Removes a directory with all below it; also where something that is just ending still puts
+/// files there. Blocks. Idempotent.
+pub fn remove_tree(dir: &Path) -> io::Result<()> {
+    for _ in 0..100 {
+        match std::fs::remove_dir_all(dir) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => return other,
+        }
+    }
+    std::fs::remove_dir_all(dir)
 }
 
 #[cfg(test)]

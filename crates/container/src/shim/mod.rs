@@ -52,16 +52,13 @@ fn run(dir: &Path) -> i32 {
         return 2;
     };
     trace::install(&dir.join(ERRORS));
-    let config = match read_config(&dir) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("towpath shim: {}: {error}", dir.display());
-            return 2;
-        }
-    };
+    let id = dir
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let mut record = Record {
         version: VERSION,
-        id: config.spec.id.clone(),
+        id,
         phase: Phase::Starting,
         shim: ProcessId::of(std::process::id() as i32).unwrap_or_default(),
         process: None,
@@ -70,6 +67,17 @@ fn run(dir: &Path) -> i32 {
         exit: None,
         error: None,
         uid: 0,
+    };
+    // First the record, then the description: who removes a container relies on this order.
+    if record.write(&dir).is_err() {
+        return 2;
+    }
+    let config = match read_config(&dir) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("towpath shim: {}: {error}", dir.display());
+            return 2;
+        }
     };
     let mut ready = serve::Ready::take(&config.spec.stdio);
     let container = match serve::start(&dir, &config, &mut record) {

@@ -98,6 +98,9 @@ impl Task {
             if outcome.is_none() {
                 attempt += 1;
             }
+        } else if let Some(lost) = self.lost() {
+            (attempt, crashes) = (lost.attempt, lost.attempt);
+            outcome = Some(lost);
         }
         loop {
             let last = match outcome.take() {
@@ -167,6 +170,43 @@ impl Task {
         own.map(|(_, _, attempt)| attempt).max()
     }
 
+    // What the API knows to have run and the runtime knows nothing of: this machine lost it, as
+    // after `down`. Init containers simply run again, as in a new sandbox.
+    fn lost(&self) -> Option<Outcome> {
+        let status = self.handle.first.status.clone()?;
+        let known = status
+            .container_statuses?
+            .into_iter()
+            .find(|status| status.name == self.container.name)?;
+        known.container_id.filter(|id| !id.is_empty())?;
+        let attempt = known.restart_count.max(0) as u32;
+        let state = known.state.unwrap_or_default();
+        if let Some(ended) = state.terminated {
+            return Some(Outcome {
+                ended: Ended::from_api(ended),
+                ran: Duration::ZERO,
+                attempt,
+            });
+        }
+        let ended = Ended {
+            exit_code: super::UNKNOWN_EXIT,
+            signal: 0,
+            reason: "ContainerStatusUnknown".into(),
+            message: "The container could not be located when the node started".into(),
+            started: state
+                .running
+                .and_then(|running| running.started_at)
+                .map(|time| time.0),
+            finished: Some(now()),
+            id: container_id(&self.handle.uid, self.name(), attempt),
+        };
+        Some(Outcome {
+            ended,
+            ran: Duration::ZERO,
+            attempt,
+        })
+    }
+
     // Takes an instance over that an earlier server started. `None`: start the next one.
     async fn adopt(&mut self, attempt: u32) -> Option<Outcome> {
         let id = container_id(&self.handle.uid, self.name(), attempt);
@@ -180,38 +220,13 @@ impl Task {
             .present(&image)
             .map(|ready| ready.id())
             .unwrap_or(image);
-        let before = self.handle.pod().status.clone().unwrap_or_default();
-        let statuses = before
-            .container_statuses
-            .iter()
-            .flatten()
-            .chain(before.init_container_statuses.iter().flatten());
-        let known = statuses
-            .into_iter()
-            .find(|status| status.name == self.container.name)
-            .cloned();
         self.update(|container| {
             container.restarts = attempt as i32;
             container.id = id.clone();
             container.image_id = image_id;
-            container.last = known
-                .and_then(|status| status.last_state?.terminated)
-                .map(|ended| Ended {
-                    exit_code: ended.exit_code,
-                    signal: ended.signal.unwrap_or(0),
-                    reason: ended.reason.unwrap_or_default(),
-                    message: ended.message.unwrap_or_default(),
-                    started: ended.started_at.map(|time| time.0),
-                    finished: ended.finished_at.map(|time| time.0),
-                    id: ended
-                        .container_id
-                        .unwrap_or_default()
-                        .trim_start_matches("towpath://")
-                        .into(),
-                });
         });
         match (phase, record) {
-            (Some(Phase::Running | Phase::Exited), Some(record)) => Some(
+            (Some(Phase::Running), Some(record)) => Some(
                 self.supervise(
                     instance,
                     attempt,
@@ -220,7 +235,9 @@ impl Task {
                 )
                 .await,
             ),
-            (Some(Phase::Failed), Some(record)) => Some(self.outcome(attempt, &record)),
+            (Some(Phase::Exited | Phase::Failed), Some(record)) => {
+                Some(self.outcome(attempt, &record))
+            }
             _ => {
                 let _ = instance.remove().await;
                 None
@@ -448,18 +465,26 @@ impl Task {
                 self.terminate(&instance, grace, false).await;
             }
         }
-        let (ready, started) = (
-            probe::ready_at_once(&self.container),
-            self.container.startup_probe.is_none(),
-        );
+        let fresh = fresh.is_some();
+        let ready = probe::ready_at_once(&self.container);
+        let mut has_started = self.container.startup_probe.is_none();
         self.update(|container| {
             if let State::Ended(ended) = &container.state {
                 container.last = Some(ended.clone());
             }
             container.state = State::Running { since };
-            (container.ready, container.started) = (ready, started);
+            // What was taken over is what it was until a probe says otherwise.
+            container.ready = ready || (!fresh && container.ready);
+            container.started = has_started || (!fresh && container.started);
+            has_started = container.started;
         });
-        let mut probes = probe::start(&self.agent, &self.handle, &self.container, &instance);
+        let mut probes = probe::start(
+            &self.agent,
+            &self.handle,
+            &self.container,
+            &instance,
+            has_started,
+        );
         let waited = self.until_end(&instance, &mut probes).await;
         drop(probes);
         match waited {

@@ -7,7 +7,7 @@ use crate::agent::{Agent, PodHandle, now};
 use crate::error::words;
 use crate::files;
 use crate::volumes;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
 use std::sync::Arc;
@@ -105,33 +105,43 @@ fn first_model(pod: &Pod) -> PodModel {
     let Some(spec) = &pod.spec else {
         return PodModel::default();
     };
-    let model = |container: &Container, init| {
+    let status = pod.status.clone().unwrap_or_default();
+    let init_told = status.init_container_statuses.unwrap_or_default();
+    let told = status.container_statuses.unwrap_or_default();
+    let model = |container: &Container, init: bool, told: &[ContainerStatus]| {
         let image = container.image.clone().unwrap_or_default();
-        ContainerModel::new(&container.name, &image, init, init && is_sidecar(container))
+        let model =
+            ContainerModel::new(&container.name, &image, init, init && is_sidecar(container));
+        match told.iter().find(|told| told.name == container.name) {
+            Some(told) => model.resume(told),
+            None => model,
+        }
     };
     let init = spec
         .init_containers
         .iter()
         .flatten()
-        .map(|container| model(container, true));
+        .map(|container| model(container, true, &init_told));
     let app = spec
         .containers
         .iter()
-        .map(|container| model(container, false));
-    let status = pod.status.as_ref();
+        .map(|container| model(container, false, &told));
+    let conditions = status.conditions.unwrap_or_default();
+    let was = |name: &str| {
+        conditions
+            .iter()
+            .any(|c| c.type_ == name && c.status == "True")
+    };
     PodModel {
         containers: init.chain(app).collect(),
-        started: Some(
-            status
-                .and_then(|s| s.start_time.as_ref())
-                .map_or_else(now, |time| time.0),
-        ),
-        // After a restart of the server the pod still has what it had.
-        ip: status.and_then(|s| s.pod_ip.clone()),
-        initialized: spec
-            .init_containers
-            .as_ref()
-            .is_none_or(|list| list.is_empty()),
+        started: Some(status.start_time.map_or_else(now, |time| time.0)),
+        ip: status.pod_ip,
+        sandbox: was("PodReadyToStartContainers"),
+        initialized: was("Initialized")
+            || spec
+                .init_containers
+                .as_ref()
+                .is_none_or(|list| list.is_empty()),
         ..PodModel::default()
     }
 }
@@ -175,6 +185,7 @@ async fn give_orders(handle: &PodHandle, stop: &watch::Sender<Option<Stop>>) {
         }
         let left = deadline(&pod);
         tokio::select! {
+            () = handle.evict.notified() => order(Instant::now()),
             changed = object.changed() => if changed.is_err() { std::future::pending::<()>().await },
             () = async {
                 match left {
@@ -208,6 +219,7 @@ async fn deleted(handle: &PodHandle) {
 // Network, files and volumes; tried again until they are there. `None` on an order to stop.
 async fn prepare(agent: &Arc<Agent>, handle: &Arc<PodHandle>, mut stop: StopOrders) -> Option<()> {
     let mut tries = 0u32;
+    warn_of_host_ports(agent, &handle.pod());
     loop {
         if stop.borrow().is_some() {
             return None;
@@ -226,6 +238,34 @@ async fn prepare(agent: &Arc<Agent>, handle: &Arc<PodHandle>, mut stop: StopOrde
             _ = super::ordered(&mut stop) => return None,
             _ = sources.changed() => {}
             () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+// A pod that asks for a port of the host is told that it does not get one.
+fn warn_of_host_ports(agent: &Agent, pod: &Pod) {
+    let Some(spec) = pod
+        .spec
+        .as_ref()
+        .filter(|spec| spec.host_network != Some(true))
+    else {
+        return;
+    };
+    for container in &spec.containers {
+        let ports = container
+            .ports
+            .iter()
+            .flatten()
+            .filter_map(|port| port.host_port);
+        for port in ports.filter(|port| *port > 0) {
+            let note = format!("hostPort {port} is not opened: use a Service of type NodePort");
+            agent.event(
+                pod,
+                Some(&container.name),
+                true,
+                "HostPortNotSupported",
+                note,
+            );
         }
     }
 }
@@ -452,10 +492,7 @@ pub(crate) async fn teardown_uid(agent: &Arc<Agent>, uid: &str) {
         cgroup::remove(&cgroup)?;
         towpath_container::unpin_namespace(&dir.join("ipc"))?;
         volumes::remove(&volumes)?;
-        match std::fs::remove_dir_all(dir.join("containers")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        towpath_container::remove_tree(&dir.join("containers"))
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(())) => {}

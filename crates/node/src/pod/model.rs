@@ -1,5 +1,6 @@
 //! What the agent knows of a pod's containers, as far as its status tells it.
 
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
@@ -13,6 +14,25 @@ pub(crate) struct Ended {
     pub(crate) started: Option<Timestamp>,
     pub(crate) finished: Option<Timestamp>,
     pub(crate) id: String,
+}
+
+impl Ended {
+    /// As a status tells it.
+    pub(crate) fn from_api(ended: ContainerStateTerminated) -> Self {
+        Self {
+            exit_code: ended.exit_code,
+            signal: ended.signal.unwrap_or(0),
+            reason: ended.reason.unwrap_or_default(),
+            message: ended.message.unwrap_or_default(),
+            started: ended.started_at.map(|time| time.0),
+            finished: ended.finished_at.map(|time| time.0),
+            id: ended
+                .container_id
+                .unwrap_or_default()
+                .trim_start_matches("towpath://")
+                .into(),
+        }
+    }
 }
 
 /// What a container does now.
@@ -67,6 +87,42 @@ impl ContainerModel {
             init,
             sidecar,
         }
+    }
+}
+
+impl ContainerModel {
+    /// Takes over what an earlier agent told, so that a restart of the server is not seen in the
+    /// status: what runs stays ready until it is known to be otherwise.
+    pub(crate) fn resume(mut self, told: &ContainerStatus) -> Self {
+        let of = |state: Option<ContainerState>| {
+            state
+                .and_then(|state| state.terminated)
+                .map(Ended::from_api)
+        };
+        let state = told.state.clone().unwrap_or_default();
+        let since = state
+            .running
+            .as_ref()
+            .and_then(|running| running.started_at.as_ref())
+            .map(|time| time.0);
+        self.image_id = told.image_id.clone();
+        self.id = told
+            .container_id
+            .as_deref()
+            .unwrap_or_default()
+            .trim_start_matches("towpath://")
+            .into();
+        self.restarts = told.restart_count;
+        self.last = of(told.last_state.clone());
+        self.state = match (since, of(told.state.clone())) {
+            (Some(since), _) => State::Running { since },
+            (None, Some(ended)) => State::Ended(ended),
+            (None, None) => self.state,
+        };
+        let running = matches!(self.state, State::Running { .. });
+        self.ready = told.ready && running;
+        self.started = told.started == Some(true) && running;
+        self
     }
 }
 

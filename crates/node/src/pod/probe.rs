@@ -46,23 +46,29 @@ pub(crate) fn ready_at_once(container: &Container) -> bool {
     container.readiness_probe.is_none() && container.startup_probe.is_none()
 }
 
-/// Starts the probes of a running container.
+/// Starts the probes of a running container; without the startup probe where that has succeeded.
 pub(crate) fn start(
     agent: &Arc<Agent>,
     handle: &Arc<PodHandle>,
     container: &Container,
     running: &towpath_container::Container,
+    has_started: bool,
 ) -> Probes {
     let cancel = CancellationToken::new();
     let (kill_tx, kill) = mpsc::channel(4);
-    let started = watch::Sender::new(container.startup_probe.is_none());
+    let started = watch::Sender::new(has_started);
     let probes = [
         (Kind::Startup, &container.startup_probe),
         (Kind::Liveness, &container.liveness_probe),
         (Kind::Readiness, &container.readiness_probe),
     ];
     for (kind, probe) in probes {
-        let Some(probe) = probe.clone() else { continue };
+        let Some(probe) = probe
+            .clone()
+            .filter(|_| kind != Kind::Startup || !has_started)
+        else {
+            continue;
+        };
         let prober = Prober {
             agent: agent.clone(),
             handle: handle.clone(),

@@ -366,7 +366,7 @@ pub(crate) fn remove(dir: &Path) -> io::Result<()> {
             nix::mount::umount2(&entry.path(), nix::mount::MntFlags::MNT_DETACH)?;
         }
     }
-    fs::remove_dir_all(dir)
+    towpath_container::remove_tree(dir)
 }
 
 #[cfg(test)]

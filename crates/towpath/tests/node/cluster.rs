@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use towpath_apiserver::{ApiServer, Config};
 use towpath_daemon::Services;
-use towpath_kit::traits::{ContainerRef, ExecRequest, LogRequest, PodNetwork, PodStreams, Principal};
+use towpath_kit::traits::{
+    ContainerRef, ExecRequest, LogRequest, PodNetwork, PodStreams, Principal,
+};
 use towpath_net::{Net, NetConfig};
 use towpath_node::{Node, NodeConfig};
 use towpath_registry::Registry;
@@ -40,7 +42,10 @@ pub(crate) struct Cluster {
 fn able() -> bool {
     let able = rustix::process::geteuid().is_root();
     if !able {
-        assert!(std::env::var_os("TOWPATH_TEST_FULL").is_none(), "a full run must not skip: not root");
+        assert!(
+            std::env::var_os("TOWPATH_TEST_FULL").is_none(),
+            "a full run must not skip: not root"
+        );
         eprintln!("skipped: not root");
     }
     able
@@ -48,7 +53,10 @@ fn able() -> bool {
 
 // The server's own binary, or a program with the shim's entry alone.
 fn shim() -> (PathBuf, Vec<String>) {
-    match (std::env::var_os("TOWPATH_TEST_SHIM"), option_env!("CARGO_BIN_EXE_towpath")) {
+    match (
+        std::env::var_os("TOWPATH_TEST_SHIM"),
+        option_env!("CARGO_BIN_EXE_towpath"),
+    ) {
         (Some(words), _) => {
             let words = words.into_string().expect("text");
             let mut words = words.split(' ').map(String::from);
@@ -71,30 +79,62 @@ impl Cluster {
         let mut api_config = Config::new(dir.path());
         api_config.listen = Vec::new();
         let api = ApiServer::open(api_config).await.expect("API server");
-        let mut net_config = NetConfig::new(format!("node-test-{process}-{number}"), dir.path().join("net"));
+        let mut net_config = NetConfig::new(
+            format!("node-test-{process}-{number}"),
+            dir.path().join("net"),
+        );
         net_config.ingress_addr = None;
         let block = 1 + (process as u64 * 7 + u64::from(number)) % 200;
-        net_config.pod_cidr = format!("10.{}.{}.0/24", 50 + block % 100, block).parse().expect("block");
-        net_config.service_cidr = format!("10.{}.{}.0/24", 150 + block % 100, block).parse().expect("block");
+        net_config.pod_cidr = format!("10.{}.{}.0/24", 50 + block % 100, block)
+            .parse()
+            .expect("block");
+        net_config.service_cidr = format!("10.{}.{}.0/24", 150 + block % 100, block)
+            .parse()
+            .expect("block");
         let net = Net::new(net_config.clone()).await.expect("pod network");
         let blobs = Blobs::open(&dir.path().join("blobs")).expect("blobs");
-        let registry = Arc::new(Registry::open(towpath_registry::Config::new(dir.path().join("registry")), blobs).expect("registry"));
+        let registry = Arc::new(
+            Registry::open(
+                towpath_registry::Config::new(dir.path().join("registry")),
+                blobs,
+            )
+            .expect("registry"),
+        );
         let (exe, args) = shim();
         let mut config = NodeConfig::new("one", dir.path().join("node"), exe, net.gateway());
         config.shim_args = args;
         config.cgroup_parent = format!("/towpath-node-test-{process}-{number}");
-        let admin = Principal { name: "admin".into(), groups: vec!["system:masters".into()], ..Principal::default() };
+        let admin = Principal {
+            name: "admin".into(),
+            groups: vec!["system:masters".into()],
+            ..Principal::default()
+        };
         let client = towpath_kit::client::in_process(api.service(admin));
         let network = net.pod_network();
         let node = new_node(&api, &config, &registry, &network);
-        let mut cluster = Self { client, node, config, registry, api, network, net_config, services: None, _net: net, _dir: dir };
+        let mut cluster = Self {
+            client,
+            node,
+            config,
+            registry,
+            api,
+            network,
+            net_config,
+            services: None,
+            _net: net,
+            _dir: dir,
+        };
         cluster.run().await;
         Some(cluster)
     }
 
     async fn run(&mut self) {
         let services = vec![self.node.service(&[])];
-        self.services = Some(Services::start(services, Duration::from_secs(60)).await.expect("node"));
+        self.services = Some(
+            Services::start(services, Duration::from_secs(60))
+                .await
+                .expect("node"),
+        );
     }
 
     /// Stops the agent, as an end of the server would, and starts another on the same directory.
@@ -114,8 +154,13 @@ impl Cluster {
     pub(crate) async fn stop(mut self) {
         self.stop_node().await;
         towpath_node::cleanup(&self.config).await.expect("clean up");
-        assert!(!towpath_container::cgroup::exists(&self.config.cgroup_parent), "control groups are gone");
-        towpath_net::cleanup(&self.net_config).await.expect("clean up the network");
+        assert!(
+            !towpath_container::cgroup::exists(&self.config.cgroup_parent),
+            "control groups are gone"
+        );
+        towpath_net::cleanup(&self.net_config)
+            .await
+            .expect("clean up the network");
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
         let dir = self.config.data_dir.display().to_string();
         assert!(!mounts.contains(&dir), "no mount is left: {mounts}");
@@ -133,7 +178,10 @@ impl Cluster {
         }
         let pod = json!({ "metadata": { "name": name, "labels": { "app": name } }, "spec": spec });
         let pod: Pod = serde_json::from_value(pod).expect("pod");
-        self.pods().create(&PostParams::default(), &pod).await.expect("create pod")
+        self.pods()
+            .create(&PostParams::default(), &pod)
+            .await
+            .expect("create pod")
     }
 
     /// Waits until a pod fulfils a condition.
@@ -147,22 +195,33 @@ impl Cluster {
                 return pod.clone();
             }
             if Instant::now() > end {
-                panic!("{name}: {what}: {}\n{:?}", serde_json::to_string_pretty(&pod.and_then(|p| p.status)).unwrap_or_default(), self.events(name).await);
+                panic!(
+                    "{name}: {what}: {}\n{:?}",
+                    serde_json::to_string_pretty(&pod.and_then(|p| p.status)).unwrap_or_default(),
+                    self.events(name).await
+                );
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     pub(crate) async fn phase(&self, name: &str, phase: &str) -> Pod {
-        self.until(name, phase, |pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some(phase)).await
+        self.until(name, phase, |pod| {
+            pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some(phase)
+        })
+        .await
     }
 
     pub(crate) async fn ready(&self, name: &str) -> Pod {
-        self.until(name, "ready", |pod| condition(pod, "Ready")).await
+        self.until(name, "ready", |pod| condition(pod, "Ready"))
+            .await
     }
 
     pub(crate) async fn delete(&self, name: &str) {
-        self.pods().delete(name, &DeleteParams::default()).await.expect("delete");
+        self.pods()
+            .delete(name, &DeleteParams::default())
+            .await
+            .expect("delete");
         let end = Instant::now() + Duration::from_secs(30);
         while self.pods().get_opt(name).await.expect("get").is_some() {
             assert!(Instant::now() < end, "{name} is not gone");
@@ -171,15 +230,28 @@ impl Cluster {
     }
 
     fn of(&self, pod: &Pod, container: &str) -> ContainerRef {
-        ContainerRef { namespace: "default".into(), pod: pod.name_any(), uid: pod.uid().expect("uid"), container: container.into() }
+        ContainerRef {
+            namespace: "default".into(),
+            pod: pod.name_any(),
+            uid: pod.uid().expect("uid"),
+            container: container.into(),
+        }
     }
 
     pub(crate) fn streams(&self) -> Arc<dyn PodStreams> {
         self.node.pod_streams()
     }
 
-    pub(crate) async fn log(&self, pod: &Pod, container: &str, change: impl FnOnce(&mut LogRequest)) -> String {
-        let mut request = LogRequest { of: self.of(pod, container), ..LogRequest::default() };
+    pub(crate) async fn log(
+        &self,
+        pod: &Pod,
+        container: &str,
+        change: impl FnOnce(&mut LogRequest),
+    ) -> String {
+        let mut request = LogRequest {
+            of: self.of(pod, container),
+            ..LogRequest::default()
+        };
         change(&mut request);
         let mut stream = self.streams().log(request).await.expect("log");
         let mut text = Vec::new();
@@ -192,11 +264,23 @@ impl Cluster {
     /// Runs a shell script in a container: exit code and output.
     pub(crate) async fn sh(&self, pod: &Pod, container: &str, script: &str) -> (i32, String) {
         let command = ["sh", "-c", script].map(String::from).to_vec();
-        let request = ExecRequest { of: self.of(pod, container), command, stdout: true, stderr: true, ..ExecRequest::default() };
+        let request = ExecRequest {
+            of: self.of(pod, container),
+            command,
+            stdout: true,
+            stderr: true,
+            ..ExecRequest::default()
+        };
         let mut streams = self.streams().exec(request).await.expect("exec");
         let (mut out, mut err) = (String::new(), String::new());
-        let (mut stdout, mut stderr) = (streams.stdout.take().expect("stdout"), streams.stderr.take().expect("stderr"));
-        let (a, b) = tokio::join!(stdout.read_to_string(&mut out), stderr.read_to_string(&mut err));
+        let (mut stdout, mut stderr) = (
+            streams.stdout.take().expect("stdout"),
+            streams.stderr.take().expect("stderr"),
+        );
+        let (a, b) = tokio::join!(
+            stdout.read_to_string(&mut out),
+            stderr.read_to_string(&mut err)
+        );
         a.and(b).expect("read");
         (streams.exit.await.expect("exit"), out + &err)
     }
@@ -204,19 +288,61 @@ impl Cluster {
     pub(crate) async fn events(&self, pod: &str) -> Vec<String> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), "default");
         let list = api.list(&Default::default()).await.expect("events");
-        let of_pod = list.items.iter().filter(|event| event.involved_object.name.as_deref() == Some(pod));
-        of_pod.map(|event| format!("{}: {}", event.reason.clone().unwrap_or_default(), event.message.clone().unwrap_or_default())).collect()
+        let of_pod = list
+            .items
+            .iter()
+            .filter(|event| event.involved_object.name.as_deref() == Some(pod));
+        of_pod
+            .map(|event| {
+                format!(
+                    "{}: {}",
+                    event.reason.clone().unwrap_or_default(),
+                    event.message.clone().unwrap_or_default()
+                )
+            })
+            .collect()
     }
 }
 
-fn new_node(api: &ApiServer, config: &NodeConfig, registry: &Arc<Registry>, network: &Arc<dyn PodNetwork>) -> Node {
+// A test that fails must not leave its network and control groups on the machine.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let (node, net) = (self.config.clone(), self.net_config.clone());
+        let clean = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("runtime");
+            runtime.block_on(async {
+                let _ = towpath_node::cleanup(&node).await;
+                let _ = towpath_net::cleanup(&net).await;
+            });
+        };
+        let _ = std::thread::spawn(clean).join();
+    }
+}
+
+fn new_node(
+    api: &ApiServer,
+    config: &NodeConfig,
+    registry: &Arc<Registry>,
+    network: &Arc<dyn PodNetwork>,
+) -> Node {
     let client = towpath_kit::client::in_process(api.service(Principal::component("node")));
     Node::new(config.clone(), client, registry.clone(), network.clone()).expect("node")
 }
 
 pub(crate) fn condition(pod: &Pod, name: &str) -> bool {
-    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    conditions.into_iter().any(|c| c.type_ == name && c.status == "True")
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|s| s.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|c| c.type_ == name && c.status == "True")
 }
 
 /// A container on the host's root file system that runs a shell script.

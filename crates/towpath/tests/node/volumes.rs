@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_follow_their_objects() {
-    let Some(cluster) = Cluster::start().await else { return };
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "default");
     let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), "default");
     let mut main = forever("main");
@@ -30,18 +32,40 @@ async fn files_follow_their_objects() {
     ] });
     cluster.create("web", spec).await;
     // Waits for what it refers to, says so, and goes on once it is there.
-    cluster.until("web", "waiting", |pod| pod.status.as_ref().is_some_and(|s| s.container_statuses.is_some())).await;
+    cluster
+        .until("web", "waiting", |pod| {
+            pod.status
+                .as_ref()
+                .is_some_and(|s| s.container_statuses.is_some())
+        })
+        .await;
     let secret: Secret = serde_json::from_value(json!({ "metadata": { "name": "creds" }, "stringData": { "password": "p" }, "data": { "password": "cA==" } })).expect("secret");
-    secrets.create(&PostParams::default(), &secret).await.expect("secret");
-    let map: ConfigMap = serde_json::from_value(json!({ "metadata": { "name": "settings" }, "data": { "key": "one" } })).expect("map");
-    maps.create(&PostParams::default(), &map).await.expect("map");
+    secrets
+        .create(&PostParams::default(), &secret)
+        .await
+        .expect("secret");
+    let map: ConfigMap = serde_json::from_value(
+        json!({ "metadata": { "name": "settings" }, "data": { "key": "one" } }),
+    )
+    .expect("map");
+    maps.create(&PostParams::default(), &map)
+        .await
+        .expect("map");
     let pod = cluster.ready("web").await;
     let (_, text) = cluster.sh(&pod, "main", "cat /config/key /secret/password /all/deep/name /all/labels /single; echo; stat -L -c %a /secret/password; echo $S; touch /sub/x && echo wrote").await;
     assert_eq!(text, "oneponeapp=\"web\"one\n400\np\nwrote\n");
-    maps.patch("settings", &PatchParams::default(), &Patch::Merge(json!({ "data": { "key": "two" } }))).await.expect("patch");
+    maps.patch(
+        "settings",
+        &PatchParams::default(),
+        &Patch::Merge(json!({ "data": { "key": "two" } })),
+    )
+    .await
+    .expect("patch");
     let began = Instant::now();
     loop {
-        let (_, text) = cluster.sh(&pod, "main", "cat /config/key /all/deep/name").await;
+        let (_, text) = cluster
+            .sh(&pod, "main", "cat /config/key /all/deep/name")
+            .await;
         if text == "twotwo" {
             break;
         }
