@@ -43,8 +43,11 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
         "metadata": {"resourceVersion": waiting.resource_version()},
         "spec": {"approvals": approvals},
     });
+    let environment = reference::environment(&connection.client, &args.project.project, &waiting.spec.environment).await?;
+    let wanted = environment.spec.promotion.approvals as usize;
+    let wait = Wait { approved: approvals.len() >= wanted, ..args.wait };
     let done = api.patch(&waiting.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
-    finish(&context, &connection, &done, &args.wait).await
+    finish(&context, &connection, &done, &wait).await
 }
 
 async fn find(connection: &Connection, api: &Api<Promotion>, args: &Args) -> Result<Promotion, Problem> {

@@ -45,6 +45,9 @@ pub struct Wait {
     /// Seconds to wait at most; the operation goes on
     #[arg(long, default_value_t = 600)]
     pub timeout: u64,
+    /// Whether enough people have approved, so that waiting for approval is no end but the past.
+    #[arg(skip)]
+    pub approved: bool,
 }
 
 /// Creates the promotion.
@@ -93,7 +96,7 @@ pub async fn finish(
         return Ok(Exit::Reached);
     }
     let limit = Duration::from_secs(wait.timeout);
-    match tokio::time::timeout(limit, follow(&connection.client, promotion)).await {
+    match tokio::time::timeout(limit, follow(&connection.client, promotion, wait.approved)).await {
         Ok(result) => result,
         Err(_) => {
             eprintln!("still going after {} s; it goes on: towpath status", wait.timeout);
@@ -102,7 +105,7 @@ pub async fn finish(
     }
 }
 
-async fn follow(client: &Client, promotion: &Promotion) -> Result<Exit, Problem> {
+async fn follow(client: &Client, promotion: &Promotion, approved: bool) -> Result<Exit, Problem> {
     let namespace = promotion.namespace().unwrap_or_default();
     let api: Api<Promotion> = Api::namespaced(client.clone(), &namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={}", promotion.name_any()));
@@ -116,7 +119,8 @@ async fn follow(client: &Client, promotion: &Promotion) -> Result<Exit, Problem>
             eprintln!("{line}");
             shown = line;
         }
-        if let Some(exit) = end(status.phase) {
+        let past = approved && status.phase == PromotionPhase::WaitingForApproval;
+        if let Some(exit) = end(status.phase).filter(|_| !past) {
             status.evidence.iter().filter(|_| exit != Exit::Reached).for_each(|e| eprintln!("  {e}"));
             return Ok(exit);
         }
