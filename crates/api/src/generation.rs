@@ -74,13 +74,26 @@ pub fn prepare_update(group: &str, version: &str, kind: &str, new: &mut Value, o
     if has_status(group, version, kind) {
         keep(new, old, "status");
     }
-    let counted = counts_generation(group, kind);
+    let counted = counts_generation(group, kind) && kind != "PriorityClass";
     match (group, kind) {
         ("apps", "DaemonSet") => template_generation(new, old),
         ("", "Service") => fresh::cluster_ips(&mut new["spec"], Some(&old["spec"])),
+        // Only the finalize path changes these.
+        ("", "Namespace") => keep_at(new, old, "spec", "finalizers"),
         _ => {}
     }
     bump(new, old, counted && desired_differs(kind, new, old));
+}
+
+fn keep_at(new: &mut Value, old: &Value, part: &str, key: &str) {
+    match old[part].get(key) {
+        Some(value) => new[part][key] = value.clone(),
+        None => {
+            if let Some(part) = new.get_mut(part).and_then(Value::as_object_mut) {
+                part.shift_remove(key);
+            }
+        }
+    }
 }
 
 /// The annotation that stands for a removed field moves with the template.
@@ -117,6 +130,9 @@ pub fn prepare_status_update(group: &str, version: &str, kind: &str, new: &mut V
                 object.insert(key.clone(), value.clone());
             }
         }
+    }
+    if (group, kind) == ("apps", "Deployment") {
+        keep_at(new, old, "metadata", "labels");
     }
     if matches!(kind, "Pod") {
         // Upstream keeps a pod's deletion grace and owners from status writers.
@@ -182,9 +198,15 @@ fn bump(new: &mut Value, old: &Value, differs: bool) {
 }
 
 /// Whether anything but metadata and status differs; for kinds without a spec that is all of it.
-/// Deployments count their annotations too, since those reach the replica sets.
+/// Deployments count their annotations too, since those reach the replica sets, and slices their
+/// labels, since those name the service.
 fn desired_differs(kind: &str, new: &Value, old: &Value) -> bool {
-    if kind == "Deployment" && new["metadata"]["annotations"] != old["metadata"]["annotations"] {
+    let part = match kind {
+        "Deployment" => "annotations",
+        "EndpointSlice" => "labels",
+        _ => "",
+    };
+    if !part.is_empty() && new["metadata"].get(part) != old["metadata"].get(part) {
         return true;
     }
     let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else {

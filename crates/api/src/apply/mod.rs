@@ -60,6 +60,15 @@ impl Ignored {
         Ignored(set)
     }
 
+    /// What writers of the status of a kind may not own either.
+    fn at(&self, schema: &Schema, subresource: &str) -> Ignored {
+        let mut all = self.clone();
+        if subresource == "status" && schema.name == "api.apps.v1.Deployment" {
+            all.0.insert_fields(&["metadata", "labels"]);
+        }
+        all
+    }
+
     /// For the `status` path of a custom resource, which writes nothing but the status.
     pub fn custom_status(schema: &Schema) -> Self {
         let mut set = Set::default();
@@ -80,6 +89,7 @@ pub fn update(
     writer: Writer<'_>,
     ignored: &Ignored,
 ) {
+    let ignored = &ignored.at(schema, writer.subresource);
     let empty;
     let before = match live {
         Some(live) => live,
@@ -239,6 +249,7 @@ pub fn apply(
         ));
     }
     check_known(schema, config)?;
+    let ignored = &ignored.at(schema, writer.subresource);
     let empty;
     let before = match live {
         Some(live) => live,

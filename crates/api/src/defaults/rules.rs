@@ -43,6 +43,7 @@ pub(super) fn apply(definition: &str, object: &mut Object) {
         "api.batch.v1.Job" => job(object),
         "api.apps.v1.DaemonSet" => annotate(object, TEMPLATE_GENERATION, "0"),
         "api.core.v1.NodeSpec" => pod_ranges(object),
+        "api.core.v1.PodStatus" => pod_addresses(object),
         "api.autoscaling.v2.HorizontalPodAutoscalerSpec" => autoscaler(object),
         "api.autoscaling.v1.HorizontalPodAutoscaler" => autoscaler_v1(object),
         "api.resource.v1.ExactDeviceRequest" | "api.resource.v1.DeviceSubRequest" => {
@@ -377,6 +378,23 @@ fn annotate(object: &mut Object, key: &str, value: &str) {
     }
     if metadata["annotations"][key].is_null() {
         metadata["annotations"][key] = value.into();
+    }
+}
+
+/// The first address and the list of them say the same.
+fn pod_addresses(status: &mut Object) {
+    let list = status.get("podIPs").and_then(Value::as_array);
+    let first = list
+        .and_then(|list| list.first()?["ip"].as_str())
+        .map(str::to_string);
+    match (first, text(status, "podIP").map(str::to_string)) {
+        (Some(first), one) if one.as_ref() != Some(&first) => {
+            status.insert("podIP".into(), first.into());
+        }
+        (None, Some(one)) => {
+            status.insert("podIPs".into(), json!([{"ip": one}]));
+        }
+        _ => {}
     }
 }
 

@@ -215,21 +215,16 @@ pub fn definition_update(new: &Value, old: &Value) -> Vec<FieldError> {
     let established = list(&old["status"]["conditions"])
         .iter()
         .any(|c| c["type"] == "Established" && c["status"] == "True");
-    for path in ["scope", "group"] {
-        check.immutable(
-            &format!("spec.{path}"),
-            &new["spec"][path],
-            &old["spec"][path],
-        );
-    }
-    if established {
-        for key in ["plural", "kind"] {
-            check.immutable(
-                &format!("spec.names.{key}"),
-                &new["spec"]["names"][key],
-                &old["spec"]["names"][key],
-            );
-        }
+    // What names the resource is fixed at once, what its objects are once it is served.
+    let kept: &[&str] = if established {
+        &["group", "names.plural", "scope", "names.kind"]
+    } else {
+        &["group", "names.plural"]
+    };
+    for path in kept {
+        let pointer = format!("/spec/{}", path.replace('.', "/"));
+        let part = |object: &Value| object.pointer(&pointer).cloned().unwrap_or_default();
+        check.immutable(&format!("spec.{path}"), &part(new), &part(old));
     }
     let served: Vec<&str> = list(&new["spec"]["versions"])
         .iter()
@@ -238,7 +233,7 @@ pub fn definition_update(new: &Value, old: &Value) -> Vec<FieldError> {
     for (at, stored) in list(&new["status"]["storedVersions"]).iter().enumerate() {
         if !served.contains(&text(stored)) {
             let path = format!("status.storedVersions[{at}]");
-            check.invalid(&path, stored.clone(), "missing from spec.versions; a version that was ever stored must stay until it is removed from status.storedVersions");
+            check.invalid(&path, stored.clone(), format!("missing from spec.versions; {0} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {0} and removes {0} from status.storedVersions", text(stored)));
         }
     }
     check.errors

@@ -45,13 +45,21 @@ pub fn object(
     check.errors
 }
 
-/// Validates a write to the `status` path: metadata and closed lists only, since upstream trusts
-/// its controllers.
+/// Validates a write to the `status` path: little beside metadata, since upstream trusts its
+/// controllers.
 pub fn status(group: &str, version: &str, kind: &str, new: &Value, old: &Value) -> Vec<FieldError> {
     let namespaced = crate::facts::catalog()
         .kind(group, version, kind)
         .is_some_and(|r| r.namespaced);
-    metadata(new, Some(old), namespaced, meta::name_rule(group, kind))
+    let mut errors = metadata(new, Some(old), namespaced, meta::name_rule(group, kind));
+    let balanced = new["spec"]["type"] == "LoadBalancer";
+    let ingress = new["status"]["loadBalancer"]["ingress"].as_array();
+    if (group, kind) == ("", "Service") && !balanced && ingress.is_some_and(|list| !list.is_empty())
+    {
+        let why = "may only be used when `spec.type` is 'LoadBalancer'";
+        errors.push(FieldError::forbidden("status.loadBalancer.ingress", why));
+    }
+    errors
 }
 
 /// Validates a custom resource against its schema.

@@ -197,26 +197,15 @@ pub(super) fn class(new: &Value, old: Option<&Value>, check: &mut Check) {
     let Some(old) = old else { return };
     let empty =
         |value: &Value| value.is_null() || value.as_object().is_some_and(|map| map.is_empty());
-    if new["parameters"] != old["parameters"]
-        && !(empty(&new["parameters"]) && empty(&old["parameters"]))
-    {
-        check.add(FieldError::forbidden(
-            "parameters",
-            "updates to parameters are forbidden.",
-        ));
+    if !(empty(&new["parameters"]) && empty(&old["parameters"])) {
+        check.immutable("parameters", &new["parameters"], &old["parameters"]);
     }
-    if new["provisioner"] != old["provisioner"] {
-        check.add(FieldError::forbidden(
-            "provisioner",
-            "updates to provisioner are forbidden.",
-        ));
-    }
-    if new["reclaimPolicy"] != old["reclaimPolicy"] {
-        check.add(FieldError::forbidden(
-            "reclaimPolicy",
-            "updates to reclaimPolicy are forbidden.",
-        ));
-    }
+    check.immutable("provisioner", &new["provisioner"], &old["provisioner"]);
+    check.immutable(
+        "reclaimPolicy",
+        &new["reclaimPolicy"],
+        &old["reclaimPolicy"],
+    );
     check.immutable(
         "volumeBindingMode",
         &new["volumeBindingMode"],

@@ -111,4 +111,25 @@ proptest! {
         towpath_api::defaults::apply("apps", "v1", "Deployment", &mut object);
         prop_assert_eq!(once, object);
     }
+
+    #[test]
+    fn applying_twice_changes_nothing(spec in value(), other in value()) {
+        let schema = free();
+        let config = |spec: &Value| serde_json::json!({"apiVersion": "x.y/v1", "kind": "X", "metadata": {"name": "a"}, "spec": {"free": spec}});
+        let put = |live: Option<&Value>, spec: &Value, manager: &str, force: bool| {
+            let writer = towpath_api::apply::Writer { manager, api_version: "x.y/v1", subresource: "", time: "2026-01-01T00:00:00Z" };
+            towpath_api::apply::apply(&schema, live, &config(spec), writer, &towpath_api::apply::Ignored::default(), force)
+        };
+        let first = put(None, &spec, "a", false).unwrap().unwrap();
+        prop_assert_eq!(put(Some(&first), &spec, "a", false).unwrap(), None);
+        // Forcing always succeeds, after which the second one's values are there and stay.
+        if let Some(second) = put(Some(&first), &other, "b", true).unwrap() {
+            prop_assert_eq!(put(Some(&second), &other, "b", false).unwrap(), None);
+        }
+    }
+}
+
+fn free() -> schema::Schema {
+    schema::Schema::from_crd(&serde_json::json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}}})).unwrap()
 }
