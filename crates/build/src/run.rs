@@ -380,6 +380,10 @@ impl Drop for Held {
     fn drop(&mut self) {
         for file in &self.files {
             let _ = fs::remove_file(file);
+            // The last secret takes its directory along; others are not empty.
+            if let Some(directory) = file.parent() {
+                let _ = fs::remove_dir(directory);
+            }
         }
         if let Some((network, id)) = self.attached.take() {
             // The build was cancelled in the middle.
@@ -492,12 +496,26 @@ async fn one_mount(
 
 fn write_secret(path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32) -> io::Result<()> {
     use std::io::Write;
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+    let open = || {
+        fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+    };
+    let made = match (open(), path.parent()) {
+        // Another build's last secret took the directory along.
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(parent)?;
+            open()
+        }
+        (made, _) => made,
+    };
+    let mut file = made?;
     file.write_all(bytes)?;
     std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
     file.set_permissions(fs::Permissions::from_mode(mode))
