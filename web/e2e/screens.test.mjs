@@ -131,7 +131,7 @@ test('the journey is done with the keyboard alone', async () => {
   }
   const names = seen.map((s) => s.name);
   assert.deepEqual(names.slice(0, 5), ['Towpath', 'Now', 'Commits', 'Environments', 'Resources']);
-  assert.ok(names.includes('Approve'), names.join(' | '));
+  assert.ok(names.includes('Approve for prd'), names.join(' | '));
   assert.deepEqual(seen.filter((s) => s.outline === 'none').map((s) => s.name), []);
 
   await page.keyboard.press('g');

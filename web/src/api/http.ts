@@ -14,17 +14,29 @@ interface Complaint {
   error?: { message?: string };
 }
 
-export async function request<T>(method: string, path: string, body?: unknown, type = 'application/json'): Promise<T> {
-  let response: Response;
-  try {
-    response = await fetch(path, {
-      method,
-      headers: { accept: 'application/json', ...(body === undefined ? {} : { 'content-type': type }) },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-  } catch {
-    throw new Error('The server does not answer.');
+const AGAIN_MS = [200, 1000];
+
+// Browsers drop requests when a network interface comes or goes, as pods make happen on the
+// server's own machine; a question can be asked again, a change cannot.
+async function send(path: string, init: RequestInit): Promise<Response> {
+  for (const wait of init.method === 'GET' ? AGAIN_MS : []) {
+    try {
+      return await fetch(path, init);
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, wait));
+    }
   }
+  return fetch(path, init).catch(() => {
+    throw new Error('The server does not answer.');
+  });
+}
+
+export async function request<T>(method: string, path: string, body?: unknown, type = 'application/json'): Promise<T> {
+  const response = await send(path, {
+    method,
+    headers: { accept: 'application/json', ...(body === undefined ? {} : { 'content-type': type }) },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
   const text = await response.text();
   const value: unknown = text && response.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text;
   if (!response.ok) {

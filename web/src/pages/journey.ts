@@ -138,7 +138,7 @@ export interface Happening {
 /** Everything that happened to a commit, newest first. */
 export function timeline(runs: Run[], release: Release | undefined, promotions: Promotion[]): Happening[] {
   const all: Happening[] = [];
-  const add = (at: string | undefined, word: string, text: string, who = '') => at && all.push({ at, word, text, who });
+  const add = (at: string | undefined, word: string, text: string, who = '') => at && all.push({ at, word, text, who: who.startsWith('system:towpath:') ? 'the policy' : who });
   for (const run of runs) {
     const name = run.status?.workflowName || run.spec.workflow;
     add(run.metadata.creationTimestamp, 'Ready', `Pushed to ${run.spec.ref.replace('refs/heads/', '')}`, run.spec.actor);

@@ -1,11 +1,13 @@
 import { expect, test } from 'vitest';
-import { commitOf, ownerPath, projectsOf, summary } from './resources';
+import { builtBy, commitOf, ownerPath, projectsOf, summary } from './resources';
 
 const projects = projectsOf([{ metadata: { namespace: 'demo' }, spec: { namespace: 'hello-dev' } }]);
 
 test('an object names the commit that last changed it', () => {
   const pod = { metadata: { name: 'p', namespace: 'hello-dev', labels: { 'towpath.dev/commit': '4f2c91e0aa' } } };
   expect(commitOf(pod, projects)).toEqual({ sha: '4f2c91e', href: '/p/demo/c/4f2c91e0aa' });
+  const image = { metadata: { name: 'd', namespace: 'hello-dev' }, spec: { template: { spec: { containers: [{ image: 'demo/hello@sha256:ab' }] } } } };
+  expect(commitOf(image, projects, builtBy([{ spec: { sha: 'c0ffee1234', images: [{ digest: 'sha256:ab' }] } }])).sha).toBe('c0ffee1');
   expect(commitOf({ metadata: { name: 'p', namespace: 'other' } }, projects)).toEqual({ sha: '', href: '' });
 });
 

@@ -70,12 +70,21 @@ export function projectsOf(environments: Placed[]): Map<string, string> {
   return found;
 }
 
-/** The commit that last changed an object, from the labels that the spine sets. */
-export function commitOf(object: KubeObject, projects: Map<string, string>): { sha: string; href: string } {
+/** Digest of an image to the commit that built it. */
+export const builtBy = (releases: { spec: { sha: string; images: { digest: string }[] } }[]) => new Map(releases.flatMap((r) => r.spec.images.map((i): [string, string] => [i.digest, r.spec.sha])));
+
+function running(object: KubeObject, built: Map<string, string>): string | undefined {
+  const spec = object.spec as Any | undefined;
+  const containers = (spec?.containers ?? spec?.template?.spec?.containers ?? []) as { image?: string }[];
+  return containers.map((c) => built.get(c.image?.split('@')[1] ?? '')).find(Boolean);
+}
+
+/** The commit behind an object: from the labels of the spine, else from the image it runs. */
+export function commitOf(object: KubeObject, projects: Map<string, string>, built = new Map<string, string>()): { sha: string; href: string } {
   const name = 'towpath.dev/commit';
   const spec = object.spec as Any | undefined;
   const own = object.apiVersion?.startsWith('towpath.dev/') ? spec?.sha : undefined;
-  const full = String(object.metadata.labels?.[name] ?? object.metadata.annotations?.[name] ?? own ?? '');
+  const full = String(object.metadata.labels?.[name] ?? object.metadata.annotations?.[name] ?? own ?? running(object, built) ?? '');
   const project = projects.get(object.metadata.namespace ?? '') ?? (own ? object.metadata.namespace : undefined);
   return { sha: full.slice(0, 7), href: full && project ? `/p/${project}/c/${full}` : '' };
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { absolute, ago, count, deed, duration, tone, words } from './words';
+import { absolute, actor, shaOf, ago, count, deed, duration, tone, words } from './words';
 
 test('durations and ages have units', () => {
   expect(duration(192_000)).toBe('3 m 12 s');
@@ -15,5 +15,7 @@ test('status words are words', () => {
   expect(words('CrashLoopBackOff')).toBe('CrashLoopBackOff');
   expect(tone('Degraded')).toBe('failed');
   expect(tone('never heard of')).toBe('idle');
+  expect(actor('system:towpath:gitops')).toBe('the policy');
+  expect(shaOf('my-app-4f2c91e0aa00')).toBe('4f2c91e0aa00');
   expect(deed('auto-rollback')).toBe('Automatic rollback');
 });

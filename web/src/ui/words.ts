@@ -58,5 +58,11 @@ const DEEDS: Record<string, string> = {
   deploy: 'Deploy', redeploy: 'Redeploy', promote: 'Promote', rollback: 'Rollback', 'auto-rollback': 'Automatic rollback',
 };
 
+/** Who acted: a person, or the policy where a component of the server did. */
+export const actor = (by: string) => (!by || by.startsWith('system:towpath:') ? 'the policy' : by);
+
+/** Commit of a release: its name ends in the commit's first digits. */
+export const shaOf = (release: string) => release.split('-').at(-1) ?? release;
+
 /** Label of an entry in an environment's history. */
 export const deed = (kind: string) => DEEDS[kind] ?? kind;
