@@ -38,11 +38,11 @@ impl DiskWatch {
             end: CancellationToken::new(),
         };
         let (full, why, end) = (watch.full.clone(), watch.why.clone(), watch.end.clone());
-        let dirs = [
-            work.to_path_buf(),
-            PathBuf::from("/tmp"),
-            PathBuf::from("/root"),
-        ];
+        let mut dirs = vec![work.to_path_buf()];
+        // A job's container has a /tmp of its own.
+        if std::process::id() == 1 {
+            dirs.push(PathBuf::from("/tmp"));
+        }
         let at_start = free_bytes(work).unwrap_or(u64::MAX);
         towpath_daemon::spawn("disk watch", async move {
             loop {

@@ -82,6 +82,7 @@ pub fn main(path: &Path) -> i32 {
         let cancel = CancellationToken::new();
         listen(&cancel);
         process::adopt_orphans();
+        towpath_daemon::spawn("reap", process::reap());
         let conclusion = run(job, Path::new(&root), Box::new(std::io::stdout()), cancel).await;
         // With PID 1 the kernel ends all that is left, faster than a fork bomb grows.
         if std::process::id() != 1 {

@@ -1,8 +1,9 @@
 //! One program of a step: its own process group, both outputs through one pipe in order, ended
 //! by interrupt, terminate, kill.
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
@@ -47,6 +48,7 @@ const SEQUENCE: [(Signal, Duration); 3] = [
     (Signal::KILL, Duration::from_secs(10)),
 ];
 // How long output may still come after the program itself ended.
+const REAP_INTERVAL: Duration = Duration::from_millis(200);
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// Runs a program; `output` gets its bytes as they come.
@@ -69,6 +71,7 @@ pub(super) async fn run(
     // The command holds the pipe's writing end; without this the end would never be seen.
     drop(command);
     let group = child.id().and_then(|id| Pid::from_raw(id as i32));
+    let _own = Own::new(group);
     let mut pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())?;
     let mut buffer = vec![0u8; 64 << 10];
     let mut open = true;
@@ -149,6 +152,45 @@ pub(super) async fn run(
     })
 }
 
+// Processes that somebody here waits for; all others that end are orphans of steps.
+static OWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+struct Own(Option<i32>);
+
+impl Own {
+    fn new(pid: Option<Pid>) -> Self {
+        let pid = pid.map(|p| p.as_raw_nonzero().get());
+        OWN.lock().extend(pid);
+        Self(pid)
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            OWN.lock().remove(&pid);
+        }
+    }
+}
+
+/// Takes in what orphans leave behind when they end: it would count against the job's limit of
+/// processes. Ends never; for the runner's own process only.
+pub(super) async fn reap() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut ended) = signal(SignalKind::child()) else {
+        return;
+    };
+    while ended.recv().await.is_some() {
+        for (pid, state) in children() {
+            if state == 'Z' && !OWN.lock().contains(&pid.as_raw_nonzero().get()) {
+                let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG);
+            }
+        }
+        // Many end together; looking once for all of them is enough.
+        tokio::time::sleep(REAP_INTERVAL).await;
+    }
+}
+
 /// Makes this process the parent of everything that loses its own, as PID 1 is by nature.
 pub(super) fn adopt_orphans() {
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
@@ -161,7 +203,7 @@ pub(super) async fn end_orphans() {
         if left.is_empty() {
             return;
         }
-        for pid in left {
+        for (pid, _) in left {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
         while let Ok(Some(_)) = rustix::process::waitpid(None, rustix::process::WaitOptions::NOHANG)
@@ -171,24 +213,22 @@ pub(super) async fn end_orphans() {
     }
 }
 
-fn children() -> Vec<Pid> {
+// Children of this process with their state.
+fn children() -> Vec<(Pid, char)> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
-    let parent_of = |pid: i32| -> Option<i32> {
+    let look = |pid: i32| -> Option<(Pid, char)> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name in parentheses may hold anything; the parent is the second word after it.
-        stat.rsplit_once(')')?
-            .1
-            .split_whitespace()
-            .nth(1)?
-            .parse()
-            .ok()
+        // The name in parentheses may hold anything; state and parent are the words after it.
+        let mut words = stat.rsplit_once(')')?.1.split_whitespace();
+        let state = words.next()?.chars().next()?;
+        let parent: i32 = words.next()?.parse().ok()?;
+        (parent == own).then_some((Pid::from_raw(pid)?, state))
     };
     entries
         .filter_map(|e| e.ok()?.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| parent_of(*pid) == Some(own))
-        .filter_map(Pid::from_raw)
+        .filter_map(look)
         .collect()
 }

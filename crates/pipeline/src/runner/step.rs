@@ -6,7 +6,8 @@ use super::sink::Sink;
 use super::state::Places;
 use crate::job::JobFile;
 use std::collections::BTreeMap;
-use std::time::Duration;
+
+const LIMIT_ANSWER_BYTES: usize = 64 << 10;
 
 /// Input of a built-in step or a script.
 pub(super) struct Context<'a> {
@@ -113,18 +114,21 @@ impl Context<'_> {
 
     /// Short answer of a program, e.g. its version.
     pub(super) async fn ask(&self, program: &str, args: &[&str]) -> Result<String, String> {
-        let mut command = towpath_stdx::process::command(program);
-        command
-            .args(args)
-            .envs(&self.env)
-            .current_dir(&self.places.workspace);
-        let output = towpath_stdx::process::run(command, Duration::from_secs(60), 64 << 10)
-            .await
-            .map_err(|e| format!("start {program}: {e}"))?;
-        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-        if text.trim().is_empty() {
-            text = String::from_utf8_lossy(&output.stderr).into_owned();
-        }
-        Ok(text.trim().to_string())
+        let args: Vec<String> = args.iter().map(|a| a.to_string()).collect();
+        let mut answer = Vec::new();
+        let dir = &self.places.workspace;
+        let program_ = super::process::Program {
+            program,
+            args: &args,
+            env: &self.env,
+            dir,
+        };
+        super::process::run(program_, &self.limits, &mut |chunk| {
+            let room = LIMIT_ANSWER_BYTES.saturating_sub(answer.len());
+            answer.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        })
+        .await
+        .map_err(|e| format!("start {program}: {e}"))?;
+        Ok(String::from_utf8_lossy(&answer).trim().to_string())
     }
 }

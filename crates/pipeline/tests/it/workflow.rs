@@ -42,3 +42,19 @@ proptest! {
         let _ = read("w.yml", text.as_bytes());
     }
 }
+
+#[test]
+fn the_samples_workflows_run() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/hello/.github/workflows");
+    for entry in std::fs::read_dir(&dir).unwrap() {
+        let path = entry.unwrap().path();
+        let read = read(".github/workflows/w.yml", &std::fs::read(&path).unwrap());
+        assert!(
+            read.findings.is_empty(),
+            "{}: {:#?}",
+            path.display(),
+            read.findings
+        );
+    }
+}

@@ -178,7 +178,7 @@ async fn cancel_and_run_again_what_failed() {
     let run = repo.until("Cancel", "the end", ended).await;
     assert_eq!(run["status"]["phase"], "Cancelled", "{run:#?}");
     assert!(repo.log(&run, "long", 2, "").await.contains("cleaned up"));
-    repo.push("name: Flaky\non: push\njobs:\n  good:\n    runs-on: ubuntu-latest\n    steps: [{run: echo good}]\n  flaky:\n    runs-on: ubuntu-latest\n    steps: [{run: test ${{ github.run_attempt }} = 2}]\n");
+    repo.push("name: Flaky\non: push\njobs:\n  good:\n    runs-on: ubuntu-latest\n    steps: [{run: echo good}]\n  flaky:\n    runs-on: ubuntu-latest\n    steps: [{run: 'test ${{ github.run_attempt }} = 2'}]\n");
     let run = repo.until("Flaky", "the end", ended).await;
     assert_eq!(run["status"]["phase"], "Failed", "{run:#?}");
     let first = job(&run, "good")["finishedAt"].clone();
