@@ -8,7 +8,8 @@ use crate::rbac::{Ask, Rbac};
 use crate::route::{self, Query, Route, Target};
 use crate::token::Tokens;
 use crate::{
-    crd, delete, discovery, health, paging::Pages, read, reviews, streams, sub, watch, write,
+    crd, delete, discovery, health, metrics, paging::Pages, read, reviews, streams, sub, watch,
+    write,
 };
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use towpath_api::status::{self, Denied, Failure};
 use towpath_daemon::CancellationToken;
-use towpath_kit::traits::{Credential, PodStreams, Principal};
+use towpath_kit::traits::{Credential, PodStreams, Principal, ResourceFigures};
 use towpath_stdx::{Clock, Random};
 use towpath_store::{Store, Table};
 
@@ -54,6 +55,7 @@ pub(crate) struct Core {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) settings: Settings,
     pub(crate) streams: RwLock<Option<Arc<dyn PodStreams>>>,
+    pub(crate) figures: RwLock<Option<Arc<dyn ResourceFigures>>>,
     pub(crate) pages: Pages,
     pub(crate) closing: CancellationToken,
     pub(crate) in_flight: Arc<Semaphore>,
@@ -206,6 +208,9 @@ async fn objects(
     }
     if streams::is_stream(&target) {
         return streams::serve(call, target, upgrade).await;
+    }
+    if resource.group == metrics::GROUP {
+        return metrics::serve(&call, &target).await;
     }
     match target.verb {
         "watch" => return watch::serve(call, target),

@@ -3,6 +3,7 @@
 use crate::admission::Change;
 use crate::core::Core;
 use crate::kinds::{Custom, Kinds, Resource, Subresource, table, version_rank};
+use crate::metrics;
 use crate::record;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use towpath_api::field::FieldError;
 use towpath_api::scale;
 use towpath_api::schema::Schema;
 use towpath_api::status::{self, Failure};
-use towpath_store::{Expect, Op, Snapshot};
+use towpath_store::{Expect, Op, Rec, Snapshot, Table};
 
 const TABLE: &str = "apiextensions.k8s.io/customresourcedefinitions";
 const VERBS: [&str; 8] = [
@@ -285,13 +286,25 @@ pub(crate) fn catch_up(core: &Core) -> bool {
     if known.ptr_eq(&now) || known.is_empty() && now.is_empty() {
         return false;
     }
-    let custom = now
-        .values()
-        .map(|rec| (rec.name().to_string(), resources(&record::decode(rec))))
-        .collect();
-    core.kinds.store(Arc::new(Kinds::with(&custom)));
     *known = now;
+    serve(core, &known);
     true
+}
+
+/// Serves the same again, because something beside the definitions has changed.
+pub(crate) fn rebuild(core: &Core) {
+    let known = core.definitions.lock();
+    serve(core, &known);
+}
+
+fn serve(core: &Core, definitions: &Table) {
+    let read = |rec: &Arc<Rec>| (rec.name().to_string(), resources(&record::decode(rec)));
+    let custom = definitions.values().map(read).collect();
+    let further = match *core.figures.read() {
+        Some(_) => metrics::resources(),
+        None => Vec::new(),
+    };
+    core.kinds.store(Arc::new(Kinds::with(&custom, &further)));
 }
 
 /// Keeps the served resources in step with the definitions.

@@ -106,8 +106,11 @@ fn id(group: &str, version: &str, name: &str) -> String {
 }
 
 impl Kinds {
-    /// The built-in resources and those of definitions.
-    pub(crate) fn with(custom: &BTreeMap<String, Vec<Arc<Resource>>>) -> Self {
+    /// The built-in resources, those of definitions, and further ones.
+    pub(crate) fn with(
+        custom: &BTreeMap<String, Vec<Arc<Resource>>>,
+        further: &[Arc<Resource>],
+    ) -> Self {
         let mut kinds = Self::default();
         for group in &facts::catalog().groups {
             let versions = group.versions.iter().map(|v| (*v).to_string()).collect();
@@ -119,7 +122,7 @@ impl Kinds {
         for resource in &facts::catalog().resources {
             kinds.add(Arc::new(from_facts(resource)));
         }
-        for resource in custom.values().flatten() {
+        for resource in custom.values().flatten().chain(further) {
             let at = kinds
                 .groups
                 .iter()
@@ -283,7 +286,7 @@ mod tests {
 
     #[test]
     fn versions_of_one_object_share_a_table() {
-        let kinds = Kinds::with(&BTreeMap::new());
+        let kinds = Kinds::with(&BTreeMap::new(), &[]);
         let old = kinds.resource("", "v1", "events").expect("events");
         let new = kinds
             .resource("events.k8s.io", "v1", "events")

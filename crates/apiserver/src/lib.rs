@@ -26,6 +26,7 @@ mod front;
 mod guard;
 mod health;
 mod kinds;
+mod metrics;
 mod model;
 mod openapi;
 mod paging;

@@ -72,8 +72,16 @@ pub(crate) fn document(call: &Call, path: &str) -> Answer {
     )
 }
 
-/// `/openapi/v2`, in its JSON form.
+/// `/openapi/v2`, in its JSON form; clients that want it in protobuf have v3.
 pub(crate) fn v2(call: &Call) -> Answer {
+    let accept = call.header(http::header::ACCEPT);
+    if !accept.is_empty()
+        && !["json", "*/*", "application/*"]
+            .iter()
+            .any(|form| accept.contains(form))
+    {
+        return Err(status::not_acceptable(&["application/json"]));
+    }
     let document = model::openapi_v2(&call.core.kinds.load());
     tagged(
         call,

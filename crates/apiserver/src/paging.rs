@@ -78,3 +78,27 @@ impl Continue {
         failure
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_round_trip_and_nonsense_is_refused() {
+        let token = Continue {
+            revision: Some(7),
+            after: "ns/ä b".into(),
+        };
+        let back = Continue::decode(&token.encode()).expect("token");
+        assert_eq!((back.revision, back.after.as_str()), (Some(7), "ns/ä b"));
+        for bad in ["", "x", "e30", "!!!!", "bnVsbA"] {
+            assert_eq!(
+                Continue::decode(bad).err().map(|f| f.code),
+                Some(400),
+                "{bad}"
+            );
+        }
+        let gone = token.expired();
+        assert_eq!(gone.code, 410);
+    }
+}

@@ -482,6 +482,49 @@ mod tests {
     }
 
     #[test]
+    fn any_bytes_are_read_or_refused() {
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        let mut roll = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        for kind in ["Pod", "Deployment", "ConfigMap", "Event"] {
+            let api_version = if kind == "Deployment" {
+                "apps/v1"
+            } else {
+                "v1"
+            };
+            for _ in 0..3000 {
+                let length = roll() % 120;
+                // Small tags and lengths, so that more than the first byte is looked at.
+                let raw: Vec<u8> = (0..length).map(|_| (roll() % 64) as u8).collect();
+                let meta = [field(1, api_version.as_bytes()), field(2, kind.as_bytes())].concat();
+                let body = [MAGIC.to_vec(), field(1, &meta), field(2, &raw)].concat();
+                let _ = decode(&body);
+            }
+        }
+        // A message within itself, deeper than allowed.
+        let mut nested = Vec::new();
+        for _ in 0..20_000 {
+            let mut outer = vec![1 << 3 | 2];
+            let mut length = nested.len();
+            while length >= 0x80 {
+                outer.push((length & 0x7f) as u8 | 0x80);
+                length >>= 7;
+            }
+            outer.push(length as u8);
+            outer.extend_from_slice(&nested);
+            nested = outer;
+            if nested.len() > 40_000 {
+                break;
+            }
+        }
+        let _ = message("/v1.PodSpec", &nested, 0);
+    }
+
+    #[test]
     fn durations_as_go_writes_them() {
         for (nanos, text) in [
             (0, "0s"),

@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_hole_is_where_the_revision_was() {
-        let kinds = Kinds::with(&BTreeMap::new());
+        let kinds = Kinds::with(&BTreeMap::new(), &[]);
         let pods = kinds.resource("", "v1", "pods").expect("pods");
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",

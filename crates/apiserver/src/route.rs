@@ -206,7 +206,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn show(method: Method, path: &str, query: &str) -> String {
-        let kinds = Kinds::with(&BTreeMap::new());
+        let kinds = Kinds::with(&BTreeMap::new(), &[]);
         match route(&kinds, &method, path, &Query::parse(query)) {
             Ok(Route::Objects(t)) => {
                 format!(

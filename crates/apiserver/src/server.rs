@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use towpath_daemon::{CancellationToken, Service};
 use towpath_kit::traits::{
     Action, AuthError, Authenticator, Authorizer, Credential, PodStreams, Principal,
+    ResourceFigures,
 };
 use towpath_stdx::{Clock, Random, Secret, SystemClock, SystemRandom};
 use towpath_store::{Options, Store};
@@ -117,7 +118,7 @@ impl ApiServer {
         };
         let core = Arc::new(Core {
             store,
-            kinds: ArcSwap::from_pointee(Kinds::with(&BTreeMap::new())),
+            kinds: ArcSwap::from_pointee(Kinds::with(&BTreeMap::new(), &[])),
             definitions: parking_lot::Mutex::default(),
             rbac: Rbac::default(),
             tokens,
@@ -126,6 +127,7 @@ impl ApiServer {
             random,
             settings,
             streams: RwLock::default(),
+            figures: RwLock::default(),
             pages: crate::paging::Pages::default(),
             closing: CancellationToken::new(),
             in_flight: Core::slots(),
@@ -165,6 +167,12 @@ impl ApiServer {
     /// Hands in who streams logs and runs programs in containers.
     pub fn set_pod_streams(&self, streams: Arc<dyn PodStreams>) {
         *self.core.streams.write() = Some(streams);
+    }
+
+    /// Hands in who knows what pods use; from then on `metrics.k8s.io` is served.
+    pub fn set_figures(&self, figures: Arc<dyn ResourceFigures>) {
+        *self.core.figures.write() = Some(figures);
+        crd::rebuild(&self.core);
     }
 
     /// Token of the administrator, made at first start (`pki/admin.token`).

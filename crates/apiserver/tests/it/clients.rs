@@ -13,7 +13,10 @@ use serde_json::json;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use towpath_kit::traits::{ExecRequest, ExecStreams, LogRequest, PodStreamError, PodStreams};
+use towpath_kit::traits::{
+    ContainerFigures, ExecRequest, ExecStreams, LogRequest, PodFigures, PodStreamError, PodStreams,
+    ResourceFigures,
+};
 
 /// A node whose only program upper-cases its input and ends with code 3 at its end.
 struct Upper;
@@ -152,6 +155,48 @@ async fn in_process() {
         );
     }
     assert_eq!(seen, ["apply 1", "apply 2", "delete"]);
+}
+
+struct Figures;
+
+#[async_trait]
+impl ResourceFigures for Figures {
+    async fn pods(&self, _: &str) -> Vec<PodFigures> {
+        let figures = ContainerFigures {
+            name: "c".into(),
+            cpu_nanocores: 5_000_000,
+            memory_working_set_bytes: 4 << 20,
+        };
+        let at = std::time::Duration::from_secs(1_795_264_445);
+        let window = std::time::Duration::from_secs(10);
+        let pod = |name: &str| PodFigures {
+            namespace: "default".into(),
+            pod: name.into(),
+            at,
+            window,
+            containers: vec![figures.clone()],
+        };
+        vec![pod("p"), pod("gone")]
+    }
+}
+
+#[tokio::test]
+async fn figures_are_served_once_someone_has_them() {
+    let server = Server::start().await;
+    let path = "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods";
+    assert_eq!(server.get(path).await.0, 404);
+    with_pod(&server).await;
+    server.api.set_figures(Arc::new(Figures));
+    let (code, list) = server.get(path).await;
+    assert_eq!(
+        (code, list["items"].as_array().map(Vec::len)),
+        (200, Some(1)),
+        "{list}"
+    );
+    let wanted = json!([{"name": "c", "usage": {"cpu": "5000000n", "memory": "4096Ki"}}]);
+    assert_eq!(list["items"][0]["containers"], wanted);
+    assert_eq!(server.get(&format!("{path}/p")).await.1["window"], "10s");
+    assert_eq!(server.get(&format!("{path}/gone")).await.0, 404);
 }
 
 #[tokio::test]
