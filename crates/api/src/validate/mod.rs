@@ -13,6 +13,7 @@ mod crd;
 mod meta;
 mod network;
 mod pod;
+mod pod_update;
 mod storage;
 
 pub use crd::{definition, definition_update};

@@ -7,7 +7,6 @@ use crate::quantity::Quantity;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
-const UPDATE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
 /// Volume fields that are sources; exactly one is given.
@@ -21,7 +20,7 @@ fn sources(volume: &Value) -> Vec<&String> {
 pub(super) fn pod(new: &Value, old: Option<&Value>, check: &mut Check) {
     spec(&new["spec"], "spec", check);
     if let Some(old) = old {
-        update(&new["spec"], &old["spec"], check);
+        super::pod_update::update(&new["spec"], &old["spec"], check);
     }
 }
 
@@ -565,102 +564,5 @@ fn tolerations(tolerations: &Value, path: &str, check: &mut Check) {
                 "value must be empty when `operator` is 'Exists'",
             );
         }
-    }
-}
-
-/// What an update may change is put back before both are compared.
-fn update(new: &Value, old: &Value, check: &mut Check) {
-    for kind in ["containers", "initContainers"] {
-        if list(&new[kind]).len() != list(&old[kind]).len() {
-            check.add(FieldError::forbidden(
-                format!("spec.{kind}"),
-                "pod updates may not add or remove containers",
-            ));
-            return;
-        }
-        for (index, container) in list(&new[kind]).iter().enumerate() {
-            if text(&container["image"]).is_empty() {
-                check.add(FieldError::required(
-                    format!("spec.{kind}[{index}].image"),
-                    "",
-                ));
-            }
-        }
-    }
-    deadline(new, old, check);
-    let added_only = list(&old["tolerations"])
-        .iter()
-        .all(|toleration| list(&new["tolerations"]).contains(toleration));
-    if !added_only {
-        check.add(FieldError::forbidden(
-            "spec.tolerations",
-            "existing toleration can not be modified except its tolerationSeconds",
-        ));
-    }
-    let gates_shrink = list(&new["schedulingGates"])
-        .iter()
-        .all(|gate| list(&old["schedulingGates"]).contains(gate));
-    if !gates_shrink {
-        check.add(FieldError::forbidden(
-            "spec.schedulingGates",
-            "only deletion is allowed, but found new scheduling gate",
-        ));
-    }
-    let mut same = new.clone();
-    for kind in ["containers", "initContainers"] {
-        let images: Vec<Value> = list(&old[kind])
-            .iter()
-            .map(|container| container["image"].clone())
-            .collect();
-        for (container, image) in same[kind].as_array_mut().into_iter().flatten().zip(images) {
-            container["image"] = image;
-        }
-    }
-    let mut kept = vec!["activeDeadlineSeconds", "tolerations", "schedulingGates"];
-    if old["terminationGracePeriodSeconds"]
-        .as_i64()
-        .is_some_and(|s| s < 0)
-        && same["terminationGracePeriodSeconds"] == 1
-    {
-        kept.push("terminationGracePeriodSeconds");
-    }
-    if !list(&old["schedulingGates"]).is_empty() {
-        kept.extend(["nodeSelector", "affinity"]);
-    }
-    for key in ["initContainers"]
-        .into_iter()
-        .filter(|key| new.get(*key).is_none())
-        .chain(kept)
-    {
-        match (old.get(key), same.as_object_mut()) {
-            (Some(value), Some(same)) => {
-                same.insert(key.into(), value.clone());
-            }
-            (None, Some(same)) => {
-                same.shift_remove(key);
-            }
-            _ => {}
-        }
-    }
-    if same != *old {
-        check.add(FieldError::forbidden("spec", UPDATE));
-    }
-}
-
-fn deadline(new: &Value, old: &Value, check: &mut Check) {
-    let path = "spec.activeDeadlineSeconds";
-    match (
-        new["activeDeadlineSeconds"].as_i64(),
-        old["activeDeadlineSeconds"].as_i64(),
-    ) {
-        (Some(new), Some(old)) if new > old => {
-            check.invalid(path, new, "must be less than or equal to previous value")
-        }
-        (None, Some(_)) => check.invalid(
-            path,
-            Value::Null,
-            "must not update from a positive integer to nil value",
-        ),
-        _ => {}
     }
 }
