@@ -245,7 +245,7 @@ impl Apps {
                 return Ok(Err((Some(commit.sha), conditions)));
             }
         };
-        let (objects, unknown) = self.prepare(key, app, &rendered.objects).await?;
+        let (objects, unknown) = self.prepare(key, app, rendered.objects()).await?;
         self.watch_known(status).await;
         let warnings = rendered
             .warnings

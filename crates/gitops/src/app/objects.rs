@@ -1,6 +1,6 @@
 //! Rendered objects made ready: the destination's namespace, the tracking annotation.
 
-use super::Apps;
+use super::{Apps, plan};
 use crate::Error;
 use crate::live::{TRACKING, tracking_id};
 use serde_json::{Map, Value as Json};
@@ -38,7 +38,26 @@ impl Apps {
             }
             objects.push(object);
         }
+        self.keep_replicas(&mut objects);
         Ok((objects, unknown))
+    }
+
+    // A deployment must not undo what the autoscaler has decided.
+    fn keep_replicas(&self, objects: &mut [Object]) {
+        for at in 0..objects.len() {
+            if !plan::is_scaled(&objects[at], objects) {
+                continue;
+            }
+            let live = self.live.get(&objects[at].id);
+            let replicas = live
+                .as_ref()
+                .and_then(|live| live.pointer("/spec/replicas"));
+            if let (Some(replicas), Some(wanted)) =
+                (replicas, objects[at].manifest.pointer_mut("/spec/replicas"))
+            {
+                *wanted = replicas.clone();
+            }
+        }
     }
 }
 

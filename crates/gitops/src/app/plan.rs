@@ -103,19 +103,9 @@ pub(crate) fn option(object: &Json, name: &str) -> bool {
     options.is_some_and(|options| options.split(',').any(|option| option.trim() == name))
 }
 
-// What the application says, and replicas that an autoscaler owns.
-fn ignores_for(object: &Object, wanted: &[Object], ignored: &[IgnoreDifference]) -> Ignores {
-    let fits = |i: &&IgnoreDifference| {
-        (i.kind.is_empty() || i.kind == "*" || i.kind == object.id.kind)
-            && (i.group == "*" || i.group == object.id.group)
-            && (i.name.is_empty() || i.name == object.id.name)
-    };
-    let mut pointers: Vec<String> = ignored
-        .iter()
-        .filter(fits)
-        .flat_map(|i| i.json_pointers.clone())
-        .collect();
-    let scaled = wanted.iter().any(|other| {
+/// Whether an autoscaler of the same set owns the object's replicas.
+pub(crate) fn is_scaled(object: &Object, wanted: &[Object]) -> bool {
+    wanted.iter().any(|other| {
         other.id.kind == "HorizontalPodAutoscaler"
             && other.id.namespace == object.id.namespace
             && other
@@ -128,7 +118,22 @@ fn ignores_for(object: &Object, wanted: &[Object], ignored: &[IgnoreDifference])
                 .pointer("/spec/scaleTargetRef/name")
                 .and_then(Json::as_str)
                 == Some(&object.id.name)
-    });
+    })
+}
+
+// What the application says, and replicas that an autoscaler owns.
+fn ignores_for(object: &Object, wanted: &[Object], ignored: &[IgnoreDifference]) -> Ignores {
+    let fits = |i: &&IgnoreDifference| {
+        (i.kind.is_empty() || i.kind == "*" || i.kind == object.id.kind)
+            && (i.group == "*" || i.group == object.id.group)
+            && (i.name.is_empty() || i.name == object.id.name)
+    };
+    let mut pointers: Vec<String> = ignored
+        .iter()
+        .filter(fits)
+        .flat_map(|i| i.json_pointers.clone())
+        .collect();
+    let scaled = is_scaled(object, wanted);
     if scaled {
         pointers.push("/spec/replicas".into());
     }

@@ -38,6 +38,7 @@ scenarios! {
     sync::what_leaves_the_source_goes_and_nothing_else,
     sync::a_set_with_one_bad_object_changes_nothing,
     sync::what_cannot_be_rendered_says_where,
+    sync::an_autoscaler_keeps_its_replicas,
     journey::promote_fail_and_roll_back,
     journey::a_crashing_pod_ends_a_deployment_early,
     journey::stopped_at_any_moment,

@@ -197,3 +197,41 @@ pub(crate) async fn what_cannot_be_rendered_says_where(cluster: &Cluster) {
     );
     world.stop().await;
 }
+
+/// Replicas belong to the autoscaler, also while a new release is applied.
+pub(crate) async fn an_autoscaler_keeps_its_replicas(cluster: &Cluster) {
+    let world = World::start(cluster, &project()).await;
+    world.environment("dev", auto()).await;
+    let mut files = project();
+    files.push((
+        "deploy/base/hpa.yaml",
+        "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: hello}\nspec:\n  maxReplicas: 5\n  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: hello}\n",
+    ));
+    files[0].1 = "resources: [deployment.yaml, settings.yaml, hpa.yaml]\n";
+    let sha = world.push(&files);
+    let release = world.run_succeeded(&sha, "sha256:aa").await;
+    world
+        .settle_deployment("dev", "demo/hello@sha256:aa", true)
+        .await;
+    let succeeded = |s: &towpath_kit::kinds::PromotionStatus| s.phase == PromotionPhase::Succeeded;
+    world
+        .promotion_is(&format!("hello-dev-{release}-1"), succeeded)
+        .await;
+    let deployments = world.deployments("dev");
+    let patch = Patch::Merge(json!({"spec": {"replicas": 4}}));
+    deployments
+        .patch("hello", &PatchParams::default(), &patch)
+        .await
+        .expect("scale");
+    let sha = world.push(&files);
+    let release = world.run_succeeded(&sha, "sha256:bb").await;
+    world
+        .settle_deployment("dev", "demo/hello@sha256:bb", true)
+        .await;
+    world
+        .promotion_is(&format!("hello-dev-{release}-1"), succeeded)
+        .await;
+    let live = deployments.get("hello").await.expect("deployment");
+    assert_eq!(live.data.pointer("/spec/replicas"), Some(&json!(4)));
+    world.stop().await;
+}

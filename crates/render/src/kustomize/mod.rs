@@ -36,6 +36,7 @@ use load::Source;
 use resource::Resource;
 use spec::{Kustomization, Path};
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 pub use pin::pin;
 pub(crate) use schema::Schema;
@@ -54,21 +55,34 @@ const MAX_RESOURCES: usize = 50_000;
 /// What a build gives.
 #[derive(Clone, Debug, Default)]
 pub struct Rendered {
-    /// Objects, in order of output.
-    pub objects: Vec<Object>,
     /// Worth knowing.
     pub warnings: Vec<Finding>,
-    nodes: Vec<Node>,
+    // With the file each came from, in order of output.
+    nodes: Vec<(Node, String)>,
+    objects: OnceLock<Vec<Object>>,
 }
 
 impl Rendered {
+    /// Objects, in order of output.
+    pub fn objects(&self) -> &[Object] {
+        self.objects.get_or_init(|| {
+            let nodes = self.nodes.iter();
+            nodes
+                .map(|(node, file)| Object::from_node(node, file))
+                .collect()
+        })
+    }
+
     /// The text that `kustomize build` prints.
     pub fn to_yaml(&self) -> String {
-        self.nodes
-            .iter()
-            .map(to_yaml)
-            .collect::<Vec<_>>()
-            .join("---\n")
+        let mut text = String::new();
+        for (number, (node, _)) in self.nodes.iter().enumerate() {
+            if number > 0 {
+                text.push_str("---\n");
+            }
+            text.push_str(&to_yaml(node));
+        }
+        text
     }
 }
 
@@ -94,15 +108,10 @@ pub fn build(tree: &Tree, dir: &str) -> Result<Rendered, Vec<Finding>> {
     if !top.fifo {
         sort::legacy(&mut resources, top.legacy_order.as_ref());
     }
-    let objects = resources
-        .iter()
-        .map(|r| Object::from_node(&r.node, &r.file))
-        .collect();
-    let nodes = resources.into_iter().map(|r| r.node).collect();
     Ok(Rendered {
-        objects,
         warnings: build.warnings,
-        nodes,
+        nodes: resources.into_iter().map(|r| (r.node, r.file)).collect(),
+        objects: OnceLock::new(),
     })
 }
 
@@ -114,10 +123,7 @@ pub(crate) fn manifests(files: &[(&str, &[u8])]) -> Result<Rendered, Vec<Finding
         match load::resources(content, file) {
             Ok(resources) => {
                 for resource in resources {
-                    rendered
-                        .objects
-                        .push(Object::from_node(&resource.node, file));
-                    rendered.nodes.push(resource.node);
+                    rendered.nodes.push((resource.node, resource.file));
                 }
             }
             Err(finding) => findings.push(finding),
@@ -192,14 +198,16 @@ impl Build<'_> {
         chain: &mut Vec<String>,
         resources: &mut Vec<Resource>,
     ) -> Result<(), Vec<Finding>> {
-        let mut ids: HashMap<String, String> = resources
+        let mut ids: HashMap<String, usize> = resources
             .iter()
-            .map(|r| (r.key(), r.file.clone()))
+            .enumerate()
+            .map(|(at, r)| (r.key(), at))
             .collect();
         for path in &spec.resources {
             let added = self.resource(source, path, chain)?;
             for resource in added {
-                if let Some(other) = ids.insert(resource.key(), resource.file.clone()) {
+                if let Some(other) = ids.insert(resource.key(), resources.len()) {
+                    let other = resources.get(other).map_or("", |r| r.file.as_str());
                     let message = format!(
                         "{} comes twice: from {other} and from {}",
                         resource.describe(),

@@ -1,7 +1,6 @@
 //! `sortOptions: {order: legacy}`.
 
-use super::resource::{Gvk, Resource};
-use std::cmp::Ordering;
+use super::resource::Resource;
 use std::collections::HashMap;
 
 const FIRST: &[&str] = &[
@@ -46,48 +45,27 @@ pub(super) fn legacy(resources: &mut [Resource], order: Option<&(Vec<String>, Ve
     for (at, kind) in last.iter().enumerate() {
         ranks.insert(kind, at as i64 + 1);
     }
-    resources.sort_by(|l, r| {
-        let (lg, rg) = (l.gvk(), r.gvk());
-        if lg != rg {
-            let rank = |kind: &str| ranks.get(kind).copied().unwrap_or(0);
-            return rank(lg.kind)
-                .cmp(&rank(rg.kind))
-                .then_with(|| kinds(lg, rg));
-        }
-        name_key(l).cmp(&name_key(r))
-    });
-}
-
-fn kinds(l: Gvk<'_>, r: Gvk<'_>) -> Ordering {
-    let text = |g: Gvk<'_>| {
-        let part = |text: &str, none: &str| {
-            if text.is_empty() {
-                none.to_string()
-            } else {
-                text.to_string()
-            }
-        };
-        format!(
-            "{}_{}_{}",
-            part(g.group, "~G"),
-            part(g.version, "~V"),
-            part(g.kind, "~K")
-        )
-    };
-    text(l).cmp(&text(r))
-}
-
-fn name_key(resource: &Resource) -> String {
-    let part = |text: &str, none: &str| {
+    let none = |text: &str, none: &str| {
         if text.is_empty() {
             none.to_string()
         } else {
             text.to_string()
         }
     };
-    format!(
-        "{}|{}",
-        part(resource.namespace(), "~X"),
-        part(resource.name(), "~N")
-    )
+    let rank = |kind: &str| ranks.get(kind).copied().unwrap_or(0);
+    resources.sort_by_cached_key(|resource| {
+        let gvk = resource.gvk();
+        let kind = format!(
+            "{}_{}_{}",
+            none(gvk.group, "~G"),
+            none(gvk.version, "~V"),
+            none(gvk.kind, "~K")
+        );
+        let name = format!(
+            "{}|{}",
+            none(resource.namespace(), "~X"),
+            none(resource.name(), "~N")
+        );
+        (rank(gvk.kind), kind, name)
+    });
 }

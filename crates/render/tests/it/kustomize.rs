@@ -235,7 +235,7 @@ mod properties {
         ) {
             let tree: Tree = [("kustomization.yaml", lines.concat()), ("a.yaml", object)].into_iter().collect();
             match kustomize::build(&tree, "") {
-                Ok(rendered) => prop_assert_eq!(rendered.to_yaml().is_empty(), rendered.objects.is_empty()),
+                Ok(rendered) => prop_assert_eq!(rendered.to_yaml().is_empty(), rendered.objects().is_empty()),
                 Err(findings) => {
                     prop_assert!(!findings.is_empty());
                     prop_assert!(findings.iter().all(|f| !f.message.is_empty() && !f.rule.is_empty()));
