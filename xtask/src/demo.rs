@@ -27,7 +27,9 @@ pub fn run(args: Args) -> Result<()> {
     }
     let work = demo.working_copy()?;
     let work = work.to_string_lossy().into_owned();
-    step::run(&mut demo.towpath(&["push", "-C", &work, "--repo", "hello", "--to", "dev", "--wait"]))?;
+    step::run(&mut demo.towpath(&[
+        "push", "-C", &work, "--repo", "hello", "--to", "dev", "--wait",
+    ]))?;
     demo.answer()?;
     demo.summary()
 }
@@ -46,7 +48,12 @@ impl Demo {
     }
 
     fn url(&self) -> Result<String> {
-        Ok(step::output(self.towpath(&["up", "--quiet"]).stderr(std::process::Stdio::inherit()))?.trim().to_string())
+        Ok(step::output(
+            self.towpath(&["up", "--quiet"])
+                .stderr(std::process::Stdio::inherit()),
+        )?
+        .trim()
+        .to_string())
     }
 
     fn image(&self, folder: &str, tag: &str) -> Result<()> {
@@ -60,7 +67,12 @@ impl Demo {
         std::fs::create_dir_all(&dir)?;
         let git = |arguments: &[&str]| -> Command {
             let mut git = step::program("git");
-            git.arg("-C").arg(&dir).args(["-c", "user.name=Demo", "-c", "user.email=demo@example.org"]);
+            git.arg("-C").arg(&dir).args([
+                "-c",
+                "user.name=Demo",
+                "-c",
+                "user.email=demo@example.org",
+            ]);
             git.args(arguments);
             git
         };
@@ -69,8 +81,16 @@ impl Demo {
         }
         copy(Path::new("examples/hello"), &dir)?;
         step::run(&mut git(&["add", "--all"]))?;
-        if !step::output(&mut git(&["status", "--porcelain"]))?.trim().is_empty() {
-            step::run(&mut git(&["commit", "--quiet", "--message", "The sample service"]))?;
+        if !step::output(&mut git(&["status", "--porcelain"]))?
+            .trim()
+            .is_empty()
+        {
+            step::run(&mut git(&[
+                "commit",
+                "--quiet",
+                "--message",
+                "The sample service",
+            ]))?;
         }
         Ok(dir)
     }
@@ -98,7 +118,9 @@ impl Demo {
         println!("next:");
         println!("  towpath status                          what runs where");
         println!("  towpath promote @dev stg --wait         bring it to stg");
-        println!("  towpath promote @stg prd                ask for prd; then: towpath approve prd");
+        println!(
+            "  towpath promote @stg prd                ask for prd; then: towpath approve prd"
+        );
         println!("  towpath rollback stg -m \"trying it\"     restore the release before");
         println!("  towpath kubeconfig > ~/.kube/config     use kubectl");
         Ok(())
@@ -106,7 +128,8 @@ impl Demo {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    let files = step::output(step::program("git").args(["ls-files", "--", &from.to_string_lossy()]))?;
+    let files =
+        step::output(step::program("git").args(["ls-files", "--", &from.to_string_lossy()]))?;
     for file in files.lines() {
         let target = to.join(Path::new(file).strip_prefix(from)?);
         if let Some(parent) = target.parent() {
@@ -119,13 +142,21 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 fn http_get(address: &str) -> Result<String> {
     use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect_timeout(&address.parse()?, Duration::from_secs(2))?;
+    let mut stream =
+        std::net::TcpStream::connect_timeout(&address.parse()?, Duration::from_secs(2))?;
     stream.set_read_timeout(Some(Duration::from_secs(3)))?;
-    write!(stream, "GET / HTTP/1.1\r\nHost: hello\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\nHost: hello\r\nConnection: close\r\n\r\n"
+    )?;
     let mut text = String::new();
     stream.take(64 << 10).read_to_string(&mut text)?;
     if !text.starts_with("HTTP/1.1 200") {
         bail!("{}", text.lines().next().unwrap_or_default());
     }
-    Ok(text.split("\r\n\r\n").nth(1).unwrap_or_default().to_string())
+    Ok(text
+        .split("\r\n\r\n")
+        .nth(1)
+        .unwrap_or_default()
+        .to_string())
 }

@@ -60,9 +60,11 @@ fn main() -> anyhow::Result<()> {
         Command::Tidy => tidy::run(),
         Command::Codegen { check: false } => codegen::run(),
         Command::Codegen { check: true } => codegen::check(),
-        Command::Bless { package } => {
-            step::run(step::cargo().args(["test", "--package", &package]).env("BLESS", "1"))
-        }
+        Command::Bless { package } => step::run(
+            step::cargo()
+                .args(["test", "--package", &package])
+                .env("BLESS", "1"),
+        ),
         Command::Peers => peers::run().map(drop),
         Command::Web => web::build(),
         Command::Bench(args) => bench::run(args),

@@ -10,15 +10,31 @@ const VERSION: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3
 /// Module folder, package, program, toolchain (empty: the installed one).
 const PEERS: &[(&str, &str, &str, &str)] = &[
     ("k8s", "k8s.io/kubernetes/cmd/kubectl", "kubectl", ""),
-    ("kustomize", "sigs.k8s.io/kustomize/kustomize/v5", "kustomize", "go1.27.0"),
+    (
+        "kustomize",
+        "sigs.k8s.io/kustomize/kustomize/v5",
+        "kustomize",
+        "go1.27.0",
+    ),
     ("etcd", ".", "etcd", ""),
-    ("k8s", "k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver", ""),
-    ("k8s", "k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager", ""),
+    (
+        "k8s",
+        "k8s.io/kubernetes/cmd/kube-apiserver",
+        "kube-apiserver",
+        "",
+    ),
+    (
+        "k8s",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+        "kube-controller-manager",
+        "",
+    ),
 ];
 
 /// Where they are: `TOWPATH_PEERS`, else `target/peers`.
 pub fn dir() -> PathBuf {
-    std::env::var_os("TOWPATH_PEERS").map_or_else(|| step::root().join("target/peers"), PathBuf::from)
+    std::env::var_os("TOWPATH_PEERS")
+        .map_or_else(|| step::root().join("target/peers"), PathBuf::from)
 }
 
 /// Builds what is missing and returns the directory.
@@ -32,8 +48,14 @@ pub fn run() -> Result<PathBuf> {
         }
         eprintln!("building the real {program} (minutes, once)");
         let mut go = step::program("go");
-        go.current_dir(format!("tests/peers/{module}")).args(["build", "-trimpath", "-buildvcs=false"]);
-        go.args(["-ldflags", VERSION, "-o"]).arg(&target).arg(package);
+        go.current_dir(format!("tests/peers/{module}")).args([
+            "build",
+            "-trimpath",
+            "-buildvcs=false",
+        ]);
+        go.args(["-ldflags", VERSION, "-o"])
+            .arg(&target)
+            .arg(package);
         if !toolchain.is_empty() {
             go.env("GOTOOLCHAIN", toolchain);
         }

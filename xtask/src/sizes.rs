@@ -8,7 +8,11 @@ pub fn run() -> Result<()> {
     let files = step::output(step::program("git").args(["ls-files", "*.rs", "*.ts", "*.svelte"]))?;
     let mut sizes: Vec<(usize, &str)> = files
         .lines()
-        .filter_map(|file| std::fs::read_to_string(file).ok().map(|text| (text.lines().count(), file)))
+        .filter_map(|file| {
+            std::fs::read_to_string(file)
+                .ok()
+                .map(|text| (text.lines().count(), file))
+        })
         .collect();
     let total: usize = sizes.iter().map(|(lines, _)| lines).sum();
     sizes.sort_unstable_by(|a, b| b.cmp(a));

@@ -7,7 +7,10 @@ use std::time::Instant;
 
 /// Root of the repository.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
 }
 
 /// A program.
@@ -39,7 +42,11 @@ pub fn output(command: &mut Command) -> Result<String> {
     let words = words(command);
     let output = command.output().with_context(|| format!("start {words}"))?;
     if !output.status.success() {
-        bail!("{words}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "{words}: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

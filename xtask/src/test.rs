@@ -26,7 +26,7 @@ pub fn run(args: Args) -> Result<()> {
     web::check()?;
     step::run(step::cargo().args(["fmt", "--all", "--check"]))?;
     tidy::run()?;
-    step::run(step::cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    clippy()?;
     rust(&peers, &["--workspace"])?;
     if !args.no_journeys {
         journeys(&peers)?;
@@ -36,10 +36,36 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+// Correctness, performance and suspicion are errors; what is a matter of style is a warning.
+fn clippy() -> Result<()> {
+    let deny = [
+        "-D",
+        "clippy::correctness",
+        "-D",
+        "clippy::perf",
+        "-D",
+        "clippy::suspicious",
+    ];
+    let mut clippy = step::cargo();
+    clippy.args([
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+    ]);
+    step::run(clippy.args(deny))
+}
+
 fn rust(peers: &std::path::Path, selection: &[&str]) -> Result<()> {
     let mut test = step::cargo();
-    test.args(["test", "--locked", "--no-fail-fast"]).args(selection);
-    step::run(test.env("TOWPATH_PEERS", peers).env("TOWPATH_TEST_FULL", "1"))
+    test.args(["test", "--locked", "--no-fail-fast"])
+        .args(selection);
+    step::run(
+        test.env("TOWPATH_PEERS", peers)
+            .env("TOWPATH_TEST_FULL", "1"),
+    )
 }
 
 fn journeys(peers: &std::path::Path) -> Result<()> {
@@ -63,7 +89,9 @@ impl Traces {
     fn take() -> Result<Self> {
         let names = |dir: &str| -> BTreeSet<String> {
             let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-            entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+            entries
+                .map(|e| e.file_name().to_string_lossy().into_owned())
+                .collect()
         };
         let tables = step::output(step::program("nft").args(["list", "tables"]))?;
         let mounts = std::fs::read_to_string("/proc/self/mounts").context("/proc/self/mounts")?;
@@ -78,7 +106,10 @@ impl Traces {
             interfaces: names("/sys/class/net"),
             tables: tables.lines().map(str::to_string).collect(),
             mounts: mounts.lines().filter(ours).map(str::to_string).collect(),
-            cgroups: names("/sys/fs/cgroup/memory").into_iter().filter(|n| n.contains("towpath")).collect(),
+            cgroups: names("/sys/fs/cgroup/memory")
+                .into_iter()
+                .filter(|n| n.contains("towpath"))
+                .collect(),
             processes: processes.collect(),
         })
     }
@@ -93,7 +124,9 @@ impl Traces {
         ];
         let left: Vec<String> = kinds
             .iter()
-            .flat_map(|(kind, before, after)| after.difference(before).map(move |n| format!("{kind} {n}")))
+            .flat_map(|(kind, before, after)| {
+                after.difference(before).map(move |n| format!("{kind} {n}"))
+            })
             .collect();
         if !left.is_empty() {
             bail!("the tests left behind:\n  {}", left.join("\n  "));

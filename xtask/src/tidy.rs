@@ -39,7 +39,11 @@ pub fn run() -> Result<()> {
         return Ok(());
     }
     findings.sort();
-    bail!("tidy found {}:\n  {}", findings.len(), findings.join("\n  "));
+    bail!(
+        "tidy found {}:\n  {}",
+        findings.len(),
+        findings.join("\n  ")
+    );
 }
 
 fn layers(findings: &mut Vec<String>) -> Result<()> {
@@ -49,23 +53,35 @@ fn layers(findings: &mut Vec<String>) -> Result<()> {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let manifest = format!("crates/{name}/Cargo.toml");
         let Some(own) = layer.get(name.as_str()) else {
-            findings.push(format!("{manifest}:1: crate {name} has no layer in xtask/src/tidy.rs"));
+            findings.push(format!(
+                "{manifest}:1: crate {name} has no layer in xtask/src/tidy.rs"
+            ));
             continue;
         };
         if !architecture.contains(&format!("| `{name}` | {own} |")) {
-            findings.push(format!("ARCHITECTURE.md:1: no row for crate {name} in layer {own}"));
+            findings.push(format!(
+                "ARCHITECTURE.md:1: no row for crate {name} in layer {own}"
+            ));
         }
         let text = std::fs::read_to_string(&manifest)?;
         if !text.contains("[lints]\nworkspace = true") {
-            findings.push(format!("{manifest}:1: does not inherit the workspace's lints"));
+            findings.push(format!(
+                "{manifest}:1: does not inherit the workspace's lints"
+            ));
         }
         let dependencies = text.split("[dev-dependencies]").next().unwrap_or_default();
         for (number, line) in dependencies.lines().enumerate() {
-            let Some(other) = line.strip_prefix("towpath-").and_then(|l| l.split(['.', ' ', '=']).next()) else {
+            let Some(other) = line
+                .strip_prefix("towpath-")
+                .and_then(|l| l.split(['.', ' ', '=']).next())
+            else {
                 continue;
             };
             if layer.get(other).is_none_or(|theirs| theirs >= own) {
-                findings.push(format!("{manifest}:{}: layer {own} must not depend on {other}", number + 1));
+                findings.push(format!(
+                    "{manifest}:{}: layer {own} must not depend on {other}",
+                    number + 1
+                ));
             }
         }
     }
@@ -73,7 +89,9 @@ fn layers(findings: &mut Vec<String>) -> Result<()> {
 }
 
 fn sources(findings: &mut Vec<String>) -> Result<()> {
-    let files = step::output(step::program("git").args(["ls-files", "*.rs", "*.md", "*.ts", "*.svelte", "*.toml"]))?;
+    let files = step::output(
+        step::program("git").args(["ls-files", "*.rs", "*.md", "*.ts", "*.svelte", "*.toml"]),
+    )?;
     for file in files.lines().filter(|f| Path::new(f).exists()) {
         let text = std::fs::read_to_string(file).with_context(|| file.to_string())?;
         if file.ends_with(".rs") && !file.contains("/tests/") && !text.starts_with("//!") {
@@ -81,14 +99,20 @@ fn sources(findings: &mut Vec<String>) -> Result<()> {
         }
         for (number, line) in text.lines().enumerate() {
             let place = format!("{file}:{}", number + 1);
-            if file.ends_with(".rs") && (line.contains("#[ignore") || line.contains("todo!(")) && !file.ends_with("tidy.rs") {
+            if file.ends_with(".rs")
+                && (line.contains("#[ignore") || line.contains("todo!("))
+                && !file.ends_with("tidy.rs")
+            {
                 findings.push(format!("{place}: ignored test or unfinished code"));
             }
             if line.contains("/home/") && line.contains("/target/debug") {
                 findings.push(format!("{place}: path of one machine"));
             }
         }
-        if ["utils.rs", "util.rs", "common.rs", "helpers.rs"].iter().any(|n| file.ends_with(&format!("/{n}"))) {
+        if ["utils.rs", "util.rs", "common.rs", "helpers.rs"]
+            .iter()
+            .any(|n| file.ends_with(&format!("/{n}")))
+        {
             findings.push(format!("{file}:1: name the idea, not the drawer"));
         }
     }
@@ -104,8 +128,14 @@ fn links(findings: &mut Vec<String>) -> Result<()> {
         for (number, line) in text.lines().enumerate() {
             for found in link.captures_iter(line) {
                 let target = &found[1];
-                if !target.contains("://") && !target.starts_with("mailto:") && !dir.join(target).exists() {
-                    findings.push(format!("{file}:{}: link to {target}, which is not there", number + 1));
+                if !target.contains("://")
+                    && !target.starts_with("mailto:")
+                    && !dir.join(target).exists()
+                {
+                    findings.push(format!(
+                        "{file}:{}: link to {target}, which is not there",
+                        number + 1
+                    ));
                 }
             }
         }

@@ -40,7 +40,9 @@ fn npm() -> std::process::Command {
 fn install() -> Result<()> {
     let modules = Path::new("web/node_modules/.package-lock.json");
     let lock = Path::new("web/package-lock.json");
-    let newer = |a: &Path, b: &Path| -> Result<bool> { Ok(a.metadata()?.modified()? >= b.metadata()?.modified()?) };
+    let newer = |a: &Path, b: &Path| -> Result<bool> {
+        Ok(a.metadata()?.modified()? >= b.metadata()?.modified()?)
+    };
     if modules.exists() && newer(modules, lock)? {
         return Ok(());
     }
@@ -48,10 +50,17 @@ fn install() -> Result<()> {
 }
 
 fn fresh() -> Result<bool> {
-    let Ok(built) = Path::new("web/dist/index.html").metadata() else { return Ok(false) };
+    let Ok(built) = Path::new("web/dist/index.html").metadata() else {
+        return Ok(false);
+    };
     let built = built.modified()?;
     let files = step::output(step::program("git").args(["ls-files", "--", "web"]))?;
-    Ok(files.lines().all(|f| Path::new(f).metadata().and_then(|m| m.modified()).is_ok_and(|t| t <= built)))
+    Ok(files.lines().all(|f| {
+        Path::new(f)
+            .metadata()
+            .and_then(|m| m.modified())
+            .is_ok_and(|t| t <= built)
+    }))
 }
 
 fn budgets() -> Result<()> {
@@ -60,7 +69,9 @@ fn budgets() -> Result<()> {
     for entry in std::fs::read_dir("web/dist/assets")? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(plain) = name.strip_suffix(".gz") else { continue };
+        let Some(plain) = name.strip_suffix(".gz") else {
+            continue;
+        };
         let bytes = entry.metadata()?.len();
         total += bytes;
         if index.contains(plain) {
@@ -70,9 +81,15 @@ fn budgets() -> Result<()> {
             bail!("chunk {plain} has {bytes} bytes gzip; the budget is {CHUNK_BYTES_MAX}");
         }
     }
-    eprintln!("web: first load {} KiB, total {} KiB gzip", first >> 10, total >> 10);
+    eprintln!(
+        "web: first load {} KiB, total {} KiB gzip",
+        first >> 10,
+        total >> 10
+    );
     if first > FIRST_LOAD_BYTES_MAX || total > TOTAL_BYTES_MAX {
-        bail!("over budget: first load {first} of {FIRST_LOAD_BYTES_MAX}, total {total} of {TOTAL_BYTES_MAX}");
+        bail!(
+            "over budget: first load {first} of {FIRST_LOAD_BYTES_MAX}, total {total} of {TOTAL_BYTES_MAX}"
+        );
     }
     Ok(())
 }

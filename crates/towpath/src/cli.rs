@@ -14,7 +14,12 @@ use std::process::ExitCode;
 ///   git push towpath main              a push becomes an image and runs in dev
 ///   towpath status                     what needs you, what moves, what is broken
 #[derive(Parser)]
-#[command(name = "towpath", version, verbatim_doc_comment, propagate_version = true)]
+#[command(
+    name = "towpath",
+    version,
+    verbatim_doc_comment,
+    propagate_version = true
+)]
 pub struct Cli {
     #[command(flatten)]
     overrides: Overrides,
@@ -138,7 +143,11 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
 fn end_quietly_on_closed_pipe() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        let words = info.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
+        let words = info
+            .payload()
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .unwrap_or_default();
         if words.starts_with("failed printing to") && words.contains("Broken pipe") {
             std::process::exit(0);
         }
@@ -154,10 +163,19 @@ fn start(cli: Cli) -> Result<Exit, Problem> {
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get()).min(8))
+        .worker_threads(
+            std::thread::available_parallelism()
+                .map_or(2, |n| n.get())
+                .min(8),
+        )
         .build()
         .map_err(|e| Problem::new(Exit::Unreachable, "runtime", e.to_string()))?;
-    let context = Context { config, overrides: cli.overrides, output: cli.output, quiet: cli.quiet };
+    let context = Context {
+        config,
+        overrides: cli.overrides,
+        output: cli.output,
+        quiet: cli.quiet,
+    };
     let result = runtime.block_on(dispatch(context, cli.command));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     result

@@ -45,7 +45,11 @@ impl Default for Config {
             pod_cidr: "10.42.0.0/16".into(),
             service_cidr: "10.43.0.0/16".into(),
             node_name: "towpath".into(),
-            runners: [("ubuntu-latest".to_string(), "host.towpath.dev/rootfs".to_string())].into(),
+            runners: [(
+                "ubuntu-latest".to_string(),
+                "host.towpath.dev/rootfs".to_string(),
+            )]
+            .into(),
             log_format: "text".into(),
             log: "info".into(),
         }
@@ -126,7 +130,16 @@ impl Overrides {
         macro_rules! take {
             ($($field:ident),*) => {$( if let Some(value) = self.$field.clone() { config.$field = value; } )*};
         }
-        take!(data_dir, http, api, ingress, instance, pod_cidr, service_cidr, log);
+        take!(
+            data_dir,
+            http,
+            api,
+            ingress,
+            instance,
+            pod_cidr,
+            service_cidr,
+            log
+        );
         check(&config)?;
         config.data_dir = std::path::absolute(&config.data_dir).unwrap_or(config.data_dir);
         Ok(config)
@@ -134,30 +147,56 @@ impl Overrides {
 
     fn file(&self) -> Option<PathBuf> {
         let usual = ["towpath.toml", "/etc/towpath/towpath.toml"].map(PathBuf::from);
-        self.config.clone().or_else(|| usual.into_iter().find(|p| p.is_file()))
+        self.config
+            .clone()
+            .or_else(|| usual.into_iter().find(|p| p.is_file()))
     }
 }
 
 fn read(path: &Path) -> Result<Config, Error> {
-    let bytes = towpath_stdx::bounded::read_file(path, 1 << 20)
-        .map_err(|source| Error::Read { path: path.into(), source })?;
+    let bytes = towpath_stdx::bounded::read_file(path, 1 << 20).map_err(|source| Error::Read {
+        path: path.into(),
+        source,
+    })?;
     let text = String::from_utf8_lossy(&bytes);
-    toml::from_str(&text)
-        .map_err(|error| Error::Parse { path: path.into(), message: error.to_string().trim().into() })
+    toml::from_str(&text).map_err(|error| Error::Parse {
+        path: path.into(),
+        message: error.to_string().trim().into(),
+    })
 }
 
 fn check(config: &Config) -> Result<(), Error> {
     let refuse = |name: &str, value: &str, reason: &str| {
-        Err(Error::Value { name: name.into(), value: value.into(), reason: reason.into() })
+        Err(Error::Value {
+            name: name.into(),
+            value: value.into(),
+            reason: reason.into(),
+        })
     };
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    if config.instance.is_empty() || config.instance.len() > 8 || !config.instance.bytes().all(plain) {
-        return refuse("instance", &config.instance, "1 to 8 lower-case letters and digits");
+    if config.instance.is_empty()
+        || config.instance.len() > 8
+        || !config.instance.bytes().all(plain)
+    {
+        return refuse(
+            "instance",
+            &config.instance,
+            "1 to 8 lower-case letters and digits",
+        );
     }
-    for (name, value) in [("pod-cidr", &config.pod_cidr), ("service-cidr", &config.service_cidr)] {
-        let parts = value.split_once('/').map(|(a, l)| (a.parse::<std::net::Ipv4Addr>(), l.parse::<u8>()));
+    for (name, value) in [
+        ("pod-cidr", &config.pod_cidr),
+        ("service-cidr", &config.service_cidr),
+    ] {
+        let parts = value
+            .split_once('/')
+            .map(|(a, l)| (a.parse::<std::net::Ipv4Addr>(), l.parse::<u8>()));
         if !matches!(parts, Some((Ok(_), Ok(8..=24)))) {
-            return refuse(name, value, "an IPv4 network with a prefix of 8 to 24, e.g. 10.42.0.0/16");
+            return refuse(
+                name,
+                value,
+                "an IPv4 network with a prefix of 8 to 24, e.g. 10.42.0.0/16",
+            );
         }
     }
     Ok(())
@@ -171,10 +210,16 @@ mod tests {
     fn an_unknown_key_is_named_with_its_line() {
         let dir = std::env::temp_dir().join(format!("towpath-config-{}", std::process::id()));
         std::fs::write(&dir, "instance = \"a\"\nhtpp = 1\n").expect("write");
-        let overrides = Overrides { config: Some(dir.clone()), ..Overrides::default() };
+        let overrides = Overrides {
+            config: Some(dir.clone()),
+            ..Overrides::default()
+        };
         let error = overrides.resolve().expect_err("unknown key").to_string();
         std::fs::remove_file(dir).expect("remove");
-        assert!(error.contains("line 2") && error.contains("htpp"), "{error}");
+        assert!(
+            error.contains("line 2") && error.contains("htpp"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -187,8 +232,15 @@ mod tests {
         };
         let config = overrides.resolve().expect("settings");
         assert_eq!((config.instance.as_str(), config.http.port()), ("a1", 1));
-        for (cidr, fine) in [("10.0.0.0/16", true), ("10.0.0.0/99", false), ("ten", false)] {
-            let overrides = Overrides { pod_cidr: Some(cidr.into()), ..Overrides::default() };
+        for (cidr, fine) in [
+            ("10.0.0.0/16", true),
+            ("10.0.0.0/99", false),
+            ("ten", false),
+        ] {
+            let overrides = Overrides {
+                pod_cidr: Some(cidr.into()),
+                ..Overrides::default()
+            };
             assert_eq!(overrides.resolve().is_ok(), fine, "{cidr}");
         }
     }

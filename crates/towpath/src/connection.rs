@@ -21,14 +21,21 @@ pub struct Connection {
 impl Connection {
     /// Connects to the server of this data directory.
     pub async fn open(config: &Config) -> Result<Self, Problem> {
-        let (url, token) = match (std::env::var("TOWPATH_SERVER"), std::env::var("TOWPATH_TOKEN")) {
+        let (url, token) = match (
+            std::env::var("TOWPATH_SERVER"),
+            std::env::var("TOWPATH_TOKEN"),
+        ) {
             (Ok(url), Ok(token)) => (url, Secret::from(token)),
             _ => local(config)?,
         };
         let url = url.trim_end_matches('/').to_string();
-        let uri = format!("{url}/k8s")
-            .parse()
-            .map_err(|e| Problem::new(Exit::Failed, "bad-address", format!("{url} is no address: {e}")))?;
+        let uri = format!("{url}/k8s").parse().map_err(|e| {
+            Problem::new(
+                Exit::Failed,
+                "bad-address",
+                format!("{url} is no address: {e}"),
+            )
+        })?;
         let mut kube_config = kube::Config::new(uri);
         kube_config.auth_info.token = Some(token.reveal_secret().to_string().into());
         let client = Client::try_from(kube_config)?;
@@ -37,12 +44,19 @@ impl Connection {
             .no_proxy()
             .build()
             .map_err(|e| Problem::new(Exit::Unreachable, "client", e.to_string()))?;
-        Ok(Self { client, url, token, http })
+        Ok(Self {
+            client,
+            url,
+            token,
+            http,
+        })
     }
 
     /// A request to the server's own API, authenticated.
     pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(self.token.reveal_secret())
+        self.http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(self.token.reveal_secret())
     }
 
     /// The token, e.g. to hand to git.
@@ -64,14 +78,23 @@ pub fn read_token(config: &Config) -> Result<Secret, Problem> {
             .why(format!("read {}: {error}", path.display()))
             .next("set TOWPATH_SERVER and TOWPATH_TOKEN, or run as root on the server's machine")
     })?;
-    Ok(Secret::from(String::from_utf8_lossy(&bytes).trim().to_string()))
+    Ok(Secret::from(
+        String::from_utf8_lossy(&bytes).trim().to_string(),
+    ))
 }
 
 fn local(config: &Config) -> Result<(String, Secret), Problem> {
     let state = ServerState::running(&config.data_dir).ok_or_else(|| {
-        Problem::new(Exit::Unreachable, "server-down", "no server is running here")
-            .why(format!("{} names no running process", config.data_dir.join("server.json").display()))
-            .next("towpath up")
+        Problem::new(
+            Exit::Unreachable,
+            "server-down",
+            "no server is running here",
+        )
+        .why(format!(
+            "{} names no running process",
+            config.data_dir.join("server.json").display()
+        ))
+        .next("towpath up")
     })?;
     Ok((state.url, read_token(config)?))
 }

@@ -60,7 +60,14 @@ impl Problem {
     /// A problem with its exit code, stable word and sentence.
     pub fn new(exit: Exit, reason: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { reason, message, why: String::new(), state: String::new(), next: Vec::new(), exit }
+        Self {
+            reason,
+            message,
+            why: String::new(),
+            state: String::new(),
+            next: Vec::new(),
+            exit,
+        }
     }
 
     /// Adds the cause.
@@ -92,7 +99,11 @@ impl fmt::Display for Problem {
             write!(f, "\n  state  {}", self.state)?;
         }
         for (index, command) in self.next.iter().enumerate() {
-            write!(f, "\n  {}   {command}", if index == 0 { "next" } else { "    " })?;
+            write!(
+                f,
+                "\n  {}   {command}",
+                if index == 0 { "next" } else { "    " }
+            )?;
         }
         Ok(())
     }
@@ -114,10 +125,14 @@ impl From<kube::Error> for Problem {
                 };
                 Problem::new(exit, reason, status.message.clone())
             }
-            other => Problem::new(Exit::Unreachable, "server-unreachable", "the server does not answer")
-                .why(chain(&other))
-                .next("towpath status")
-                .next("towpath up"),
+            other => Problem::new(
+                Exit::Unreachable,
+                "server-unreachable",
+                "the server does not answer",
+            )
+            .why(chain(&other))
+            .next("towpath status")
+            .next("towpath up"),
         }
     }
 }

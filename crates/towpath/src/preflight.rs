@@ -15,7 +15,10 @@ pub struct Missing {
 
 impl Missing {
     fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what: what.into(), fix: fix.into() }
+        Self {
+            what: what.into(),
+            fix: fix.into(),
+        }
     }
 }
 
@@ -26,14 +29,20 @@ const PROGRAMS: [(&str, &str, &str); 2] = [
 ];
 
 /// Programs without which one feature is away: name, purpose, Debian package.
-const OPTIONAL: [(&str, &str, &str); 1] =
-    [("mmdebstrap", "makes base images such as debian:bookworm-slim", "mmdebstrap")];
+const OPTIONAL: [(&str, &str, &str); 1] = [(
+    "mmdebstrap",
+    "makes base images such as debian:bookworm-slim",
+    "mmdebstrap",
+)];
 
 /// All problems that keep the server from starting.
 pub fn problems(config: &Config) -> Vec<Missing> {
     let mut found = Vec::new();
     if !rustix::process::geteuid().is_root() {
-        found.push(Missing::new("not running as root, which containers need", "run it as root: sudo towpath up"));
+        found.push(Missing::new(
+            "not running as root, which containers need",
+            "run it as root: sudo towpath up",
+        ));
     }
     for (program, purpose, package) in PROGRAMS {
         if towpath_stdx::process::find(program).is_none() {
@@ -43,13 +52,18 @@ pub fn problems(config: &Config) -> Vec<Missing> {
     }
     found.extend(kernel());
     found.extend(cgroups());
-    for (address, purpose, flag) in
-        [(config.http, "web UI", "--http"), (config.api, "Kubernetes API", "--api"), (config.ingress, "ingress", "--ingress")]
-    {
+    for (address, purpose, flag) in [
+        (config.http, "web UI", "--http"),
+        (config.api, "Kubernetes API", "--api"),
+        (config.ingress, "ingress", "--ingress"),
+    ] {
         found.extend(busy(address, purpose, flag));
     }
     if let Err(error) = std::fs::create_dir_all(&config.data_dir) {
-        let what = format!("data directory {} cannot be made: {error}", config.data_dir.display());
+        let what = format!(
+            "data directory {} cannot be made: {error}",
+            config.data_dir.display()
+        );
         found.push(Missing::new(what, "choose another with --data-dir"));
     }
     found
@@ -61,7 +75,10 @@ pub fn warnings() -> Vec<Missing> {
         .iter()
         .filter(|(program, ..)| towpath_stdx::process::find(program).is_none())
         .map(|(program, purpose, package)| {
-            Missing::new(format!("program {program} is missing; it {purpose}"), format!("apt-get install {package}"))
+            Missing::new(
+                format!("program {program} is missing; it {purpose}"),
+                format!("apt-get install {package}"),
+            )
         })
         .collect()
 }
@@ -69,14 +86,26 @@ pub fn warnings() -> Vec<Missing> {
 fn kernel() -> Vec<Missing> {
     let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let mut found = Vec::new();
-    if !filesystems.lines().any(|l| l.trim_start_matches("nodev").trim() == "overlay") {
-        found.push(Missing::new("the kernel has no overlay file system, which images need", "modprobe overlay"));
+    if !filesystems
+        .lines()
+        .any(|l| l.trim_start_matches("nodev").trim() == "overlay")
+    {
+        found.push(Missing::new(
+            "the kernel has no overlay file system, which images need",
+            "modprobe overlay",
+        ));
     }
     if !Path::new("/proc/self/ns/net").exists() {
-        found.push(Missing::new("the kernel has no network namespaces", "use a kernel with CONFIG_NET_NS"));
+        found.push(Missing::new(
+            "the kernel has no network namespaces",
+            "use a kernel with CONFIG_NET_NS",
+        ));
     }
     if !Path::new("/proc/sys/kernel/seccomp").exists() {
-        found.push(Missing::new("the kernel has no seccomp, without which no container starts", "use a kernel with CONFIG_SECCOMP_FILTER"));
+        found.push(Missing::new(
+            "the kernel has no seccomp, without which no container starts",
+            "use a kernel with CONFIG_SECCOMP_FILTER",
+        ));
     }
     found
 }
@@ -87,15 +116,28 @@ fn cgroups() -> Vec<Missing> {
         return ["cpu", "memory", "pids"]
             .iter()
             .filter(|c| !have.split_whitespace().any(|h| h == **c))
-            .map(|c| Missing::new(format!("cgroup controller {c} is off; limits need it"), format!("boot with cgroup_enable={c}")))
+            .map(|c| {
+                Missing::new(
+                    format!("cgroup controller {c} is off; limits need it"),
+                    format!("boot with cgroup_enable={c}"),
+                )
+            })
             .collect();
     }
     ["cpu", "memory", "pids", "devices", "freezer"]
         .iter()
-        .filter(|c| !Path::new("/sys/fs/cgroup").join(c).join("cgroup.procs").exists())
+        .filter(|c| {
+            !Path::new("/sys/fs/cgroup")
+                .join(c)
+                .join("cgroup.procs")
+                .exists()
+        })
         .map(|c| {
             let what = format!("cgroup controller {c} is not mounted; limits need it");
-            Missing::new(what, format!("mount -t cgroup -o {c} {c} /sys/fs/cgroup/{c}"))
+            Missing::new(
+                what,
+                format!("mount -t cgroup -o {c} {c} /sys/fs/cgroup/{c}"),
+            )
         })
         .collect()
 }
@@ -103,7 +145,10 @@ fn cgroups() -> Vec<Missing> {
 fn busy(address: SocketAddr, purpose: &str, flag: &str) -> Option<Missing> {
     let error = TcpListener::bind(address).err()?;
     let what = format!("{address} for the {purpose} cannot be used: {error}");
-    Some(Missing::new(what, format!("stop what listens there (ss -ltnp), or choose another with {flag}")))
+    Some(Missing::new(
+        what,
+        format!("stop what listens there (ss -ltnp), or choose another with {flag}"),
+    ))
 }
 
 #[cfg(test)]

@@ -21,7 +21,10 @@ pub fn fsync() -> Result<Row> {
     drop(file);
     std::fs::remove_file(path)?;
     let times = Times::new(times);
-    Ok(Row::fact("the disk: fdatasync of 4 KiB, p50 / p99", format!("{:.2} / {:.2} ms", times.ms(0.5), times.ms(0.99))))
+    Ok(Row::fact(
+        "the disk: fdatasync of 4 KiB, p50 / p99",
+        format!("{:.2} / {:.2} ms", times.ms(0.5), times.ms(0.99)),
+    ))
 }
 
 /// fdatasync per second with one writer, the yardstick of durable writes.

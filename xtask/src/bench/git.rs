@@ -19,10 +19,23 @@ pub fn bench(repeats: usize) -> Result<Vec<Row>> {
     server.towpath(&["repo", "create", "demo/big"])?;
     let source = server.dir().join("source");
     make(&source)?;
-    let ours = server.towpath(&["repo", "url", "demo/big"])?.trim().to_string();
-    step::output(step::program("git").arg("-C").arg(&source).args(["push", "--quiet", &ours, "main:refs/heads/main"]))?;
+    let ours = server
+        .towpath(&["repo", "url", "demo/big"])?
+        .trim()
+        .to_string();
+    step::output(step::program("git").arg("-C").arg(&source).args([
+        "push",
+        "--quiet",
+        &ours,
+        "main:refs/heads/main",
+    ]))?;
     let bare = server.dir().join("peer");
-    step::output(step::program("git").args(["clone", "--quiet", "--bare"]).arg(&source).arg(bare.join("big.git")))?;
+    step::output(
+        step::program("git")
+            .args(["clone", "--quiet", "--bare"])
+            .arg(&source)
+            .arg(bare.join("big.git")),
+    )?;
     let peer = Backend::start(bare)?;
     let (mut mine, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..repeats.min(3) {
@@ -43,8 +56,19 @@ pub fn bench(repeats: usize) -> Result<Vec<Row>> {
 fn make(dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir)?;
     let git = |arguments: &[&str]| {
-        let identity = ["-c", "user.name=Bench", "-c", "user.email=bench@example.org"];
-        step::output(step::program("git").arg("-C").arg(dir).args(identity).args(arguments))
+        let identity = [
+            "-c",
+            "user.name=Bench",
+            "-c",
+            "user.email=bench@example.org",
+        ];
+        step::output(
+            step::program("git")
+                .arg("-C")
+                .arg(dir)
+                .args(identity)
+                .args(arguments),
+        )
     };
     git(&["init", "--quiet", "--initial-branch", "main"])?;
     let mut random = std::fs::File::open("/dev/urandom")?;
@@ -65,7 +89,9 @@ fn clones(url: &str, dir: &Path) -> Result<f64> {
         let target = dir.join(format!("clone-{number}"));
         let _ = std::fs::remove_dir_all(&target);
         let mut git = step::program("git");
-        git.args(["clone", "--quiet", "--bare", url]).arg(&target).stdout(Stdio::null());
+        git.args(["clone", "--quiet", "--bare", url])
+            .arg(&target)
+            .stdout(Stdio::null());
         children.push(git.spawn()?);
     }
     for mut child in children {
@@ -100,17 +126,27 @@ fn serve(stream: TcpStream, program: &Path, root: &Path) -> Result<()> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let mut words = line.split(' ');
-    let (method, target) = (words.next().context("method")?.to_string(), words.next().context("path")?.to_string());
+    let (method, target) = (
+        words.next().context("method")?.to_string(),
+        words.next().context("path")?.to_string(),
+    );
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let mut cgi = step::program(&program.to_string_lossy());
-    cgi.env("GIT_PROJECT_ROOT", root).env("GIT_HTTP_EXPORT_ALL", "1").env("REQUEST_METHOD", &method);
-    cgi.env("PATH_INFO", path).env("QUERY_STRING", query).env("GIT_CONFIG_COUNT", "1");
-    cgi.env("GIT_CONFIG_KEY_0", "safe.directory").env("GIT_CONFIG_VALUE_0", "*");
+    cgi.env("GIT_PROJECT_ROOT", root)
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("REQUEST_METHOD", &method);
+    cgi.env("PATH_INFO", path)
+        .env("QUERY_STRING", query)
+        .env("GIT_CONFIG_COUNT", "1");
+    cgi.env("GIT_CONFIG_KEY_0", "safe.directory")
+        .env("GIT_CONFIG_VALUE_0", "*");
     let mut length = 0u64;
     loop {
         let mut header = String::new();
         reader.read_line(&mut header)?;
-        let Some((name, value)) = header.trim_end().split_once(": ") else { break };
+        let Some((name, value)) = header.trim_end().split_once(": ") else {
+            break;
+        };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.parse()?,
             "content-type" => drop(cgi.env("CONTENT_TYPE", value)),
@@ -119,7 +155,9 @@ fn serve(stream: TcpStream, program: &Path, root: &Path) -> Result<()> {
             _ => {}
         }
     }
-    cgi.env("CONTENT_LENGTH", length.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    cgi.env("CONTENT_LENGTH", length.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut child = cgi.spawn()?;
     let mut stdin = child.stdin.take().context("stdin")?;
     std::io::copy(&mut reader.take(length), &mut stdin)?;

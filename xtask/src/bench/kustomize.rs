@@ -9,11 +9,15 @@ use std::time::Instant;
 
 /// Both renderers on the same generated tree; the outputs must be equal.
 pub fn bench(repeats: usize) -> Result<Vec<Row>> {
-    [(1000usize, 30.0), (4000, 200.0)].iter().map(|(count, least)| one(*count, *least, repeats)).collect()
+    [(1000usize, 30.0), (4000, 200.0)]
+        .iter()
+        .map(|(count, least)| one(*count, *least, repeats))
+        .collect()
 }
 
 fn one(count: usize, least: f64, repeats: usize) -> Result<Row> {
-    let dir = std::env::temp_dir().join(format!("towpath-kustomize-{}-{count}", std::process::id()));
+    let dir =
+        std::env::temp_dir().join(format!("towpath-kustomize-{}-{count}", std::process::id()));
     generate(&dir, count)?;
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
     // The peer is quadratic: one run at the larger size is a minute.
@@ -21,7 +25,11 @@ fn one(count: usize, least: f64, repeats: usize) -> Result<Row> {
     let kustomize = peers::dir().join("kustomize");
     for _ in 0..repeats {
         let begin = Instant::now();
-        let theirs = step::output(step::program(&kustomize.to_string_lossy()).arg("build").arg(&dir))?;
+        let theirs = step::output(
+            step::program(&kustomize.to_string_lossy())
+                .arg("build")
+                .arg(&dir),
+        )?;
         peer.push(begin.elapsed().as_secs_f64());
         let begin = Instant::now();
         let mine = step::output(step::program(&render_binary()).arg("render").arg(&dir))?;

@@ -23,29 +23,58 @@ impl Control {
         let dir = std::env::temp_dir().join(format!("towpath-peer-{}", std::process::id()));
         std::fs::create_dir_all(&dir)?;
         let port = |offset: u16| 20_000 + (std::process::id() % 10_000) as u16 + offset;
-        let mut control = Self { children: Vec::new(), dir: dir.clone(), url: format!("https://127.0.0.1:{}", port(2)) };
-        std::fs::write(dir.join("tokens.csv"), format!("{TOKEN},admin,1,system:masters\n"))?;
+        let mut control = Self {
+            children: Vec::new(),
+            dir: dir.clone(),
+            url: format!("https://127.0.0.1:{}", port(2)),
+        };
+        std::fs::write(
+            dir.join("tokens.csv"),
+            format!("{TOKEN},admin,1,system:masters\n"),
+        )?;
         let key = dir.join("sa.key");
-        step::output(step::program("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048"))?;
+        step::output(
+            step::program("openssl")
+                .args(["genrsa", "-out"])
+                .arg(&key)
+                .arg("2048"),
+        )?;
         let client = format!("http://127.0.0.1:{}", port(0));
         let peer = format!("http://127.0.0.1:{}", port(1));
         let data = dir.join("etcd").to_string_lossy().into_owned();
-        control.spawn("etcd", &[
-            "--data-dir", &data, "--listen-client-urls", &client, "--advertise-client-urls", &client,
-            "--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer,
-            "--initial-cluster", &format!("default={peer}"),
-        ])?;
+        control.spawn(
+            "etcd",
+            &[
+                "--data-dir",
+                &data,
+                "--listen-client-urls",
+                &client,
+                "--advertise-client-urls",
+                &client,
+                "--listen-peer-urls",
+                &peer,
+                "--initial-advertise-peer-urls",
+                &peer,
+                "--initial-cluster",
+                &format!("default={peer}"),
+            ],
+        )?;
         let text = |name: &str| dir.join(name).to_string_lossy().into_owned();
-        control.spawn("kube-apiserver", &[
-            &format!("--etcd-servers={client}"),
-            &format!("--cert-dir={}", text("certs")),
-            "--service-account-issuer=https://kubernetes.default.svc",
-            &format!("--service-account-signing-key-file={}", text("sa.key")),
-            &format!("--service-account-key-file={}", text("sa.key")),
-            &format!("--token-auth-file={}", text("tokens.csv")),
-            "--authorization-mode=RBAC", "--bind-address=127.0.0.1",
-            &format!("--secure-port={}", port(2)), "--service-cluster-ip-range=10.96.0.0/16",
-        ])?;
+        control.spawn(
+            "kube-apiserver",
+            &[
+                &format!("--etcd-servers={client}"),
+                &format!("--cert-dir={}", text("certs")),
+                "--service-account-issuer=https://kubernetes.default.svc",
+                &format!("--service-account-signing-key-file={}", text("sa.key")),
+                &format!("--service-account-key-file={}", text("sa.key")),
+                &format!("--token-auth-file={}", text("tokens.csv")),
+                "--authorization-mode=RBAC",
+                "--bind-address=127.0.0.1",
+                &format!("--secure-port={}", port(2)),
+                "--service-cluster-ip-range=10.96.0.0/16",
+            ],
+        )?;
         control.wait()?;
         Ok(control)
     }
@@ -58,7 +87,8 @@ impl Control {
         let log = std::fs::File::create(self.dir.join(format!("{program}.log")))?;
         let mut command = step::program(&path.to_string_lossy());
         command.args(arguments).stdout(Stdio::null()).stderr(log);
-        self.children.push(command.spawn().with_context(|| program.to_string())?);
+        self.children
+            .push(command.spawn().with_context(|| program.to_string())?);
         Ok(())
     }
 
@@ -67,7 +97,12 @@ impl Control {
         let port = self.url.rsplit(':').next().unwrap_or_default();
         while begin.elapsed() < Duration::from_secs(60) {
             let mut curl = step::program("curl");
-            curl.args(["-sk", "-H", &format!("Authorization: Bearer {TOKEN}"), &format!("https://127.0.0.1:{port}/readyz")]);
+            curl.args([
+                "-sk",
+                "-H",
+                &format!("Authorization: Bearer {TOKEN}"),
+                &format!("https://127.0.0.1:{port}/readyz"),
+            ]);
             if curl.output()?.stdout == b"ok" {
                 return Ok(());
             }
@@ -94,7 +129,15 @@ impl Drop for Control {
 
 /// Resident bytes of a process.
 pub fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) << 10
+    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"))
+        .unwrap_or_default();
+    let line = status
+        .lines()
+        .find(|l| l.starts_with("VmRSS:"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|n| n.parse::<u64>().ok())
+        .unwrap_or(0)
+        << 10
 }

@@ -24,7 +24,10 @@ pub fn bench(repeats: usize) -> Result<Vec<Row>> {
     for round in 0..repeats.min(3) {
         for side in [1, 0] {
             let (reference, login) = match side {
-                0 => (format!("docker://{host}/demo/big{round}:1"), Some(credentials.as_str())),
+                0 => (
+                    format!("docker://{host}/demo/big{round}:1"),
+                    Some(credentials.as_str()),
+                ),
                 _ => (format!("docker://{}/demo/big{round}:1", peer.host), None),
             };
             // A fresh image each round, or the registries would skip known layers.
@@ -32,10 +35,22 @@ pub fn bench(repeats: usize) -> Result<Vec<Row>> {
                 make(&image)?;
             }
             let from = format!("oci:{}:1", image.display());
-            push[side].push(copy(&["--dest-tls-verify=false"], "--dest-creds", login, &from, &reference)?);
+            push[side].push(copy(
+                &["--dest-tls-verify=false"],
+                "--dest-creds",
+                login,
+                &from,
+                &reference,
+            )?);
             let target = server.dir().join(format!("pulled-{side}"));
             let to = format!("oci:{}:1", target.display());
-            pull[side].push(copy(&["--src-tls-verify=false"], "--src-creds", login, &reference, &to)?);
+            pull[side].push(copy(
+                &["--src-tls-verify=false"],
+                "--src-creds",
+                login,
+                &reference,
+                &to,
+            )?);
             std::fs::remove_dir_all(&target)?;
         }
     }
@@ -51,10 +66,19 @@ pub fn bench(repeats: usize) -> Result<Vec<Row>> {
             ratio >= 1.0,
         )
     };
-    Ok(vec![row("registry push of 1 GiB with skopeo", &push), row("registry pull of 1 GiB with skopeo", &pull)])
+    Ok(vec![
+        row("registry push of 1 GiB with skopeo", &push),
+        row("registry pull of 1 GiB with skopeo", &pull),
+    ])
 }
 
-fn copy(flags: &[&str], login_flag: &str, login: Option<&str>, from: &str, to: &str) -> Result<f64> {
+fn copy(
+    flags: &[&str],
+    login_flag: &str,
+    login: Option<&str>,
+    from: &str,
+    to: &str,
+) -> Result<f64> {
     let mut skopeo = step::program("skopeo");
     skopeo.arg("copy").arg("--quiet").args(flags);
     if let Some(login) = login {
@@ -94,7 +118,10 @@ fn make(dir: &Path) -> Result<()> {
         layers.push(format!(r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:{name}","size":{LAYER_BYTES}}}"#));
         ids.push(format!("\"sha256:{name}\""));
     }
-    let config = format!(r#"{{"architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":[{}]}}}}"#, ids.join(","));
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":[{}]}}}}"#,
+        ids.join(",")
+    );
     let (config, size) = put(config.as_bytes())?;
     let manifest = format!(
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:{config}","size":{size}}},"layers":[{}]}}"#,
@@ -122,10 +149,17 @@ impl Peer {
         let storage = dir.join("registry");
         std::fs::write(
             &config,
-            format!("version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {host}}}\n", storage.display()),
+            format!(
+                "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {host}}}\n",
+                storage.display()
+            ),
         )?;
         let mut command = step::program("docker-registry");
-        command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let child = command.spawn().context("docker-registry")?;
         let peer = Self { child, host };
         for _ in 0..50 {

@@ -14,20 +14,44 @@ pub struct Row {
 
 impl Row {
     /// A line with its verdict: whether the target is met.
-    pub fn new(what: impl Into<String>, ours: impl Into<String>, peer: impl Into<String>, target: &str, met: bool) -> Self {
+    pub fn new(
+        what: impl Into<String>,
+        ours: impl Into<String>,
+        peer: impl Into<String>,
+        target: &str,
+        met: bool,
+    ) -> Self {
         let verdict = if met { "met" } else { "**missed**" };
-        Self { what: what.into(), ours: ours.into(), peer: peer.into(), target: target.into(), verdict: verdict.into() }
+        Self {
+            what: what.into(),
+            ours: ours.into(),
+            peer: peer.into(),
+            target: target.into(),
+            verdict: verdict.into(),
+        }
     }
 
     /// A line without a target.
     pub fn fact(what: impl Into<String>, ours: impl Into<String>) -> Self {
-        Self { what: what.into(), ours: ours.into(), peer: String::new(), target: String::new(), verdict: String::new() }
+        Self {
+            what: what.into(),
+            ours: ours.into(),
+            peer: String::new(),
+            target: String::new(),
+            verdict: String::new(),
+        }
     }
 
     /// A bench that could not be run.
     pub fn failed(what: &str, error: &anyhow::Error) -> Self {
         let words = format!("{error:#}").replace('\n', " ").replace('|', "/");
-        Self { what: what.into(), ours: format!("not measured: {words}"), peer: String::new(), target: String::new(), verdict: "**missed**".into() }
+        Self {
+            what: what.into(),
+            ours: format!("not measured: {words}"),
+            peer: String::new(),
+            target: String::new(),
+            verdict: "**missed**".into(),
+        }
     }
 }
 
@@ -35,7 +59,11 @@ impl Row {
 pub fn table(rows: &[Row]) -> String {
     let mut text = String::from("| what | Towpath | peer | target | |\n|---|---|---|---|---|\n");
     for row in rows {
-        let _ = writeln!(text, "| {} | {} | {} | {} | {} |", row.what, row.ours, row.peer, row.target, row.verdict);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} |",
+            row.what, row.ours, row.peer, row.target, row.verdict
+        );
     }
     text
 }

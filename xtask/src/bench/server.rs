@@ -37,13 +37,29 @@ impl Server {
         let port = 31_000 + (id as u16) * 3;
         let data = dir.join("data").to_string_lossy().into_owned();
         let flags = [
-            "--data-dir", &data, "--instance", &format!("b{id}"),
-            "--http", &format!("127.0.0.1:{port}"), "--api", &format!("127.0.0.1:{}", port + 1),
-            "--ingress", &format!("127.0.0.1:{}", port + 2), "--pod-cidr", "10.240.0.0/16", "--service-cidr", "10.241.0.0/16",
+            "--data-dir",
+            &data,
+            "--instance",
+            &format!("b{id}"),
+            "--http",
+            &format!("127.0.0.1:{port}"),
+            "--api",
+            &format!("127.0.0.1:{}", port + 1),
+            "--ingress",
+            &format!("127.0.0.1:{}", port + 2),
+            "--pod-cidr",
+            "10.240.0.0/16",
+            "--service-cidr",
+            "10.241.0.0/16",
         ];
         let mut server = Self {
             flags: flags.iter().map(|f| f.to_string()).collect(),
-            dir, api_url: String::new(), url: String::new(), token: String::new(), ready_ms: 0.0, pid: 0,
+            dir,
+            api_url: String::new(),
+            url: String::new(),
+            token: String::new(),
+            ready_ms: 0.0,
+            pid: 0,
         };
         server.up()?;
         Ok(server)
@@ -54,7 +70,8 @@ impl Server {
         let begin = Instant::now();
         let text = self.towpath(&["up", "-o", "json"])?;
         self.ready_ms = begin.elapsed().as_secs_f64() * 1000.0;
-        let state: serde_json::Value = serde_json::from_str(text.trim()).context("towpath up -o json")?;
+        let state: serde_json::Value =
+            serde_json::from_str(text.trim()).context("towpath up -o json")?;
         self.api_url = state["apiUrl"].as_str().unwrap_or_default().into();
         self.url = state["url"].as_str().unwrap_or_default().into();
         self.pid = state["pid"].as_u64().unwrap_or_default() as u32;
@@ -82,8 +99,18 @@ impl Drop for Server {
 
 fn cpu_ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let number = |at: usize| fields.get(at).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+    let fields: Vec<&str> = stat
+        .rsplit(") ")
+        .next()
+        .unwrap_or_default()
+        .split(' ')
+        .collect();
+    let number = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|f| f.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
     number(11) + number(12)
 }
 
@@ -99,7 +126,8 @@ pub fn bench(repeats: usize) -> Result<Vec<Row>> {
     std::thread::sleep(Duration::from_secs(5));
     let (ticks, begin) = (cpu_ticks(server.pid), Instant::now());
     std::thread::sleep(Duration::from_secs(20));
-    let share = (cpu_ticks(server.pid) - ticks) as f64 / 100.0 / begin.elapsed().as_secs_f64() * 100.0;
+    let share =
+        (cpu_ticks(server.pid) - ticks) as f64 / 100.0 / begin.elapsed().as_secs_f64() * 100.0;
     let idle = resident(server.pid) as f64 / 1e6;
     super::api::fill(&server.api_url, &server.token, 10_000)?;
     let mut full = Vec::new();
@@ -110,9 +138,33 @@ pub fn bench(repeats: usize) -> Result<Vec<Row>> {
     }
     let (empty, full) = (median(empty), median(full));
     Ok(vec![
-        Row::new("`towpath up` to ready, empty", format!("{empty:.0} ms"), "", "≤ 500 ms", empty <= 500.0),
-        Row::new("… with 10,000 objects", format!("{full:.0} ms"), "", "≤ 2,000 ms", full <= 2000.0),
-        Row::new("resident memory at rest, everything on", format!("{idle:.0} MB"), "", "≤ 200 MB", idle <= 200.0),
-        Row::new("CPU at rest, of a core", format!("{share:.2} %"), "", "< 1 %", share < 1.0),
+        Row::new(
+            "`towpath up` to ready, empty",
+            format!("{empty:.0} ms"),
+            "",
+            "≤ 500 ms",
+            empty <= 500.0,
+        ),
+        Row::new(
+            "… with 10,000 objects",
+            format!("{full:.0} ms"),
+            "",
+            "≤ 2,000 ms",
+            full <= 2000.0,
+        ),
+        Row::new(
+            "resident memory at rest, everything on",
+            format!("{idle:.0} MB"),
+            "",
+            "≤ 200 MB",
+            idle <= 200.0,
+        ),
+        Row::new(
+            "CPU at rest, of a core",
+            format!("{share:.2} %"),
+            "",
+            "< 1 %",
+            share < 1.0,
+        ),
     ])
 }

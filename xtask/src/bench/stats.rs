@@ -16,7 +16,9 @@ impl Times {
     pub fn ms(&self, share: f64) -> f64 {
         let last = self.0.len().saturating_sub(1);
         let at = ((last as f64) * share).round() as usize;
-        self.0.get(at.min(last)).map_or(f64::NAN, |d| d.as_secs_f64() * 1000.0)
+        self.0
+            .get(at.min(last))
+            .map_or(f64::NAN, |d| d.as_secs_f64() * 1000.0)
     }
 }
 

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::Scope;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Apply manifests (server-side) from files
 ///
@@ -44,8 +44,15 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
     Ok(Exit::Reached)
 }
 
-fn documents(path: &PathBuf) -> Result<Vec<serde_json::Value>, Problem> {
-    let bad = |why: String| Problem::new(Exit::Failed, "bad-manifest", format!("{} is not usable", path.display())).why(why);
+fn documents(path: &Path) -> Result<Vec<serde_json::Value>, Problem> {
+    let bad = |why: String| {
+        Problem::new(
+            Exit::Failed,
+            "bad-manifest",
+            format!("{} is not usable", path.display()),
+        )
+        .why(why)
+    };
     let bytes = if path.as_os_str() == "-" {
         towpath_stdx::bounded::read_all(std::io::stdin(), INPUT_BYTES_MAX)
     } else {
@@ -53,13 +60,24 @@ fn documents(path: &PathBuf) -> Result<Vec<serde_json::Value>, Problem> {
     };
     let bytes = bytes.map_err(|e| bad(e.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|e| bad(e.to_string()))?;
-    let values: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).map_err(|e| bad(e.to_string()))?;
+    let values: Vec<serde_json::Value> =
+        serde_saphyr::from_multiple(&text).map_err(|e| bad(e.to_string()))?;
     Ok(values.into_iter().filter(|v| !v.is_null()).collect())
 }
 
-async fn apply(connection: &Connection, value: serde_json::Value, namespace: &str) -> Result<String, Problem> {
-    let object: DynamicObject = serde_json::from_value(value)
-        .map_err(|e| Problem::new(Exit::Failed, "bad-manifest", "a document is no Kubernetes object").why(e.to_string()))?;
+async fn apply(
+    connection: &Connection,
+    value: serde_json::Value,
+    namespace: &str,
+) -> Result<String, Problem> {
+    let object: DynamicObject = serde_json::from_value(value).map_err(|e| {
+        Problem::new(
+            Exit::Failed,
+            "bad-manifest",
+            "a document is no Kubernetes object",
+        )
+        .why(e.to_string())
+    })?;
     let types = object.types.clone().unwrap_or_default();
     let gvk = GroupVersionKind::try_from(&types)
         .map_err(|e| Problem::new(Exit::Failed, "bad-manifest", e.to_string()))?;
@@ -72,6 +90,11 @@ async fn apply(connection: &Connection, value: serde_json::Value, namespace: &st
         }
     };
     let name = object.name_any();
-    api.patch(&name, &PatchParams::apply("towpath").force(), &Patch::Apply(&object)).await?;
+    api.patch(
+        &name,
+        &PatchParams::apply("towpath").force(),
+        &Patch::Apply(&object),
+    )
+    .await?;
     Ok(format!("{}/{name}", resource.plural))
 }

@@ -52,30 +52,51 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
     }
     let (query, secrets) = parameters(&args)?;
     let archive = pack(&args.directory).await?;
-    let mut request = connection.request(reqwest::Method::POST, "/api/v1/builds").query(&query);
+    let mut request = connection
+        .request(reqwest::Method::POST, "/api/v1/builds")
+        .query(&query);
     if !secrets.is_empty() {
         let text = serde_json::to_vec(&secrets).unwrap_or_default();
         let header = base64::engine::general_purpose::STANDARD.encode(text);
         request = request.header("towpath-build-secrets", header);
     }
     let lost = |e: reqwest::Error| {
-        Problem::new(Exit::Unreachable, "server", "the build could not be followed").why(crate::exit::chain(&e))
+        Problem::new(
+            Exit::Unreachable,
+            "server",
+            "the build could not be followed",
+        )
+        .why(crate::exit::chain(&e))
     };
     let body = reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::new(archive));
     let response = request.body(body).send().await.map_err(lost)?;
     if !response.status().is_success() {
         let status = response.status();
         let text = response.text().await.unwrap_or_default();
-        return Err(Problem::new(Exit::Failed, "refused", format!("the server answered {status}")).why(text.trim()));
+        return Err(Problem::new(
+            Exit::Failed,
+            "refused",
+            format!("the server answered {status}"),
+        )
+        .why(text.trim()));
     }
     follow(&context, response).await
 }
 
 async fn present(connection: &Connection, args: &Args) -> Result<bool, Problem> {
-    let Some((name, tag)) = args.tags.first().and_then(|t| t.rsplit_once(':')) else { return Ok(false) };
-    let name = if name.contains('/') { name.to_string() } else { format!("library/{name}") };
+    let Some((name, tag)) = args.tags.first().and_then(|t| t.rsplit_once(':')) else {
+        return Ok(false);
+    };
+    let name = if name.contains('/') {
+        name.to_string()
+    } else {
+        format!("library/{name}")
+    };
     let path = format!("/v2/{name}/manifests/{tag}");
-    let answer = connection.request(reqwest::Method::HEAD, &path).send().await;
+    let answer = connection
+        .request(reqwest::Method::HEAD, &path)
+        .send()
+        .await;
     Ok(answer.is_ok_and(|r| r.status().is_success()))
 }
 
@@ -87,21 +108,41 @@ fn parameters(args: &Args) -> Result<Parameters, Problem> {
     let repository = match args.tags.first() {
         Some(tag) => {
             let name = tag.rsplit_once(':').map_or(tag.as_str(), |(name, _)| name);
-            if name.contains('/') { name.to_string() } else { format!("library/{name}") }
+            if name.contains('/') {
+                name.to_string()
+            } else {
+                format!("library/{name}")
+            }
         }
         None => project.to_string(),
     };
-    let mut query = vec![("repository", repository), ("dockerfile", args.file.clone()), ("target", args.target.clone())];
+    let mut query = vec![
+        ("repository", repository),
+        ("dockerfile", args.file.clone()),
+        ("target", args.target.clone()),
+    ];
     query.extend(args.tags.iter().map(|tag| ("tag", tag.clone())));
     query.extend(args.build_args.iter().map(|pair| ("arg", pair.clone())));
     let mut secrets = BTreeMap::new();
     for pair in &args.secrets {
-        let (name, file) = pair
-            .split_once('=')
-            .ok_or_else(|| Problem::new(Exit::Failed, "bad-argument", format!("{pair:?} is not NAME=FILE")))?;
-        let bytes = towpath_stdx::bounded::read_file(Path::new(file), 1 << 20)
-            .map_err(|e| Problem::new(Exit::NotFound, "no-secret", format!("secret {name}: {file}: {e}")))?;
-        secrets.insert(name.to_string(), String::from_utf8_lossy(&bytes).into_owned());
+        let (name, file) = pair.split_once('=').ok_or_else(|| {
+            Problem::new(
+                Exit::Failed,
+                "bad-argument",
+                format!("{pair:?} is not NAME=FILE"),
+            )
+        })?;
+        let bytes = towpath_stdx::bounded::read_file(Path::new(file), 1 << 20).map_err(|e| {
+            Problem::new(
+                Exit::NotFound,
+                "no-secret",
+                format!("secret {name}: {file}: {e}"),
+            )
+        })?;
+        secrets.insert(
+            name.to_string(),
+            String::from_utf8_lossy(&bytes).into_owned(),
+        );
     }
     Ok((query, secrets))
 }
@@ -110,11 +151,19 @@ fn parameters(args: &Args) -> Result<Parameters, Problem> {
 // holds no memory.
 async fn pack(directory: &Path) -> Result<tokio::fs::File, Problem> {
     let directory = directory.to_path_buf();
-    let bad = |e: std::io::Error| Problem::new(Exit::NotFound, "no-context", "the build context cannot be read").why(e.to_string());
+    let bad = |e: std::io::Error| {
+        Problem::new(
+            Exit::NotFound,
+            "no-context",
+            "the build context cannot be read",
+        )
+        .why(e.to_string())
+    };
     let file = tokio::task::spawn_blocking(move || -> std::io::Result<std::fs::File> {
         use std::io::Seek;
         let temporary = std::env::temp_dir();
-        let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+        let flags =
+            rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
         let file = rustix::fs::open(&temporary, flags, rustix::fs::Mode::from_raw_mode(0o600))?;
         let mut archive = tar::Builder::new(std::fs::File::from(file));
         archive.follow_symlinks(false);
@@ -125,7 +174,9 @@ async fn pack(directory: &Path) -> Result<tokio::fs::File, Problem> {
         file.rewind()?;
         Ok(file)
     });
-    Ok(tokio::fs::File::from_std(file.await.map_err(|e| bad(e.into()))?.map_err(bad)?))
+    Ok(tokio::fs::File::from_std(
+        file.await.map_err(|e| bad(e.into()))?.map_err(bad)?,
+    ))
 }
 
 /// One line of the build API's answer.
@@ -146,7 +197,12 @@ async fn follow(context: &Context, response: reqwest::Response) -> Result<Exit, 
     let mut body = response.bytes_stream();
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|e| {
-            Problem::new(Exit::Unreachable, "server", "the server went away during the build").why(e.to_string())
+            Problem::new(
+                Exit::Unreachable,
+                "server",
+                "the server went away during the build",
+            )
+            .why(e.to_string())
         })?;
         buffer.extend_from_slice(&chunk);
         while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
@@ -157,7 +213,10 @@ async fn follow(context: &Context, response: reqwest::Response) -> Result<Exit, 
             }
             if let Some(digest) = line.digest {
                 let mib = line.bytes >> 20;
-                eprintln!("built: {} of {} steps from the cache, {mib} MiB", line.cached, line.steps);
+                eprintln!(
+                    "built: {} of {} steps from the cache, {mib} MiB",
+                    line.cached, line.steps
+                );
                 println!("{digest}");
                 return Ok(Exit::Reached);
             }
@@ -165,9 +224,15 @@ async fn follow(context: &Context, response: reqwest::Response) -> Result<Exit, 
                 for f in &line.findings {
                     eprintln!("{}:{}:{}: {}", f.file, f.line, f.column, f.message);
                 }
-                return Err(Problem::new(Exit::Failed, "build", message).state("no image was pushed"));
+                return Err(
+                    Problem::new(Exit::Failed, "build", message).state("no image was pushed")
+                );
             }
         }
     }
-    Err(Problem::new(Exit::Unreachable, "server", "the server ended the build without a result"))
+    Err(Problem::new(
+        Exit::Unreachable,
+        "server",
+        "the server ended the build without a result",
+    ))
 }

@@ -18,6 +18,11 @@ pub struct Args {
 
 /// Prints the script.
 pub async fn run(_: Context, args: Args) -> Result<Exit, Problem> {
-    clap_complete::generate(args.shell, &mut definition(), "towpath", &mut std::io::stdout());
+    clap_complete::generate(
+        args.shell,
+        &mut definition(),
+        "towpath",
+        &mut std::io::stdout(),
+    );
     Ok(Exit::Reached)
 }

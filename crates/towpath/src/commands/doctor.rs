@@ -25,12 +25,19 @@ pub async fn run(context: Context, _: Args) -> Result<Exit, Problem> {
     }
     let warnings = preflight::warnings();
     if context.output == Output::Json {
-        let text = serde_json::json!({"server": running, "problems": problems, "warnings": warnings});
+        let text =
+            serde_json::json!({"server": running, "problems": problems, "warnings": warnings});
         println!("{text}");
     } else {
         match &running {
-            Some(state) => println!("ok    server {} runs at {} (process {})", state.version, state.url, state.pid),
-            None => println!("-     no server runs on {}", context.config.data_dir.display()),
+            Some(state) => println!(
+                "ok    server {} runs at {} (process {})",
+                state.version, state.url, state.pid
+            ),
+            None => println!(
+                "-     no server runs on {}",
+                context.config.data_dir.display()
+            ),
         }
         for problem in &problems {
             println!("FAIL  {}\n      fix: {}", problem.what, problem.fix);
@@ -42,5 +49,9 @@ pub async fn run(context: Context, _: Args) -> Result<Exit, Problem> {
             println!("ok    this machine has what the server needs");
         }
     }
-    Ok(if problems.is_empty() { Exit::Reached } else { Exit::Failed })
+    Ok(if problems.is_empty() {
+        Exit::Reached
+    } else {
+        Exit::Failed
+    })
 }

@@ -37,30 +37,48 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
     ServerState::remove(&config.data_dir);
     if !args.keep_containers {
         compose::cleanup(config).await.map_err(|error| {
-            Problem::new(Exit::Failed, "cleanup", "not everything could be removed").why(format!("{error:#}"))
+            Problem::new(Exit::Failed, "cleanup", "not everything could be removed")
+                .why(format!("{error:#}"))
         })?;
     }
     if !context.quiet {
-        let words = if running.is_some() { "stopped" } else { "was not running" };
-        println!("Towpath {words}; data stays in {}", config.data_dir.display());
+        let words = if running.is_some() {
+            "stopped"
+        } else {
+            "was not running"
+        };
+        println!(
+            "Towpath {words}; data stays in {}",
+            config.data_dir.display()
+        );
     }
     Ok(Exit::Reached)
 }
 
 async fn stop(state: &ServerState, limit: Duration) -> Result<(), Problem> {
-    let failed = |why: String| Problem::new(Exit::Failed, "stop", "the server could not be stopped").why(why);
-    let pid = i32::try_from(state.pid).ok().and_then(Pid::from_raw).ok_or_else(|| failed("no process id".into()))?;
+    let failed = |why: String| {
+        Problem::new(Exit::Failed, "stop", "the server could not be stopped").why(why)
+    };
+    let pid = i32::try_from(state.pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| failed("no process id".into()))?;
     // The descriptor pins the process, so a reused id cannot be hit between check and signal.
-    let Ok(descriptor) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
+    let Ok(descriptor) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
+        return Ok(());
+    };
     if start_ticks(state.pid) != Some(state.started_ticks) {
         return Ok(());
     }
-    rustix::process::pidfd_send_signal(&descriptor, Signal::TERM).map_err(|e| failed(e.to_string()))?;
+    rustix::process::pidfd_send_signal(&descriptor, Signal::TERM)
+        .map_err(|e| failed(e.to_string()))?;
     let ended = tokio::io::unix::AsyncFd::with_interest(descriptor, tokio::io::Interest::READABLE)
         .map_err(|e| failed(e.to_string()))?;
     if tokio::time::timeout(limit, ended.readable()).await.is_err() {
         let _ = rustix::process::pidfd_send_signal(ended.get_ref(), Signal::KILL);
-        eprintln!("warning: the server did not stop within {limit:?} and was killed; no acknowledged write is lost");
+        eprintln!(
+            "warning: the server did not stop within {limit:?} and was killed; no acknowledged write is lost"
+        );
         let _ = tokio::time::timeout(Duration::from_secs(5), ended.readable()).await;
     }
     Ok(())

@@ -41,7 +41,9 @@ pub async fn follow(connection: &Connection, goal: &Goal) -> Result<Exit, Proble
     let mut promoted: BTreeMap<String, Promotion> = BTreeMap::new();
     while let Some(event) = events.next().await {
         match event {
-            Seen::Run(run) if run.spec.sha == goal.sha && run.spec.repository == goal.repository => {
+            Seen::Run(run)
+                if run.spec.sha == goal.sha && run.spec.repository == goal.repository =>
+            {
                 show_run(&mut view, &run);
                 if let Some(exit) = run_end(&run, goal, &mut view) {
                     return Ok(exit);
@@ -51,7 +53,11 @@ pub async fn follow(connection: &Connection, goal: &Goal) -> Result<Exit, Proble
                 if promotion.spec.release.contains(&goal.sha[..12]) {
                     let status = promotion.status.clone().unwrap_or_default();
                     let line = format!("{:?} {}", status.phase, status.message);
-                    view.show(&format!("deploy to {}", promotion.spec.environment), &line, status.phase.is_final());
+                    view.show(
+                        &format!("deploy to {}", promotion.spec.environment),
+                        &line,
+                        status.phase.is_final(),
+                    );
                     promoted.insert(promotion.name_any(), promotion);
                 }
                 if let Some(exit) = promotion_end(&promoted, goal, &mut view) {
@@ -72,13 +78,18 @@ pub async fn follow(connection: &Connection, goal: &Goal) -> Result<Exit, Proble
             _ => {}
         }
     }
-    Err(Problem::new(Exit::Unreachable, "watch", "the server ended the watch"))
+    Err(Problem::new(
+        Exit::Unreachable,
+        "watch",
+        "the server ended the watch",
+    ))
 }
 
 fn wanted(environment: &Environment, goal: &Goal) -> bool {
     let stage = goal.stage.as_deref();
     environment.spec.repository == goal.repository
-        && (stage == Some(environment.spec.stage.as_str()) || stage == Some(environment.name_any().as_str()))
+        && (stage == Some(environment.spec.stage.as_str())
+            || stage == Some(environment.name_any().as_str()))
 }
 
 fn watch<K>(client: &Client, goal: &Goal, wrap: fn(K) -> Seen) -> BoxStream<'static, Seen>
@@ -110,10 +121,22 @@ where
 fn show_run(view: &mut View, run: &Run) {
     let status = run.status.clone().unwrap_or_default();
     for job in &status.jobs {
-        let step = job.steps.iter().rfind(|s| s.phase == Phase::Running).map(|s| s.name.clone());
-        let failed = job.steps.iter().find(|s| s.phase == Phase::Failed).map(|s| format!("at step {}", s.name));
+        let step = job
+            .steps
+            .iter()
+            .rfind(|s| s.phase == Phase::Running)
+            .map(|s| s.name.clone());
+        let failed = job
+            .steps
+            .iter()
+            .find(|s| s.phase == Phase::Failed)
+            .map(|s| format!("at step {}", s.name));
         let detail = failed.or(step).unwrap_or_else(|| job.message.clone());
-        view.show(&job.name, &format!("{:?} {detail}", job.phase), job.phase.is_final());
+        view.show(
+            &job.name,
+            &format!("{:?} {detail}", job.phase),
+            job.phase.is_final(),
+        );
     }
 }
 
@@ -126,9 +149,16 @@ fn run_end(run: &Run, goal: &Goal, view: &mut View) -> Option<Exit> {
         view.show("run", &format!("Succeeded {}", run.name_any()), true);
         return goal.stage.is_none().then_some(Exit::Reached);
     }
-    view.show("run", &format!("{:?} {}", status.phase, status.message), true);
+    view.show(
+        "run",
+        &format!("{:?} {}", status.phase, status.message),
+        true,
+    );
     for finding in &status.findings {
-        view.note(&format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message));
+        view.note(&format!(
+            "{}:{}:{}: {}",
+            finding.file, finding.line, finding.column, finding.message
+        ));
     }
     for gate in status.gates.iter().filter(|g| !g.passed) {
         view.note(&format!("gate {}: {}", gate.gate, gate.message));
@@ -137,14 +167,21 @@ fn run_end(run: &Run, goal: &Goal, view: &mut View) -> Option<Exit> {
     Some(Exit::Failed)
 }
 
-fn promotion_end(promotions: &BTreeMap<String, Promotion>, goal: &Goal, view: &mut View) -> Option<Exit> {
+fn promotion_end(
+    promotions: &BTreeMap<String, Promotion>,
+    goal: &Goal,
+    view: &mut View,
+) -> Option<Exit> {
     use towpath_kit::kinds::PromotionPhase::{Failed, Refused};
     let stage = goal.stage.as_deref()?;
     let bad = promotions.values().find(|p| {
         let phase = p.status.as_ref().map(|s| s.phase).unwrap_or_default();
         p.spec.environment.ends_with(stage) && matches!(phase, Failed | Refused)
     })?;
-    bad.status.iter().flat_map(|s| &s.evidence).for_each(|line| view.note(line));
+    bad.status
+        .iter()
+        .flat_map(|s| &s.evidence)
+        .for_each(|line| view.note(line));
     Some(Exit::Failed)
 }
 
@@ -161,7 +198,11 @@ impl View {
             || std::env::var("TERM").is_ok_and(|t| t == "dumb")
             || !std::io::stderr().is_terminal();
         let bars = (!plain).then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
-        Self { bars, lines: BTreeMap::new(), begin: towpath_stdx::Clock::monotonic(&towpath_stdx::SystemClock) }
+        Self {
+            bars,
+            lines: BTreeMap::new(),
+            begin: towpath_stdx::Clock::monotonic(&towpath_stdx::SystemClock),
+        }
     }
 
     fn show(&mut self, name: &str, text: &str, ended: bool) {
@@ -185,7 +226,10 @@ impl View {
         match &entry.1 {
             Some(bar) if ended => bar.finish_with_message(text),
             Some(bar) => bar.set_message(text),
-            None => eprintln!("{:6.1} s  {name}: {text}", self.begin.elapsed().as_secs_f64()),
+            None => eprintln!(
+                "{:6.1} s  {name}: {text}",
+                self.begin.elapsed().as_secs_f64()
+            ),
         }
     }
 

@@ -22,14 +22,21 @@ pub struct Args {
 pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
     let path = crate::compose::kubeconfig_file(&context.config);
     if ServerState::read(&context.config.data_dir).is_none() && !path.exists() {
-        return Err(Problem::new(Exit::Unreachable, "server-down", "no server has run here").next("towpath up"));
+        return Err(
+            Problem::new(Exit::Unreachable, "server-down", "no server has run here")
+                .next("towpath up"),
+        );
     }
     if args.path {
         println!("{}", path.display());
         return Ok(Exit::Reached);
     }
     let text = std::fs::read_to_string(&path).map_err(|error| {
-        Problem::new(Exit::Denied, "no-kubeconfig", format!("read {}: {error}", path.display()))
+        Problem::new(
+            Exit::Denied,
+            "no-kubeconfig",
+            format!("read {}: {error}", path.display()),
+        )
     })?;
     print!("{text}");
     Ok(Exit::Reached)

@@ -35,17 +35,34 @@ pub struct Args {
 pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
     let connection = Connection::open(&context.config).await?;
     let project = &args.project.project;
-    let run = Api::<Run>::namespaced(connection.client.clone(), project).get(&args.run).await?;
+    let run = Api::<Run>::namespaced(connection.client.clone(), project)
+        .get(&args.run)
+        .await?;
     let status = run.status.unwrap_or_default();
     for finding in &status.findings {
-        println!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message);
+        println!(
+            "{}:{}:{}: {}",
+            finding.file, finding.line, finding.column, finding.message
+        );
     }
-    for job in status.jobs.iter().filter(|j| args.job.as_ref().is_none_or(|id| *id == j.id)) {
-        for step in job.steps.iter().filter(|s| !args.failed || s.phase == Phase::Failed) {
+    for job in status
+        .jobs
+        .iter()
+        .filter(|j| args.job.as_ref().is_none_or(|id| *id == j.id))
+    {
+        for step in job
+            .steps
+            .iter()
+            .filter(|s| !args.failed || s.phase == Phase::Failed)
+        {
             step_log(&connection, project, &args.run, job, step).await?;
         }
     }
-    Ok(if status.phase == Phase::Failed { Exit::Failed } else { Exit::Reached })
+    Ok(if status.phase == Phase::Failed {
+        Exit::Failed
+    } else {
+        Exit::Reached
+    })
 }
 
 async fn step_log(
@@ -55,10 +72,22 @@ async fn step_log(
     job: &JobStatus,
     step: &StepStatus,
 ) -> Result<(), Problem> {
-    eprintln!("== {} / {} {} ({:?})", job.name, step.number, step.name, step.phase);
-    let path = format!("/api/v1/runs/{project}/{run}/jobs/{}/steps/{}/log", job.id, step.number);
-    let lost = |e: reqwest::Error| Problem::new(Exit::Unreachable, "server", "the log could not be read").why(e.to_string());
-    let response = connection.request(reqwest::Method::GET, &path).send().await.map_err(lost)?;
+    eprintln!(
+        "== {} / {} {} ({:?})",
+        job.name, step.number, step.name, step.phase
+    );
+    let path = format!(
+        "/api/v1/runs/{project}/{run}/jobs/{}/steps/{}/log",
+        job.id, step.number
+    );
+    let lost = |e: reqwest::Error| {
+        Problem::new(Exit::Unreachable, "server", "the log could not be read").why(e.to_string())
+    };
+    let response = connection
+        .request(reqwest::Method::GET, &path)
+        .send()
+        .await
+        .map_err(lost)?;
     if !response.status().is_success() {
         eprintln!("   (no log: the server answered {})", response.status());
         return Ok(());

@@ -15,7 +15,10 @@ pub fn objects<K: Serialize + ResourceExt>(
     match context.output {
         _ if context.quiet => objects.iter().for_each(|o| println!("{}", o.name_any())),
         Output::Name => objects.iter().for_each(|o| println!("{}", o.name_any())),
-        Output::Json => println!("{}", serde_json::to_string_pretty(objects).unwrap_or_default()),
+        Output::Json => println!(
+            "{}",
+            serde_json::to_string_pretty(objects).unwrap_or_default()
+        ),
         Output::Yaml => println!("{}", serde_saphyr::to_string(&objects).unwrap_or_default()),
         Output::Table => table(header, objects.iter().map(row).collect()),
     }
@@ -71,7 +74,11 @@ pub fn word(word: &str) -> String {
         .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()))
         .is_some_and(|v| v.to_lowercase().contains("utf"));
     let text = format!("{} {word}", if utf8 { icon } else { ascii });
-    if colour_wanted() { format!("\x1b[{colour}m{text}\x1b[0m") } else { text }
+    if colour_wanted() {
+        format!("\x1b[{colour}m{text}\x1b[0m")
+    } else {
+        text
+    }
 }
 
 fn colour_wanted() -> bool {
@@ -86,7 +93,10 @@ pub fn age(instant: Option<&str>) -> String {
     let Some(then) = instant.and_then(towpath_stdx::clock::parse_rfc3339) else {
         return "-".into();
     };
-    let seconds = towpath_stdx::SystemClock.since_epoch().as_secs().saturating_sub(then);
+    let seconds = towpath_stdx::SystemClock
+        .since_epoch()
+        .as_secs()
+        .saturating_sub(then);
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),

@@ -4,10 +4,10 @@ use super::reference::{self, Project};
 use crate::cli::Context;
 use crate::connection::Connection;
 use crate::exit::{Exit, Problem};
+use futures::StreamExt;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
-use futures::StreamExt;
 use std::time::Duration;
 use towpath_kit::kinds::{Promotion, PromotionPhase, PromotionSpec};
 
@@ -55,7 +55,8 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
     let connection = Connection::open(&context.config).await?;
     let client = &connection.client;
     let release = reference::release(client, &args.project.project, &args.reference).await?;
-    let environment = reference::environment(client, &args.project.project, &args.environment).await?;
+    let environment =
+        reference::environment(client, &args.project.project, &args.environment).await?;
     let spec = PromotionSpec {
         environment: environment.name_any(),
         release: release.name_any(),
@@ -68,14 +69,24 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
 }
 
 /// Creates a promotion object with a generated name.
-pub async fn create(client: &Client, project: &str, spec: PromotionSpec) -> Result<Promotion, Problem> {
+pub async fn create(
+    client: &Client,
+    project: &str,
+    spec: PromotionSpec,
+) -> Result<Promotion, Problem> {
     let metadata = ObjectMeta {
         generate_name: Some(format!("{}-{}-", spec.environment, spec.kind)),
         namespace: Some(project.into()),
         ..ObjectMeta::default()
     };
-    let promotion = Promotion { metadata, spec, status: None };
-    Ok(Api::namespaced(client.clone(), project).create(&PostParams::default(), &promotion).await?)
+    let promotion = Promotion {
+        metadata,
+        spec,
+        status: None,
+    };
+    Ok(Api::namespaced(client.clone(), project)
+        .create(&PostParams::default(), &promotion)
+        .await?)
 }
 
 /// Prints what was made and, where asked, waits for its end.
@@ -90,7 +101,12 @@ pub async fn finish(
     } else if context.output == crate::cli::Output::Json {
         println!("{}", serde_json::to_string(promotion).unwrap_or_default());
     } else {
-        println!("promotion {} of {} to {}", promotion.name_any(), promotion.spec.release, promotion.spec.environment);
+        println!(
+            "promotion {} of {} to {}",
+            promotion.name_any(),
+            promotion.spec.release,
+            promotion.spec.environment
+        );
     }
     if !wait.wait {
         return Ok(Exit::Reached);
@@ -99,7 +115,10 @@ pub async fn finish(
     match tokio::time::timeout(limit, follow(&connection.client, promotion, wait.approved)).await {
         Ok(result) => result,
         Err(_) => {
-            eprintln!("still going after {} s; it goes on: towpath status", wait.timeout);
+            eprintln!(
+                "still going after {} s; it goes on: towpath status",
+                wait.timeout
+            );
             Ok(Exit::TimedOut)
         }
     }
@@ -108,11 +127,14 @@ pub async fn finish(
 async fn follow(client: &Client, promotion: &Promotion, approved: bool) -> Result<Exit, Problem> {
     let namespace = promotion.namespace().unwrap_or_default();
     let api: Api<Promotion> = Api::namespaced(client.clone(), &namespace);
-    let config = watcher::Config::default().fields(&format!("metadata.name={}", promotion.name_any()));
+    let config =
+        watcher::Config::default().fields(&format!("metadata.name={}", promotion.name_any()));
     let mut events = Box::pin(watcher::watcher(api, config.streaming_lists()));
     let mut shown = String::new();
     while let Some(event) = events.next().await {
-        let Ok(watcher::Event::Apply(now) | watcher::Event::InitApply(now)) = event else { continue };
+        let Ok(watcher::Event::Apply(now) | watcher::Event::InitApply(now)) = event else {
+            continue;
+        };
         let status = now.status.unwrap_or_default();
         let line = format!("{:?}: {}", status.phase, status.message);
         if line != shown {
@@ -121,11 +143,19 @@ async fn follow(client: &Client, promotion: &Promotion, approved: bool) -> Resul
         }
         let past = approved && status.phase == PromotionPhase::WaitingForApproval;
         if let Some(exit) = end(status.phase).filter(|_| !past) {
-            status.evidence.iter().filter(|_| exit != Exit::Reached).for_each(|e| eprintln!("  {e}"));
+            status
+                .evidence
+                .iter()
+                .filter(|_| exit != Exit::Reached)
+                .for_each(|e| eprintln!("  {e}"));
             return Ok(exit);
         }
     }
-    Err(Problem::new(Exit::Unreachable, "watch", "the watch ended before the promotion did"))
+    Err(Problem::new(
+        Exit::Unreachable,
+        "watch",
+        "the watch ended before the promotion did",
+    ))
 }
 
 fn end(phase: PromotionPhase) -> Option<Exit> {

@@ -27,20 +27,39 @@ const BYTES_MAX: u64 = 256 << 20;
 
 /// Renders.
 pub async fn run(_: Context, args: Args) -> Result<Exit, Problem> {
-    let bad = |why: String| Problem::new(Exit::NotFound, "no-directory", format!("{} cannot be read", args.directory.display())).why(why);
-    let directory = args.directory.canonicalize().map_err(|e| bad(e.to_string()))?;
+    let bad = |why: String| {
+        Problem::new(
+            Exit::NotFound,
+            "no-directory",
+            format!("{} cannot be read", args.directory.display()),
+        )
+        .why(why)
+    };
+    let directory = args
+        .directory
+        .canonicalize()
+        .map_err(|e| bad(e.to_string()))?;
     let root = match &args.root {
         Some(root) => root.canonicalize().map_err(|e| bad(e.to_string()))?,
-        None => directory.ancestors().find(|d| d.join(".git").exists()).unwrap_or(&directory).to_path_buf(),
+        None => directory
+            .ancestors()
+            .find(|d| d.join(".git").exists())
+            .unwrap_or(&directory)
+            .to_path_buf(),
     };
     let mut tree = Tree::default();
     let mut left = BYTES_MAX;
     read(&root, &root, &mut tree, &mut left).map_err(|e| bad(e.to_string()))?;
-    let relative = directory.strip_prefix(&root).map_err(|_| bad(format!("it is not below {}", root.display())))?;
+    let relative = directory
+        .strip_prefix(&root)
+        .map_err(|_| bad(format!("it is not below {}", root.display())))?;
     match towpath_render::kustomize::build(&tree, &relative.to_string_lossy()) {
         Ok(rendered) => {
             for finding in &rendered.warnings {
-                eprintln!("warning: {}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message);
+                eprintln!(
+                    "warning: {}:{}:{}: {}",
+                    finding.file, finding.line, finding.column, finding.message
+                );
             }
             // A closed pipe is the reader's choice, not a failure.
             let _ = std::io::stdout().write_all(rendered.to_yaml().as_bytes());
@@ -48,9 +67,16 @@ pub async fn run(_: Context, args: Args) -> Result<Exit, Problem> {
         }
         Err(findings) => {
             for f in &findings {
-                eprintln!("{}:{}:{}: {} {}", f.file, f.line, f.column, f.message, f.hint);
+                eprintln!(
+                    "{}:{}:{}: {} {}",
+                    f.file, f.line, f.column, f.message, f.hint
+                );
             }
-            Err(Problem::new(Exit::Failed, "render", format!("{} cannot be rendered", args.directory.display())))
+            Err(Problem::new(
+                Exit::Failed,
+                "render",
+                format!("{} cannot be rendered", args.directory.display()),
+            ))
         }
     }
 }

@@ -45,7 +45,11 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
         Command::List => list(&context, &connection).await,
         Command::Url { name } => {
             let (project, repository) = split(&name)?;
-            let url = connection.url.replacen("://", &format!("://admin:{}@", connection.token().reveal_secret()), 1);
+            let url = connection.url.replacen(
+                "://",
+                &format!("://admin:{}@", connection.token().reveal_secret()),
+                1,
+            );
             println!("{url}/git/{project}/{repository}.git");
             Ok(Exit::Reached)
         }
@@ -54,19 +58,44 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
 
 fn split(name: &str) -> Result<(&str, &str), Problem> {
     name.split_once('/')
-        .filter(|(project, repository)| !project.is_empty() && !repository.is_empty() && !repository.contains('/'))
-        .ok_or_else(|| Problem::new(Exit::Failed, "bad-name", format!("{name:?} is not PROJECT/NAME")))
+        .filter(|(project, repository)| {
+            !project.is_empty() && !repository.is_empty() && !repository.contains('/')
+        })
+        .ok_or_else(|| {
+            Problem::new(
+                Exit::Failed,
+                "bad-name",
+                format!("{name:?} is not PROJECT/NAME"),
+            )
+        })
 }
 
 async fn create(connection: &Connection, name: &str) -> Result<Exit, Problem> {
     let (project, repository) = split(name)?;
     let namespaces: Api<Namespace> = Api::all(connection.client.clone());
     if namespaces.get_opt(project).await?.is_none() {
-        let metadata = ObjectMeta { name: Some(project.into()), ..ObjectMeta::default() };
-        namespaces.create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() }).await?;
+        let metadata = ObjectMeta {
+            name: Some(project.into()),
+            ..ObjectMeta::default()
+        };
+        namespaces
+            .create(
+                &PostParams::default(),
+                &Namespace {
+                    metadata,
+                    ..Namespace::default()
+                },
+            )
+            .await?;
     }
     let api: Api<Repository> = Api::namespaced(connection.client.clone(), project);
-    let object = Repository::new(repository, RepositorySpec { default_branch: "main".into(), ..Default::default() });
+    let object = Repository::new(
+        repository,
+        RepositorySpec {
+            default_branch: "main".into(),
+            ..Default::default()
+        },
+    );
     if api.get_opt(repository).await?.is_none() {
         api.create(&PostParams::default(), &object).await?;
     }
@@ -75,10 +104,20 @@ async fn create(connection: &Connection, name: &str) -> Result<Exit, Problem> {
 }
 
 async fn list(context: &Context, connection: &Connection) -> Result<Exit, Problem> {
-    let all = Api::<Repository>::all(connection.client.clone()).list(&ListParams::default()).await?;
+    let all = Api::<Repository>::all(connection.client.clone())
+        .list(&ListParams::default())
+        .await?;
     super::print::objects(context, &all.items, &["NAME", "BRANCH", "URL"], |r| {
-        let url = r.status.as_ref().map(|s| s.clone_url.clone()).unwrap_or_default();
-        vec![format!("{}/{}", r.namespace().unwrap_or_default(), r.name_any()), r.spec.default_branch.clone(), url]
+        let url = r
+            .status
+            .as_ref()
+            .map(|s| s.clone_url.clone())
+            .unwrap_or_default();
+        vec![
+            format!("{}/{}", r.namespace().unwrap_or_default(), r.name_any()),
+            r.spec.default_branch.clone(),
+            url,
+        ]
     });
     Ok(Exit::Reached)
 }

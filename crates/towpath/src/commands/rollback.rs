@@ -38,9 +38,12 @@ pub struct Args {
 pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
     let connection = Connection::open(&context.config).await?;
     let client = &connection.client;
-    let environment = reference::environment(client, &args.project.project, &args.environment).await?;
+    let environment =
+        reference::environment(client, &args.project.project, &args.environment).await?;
     let release = match &args.to {
-        Some(to) => reference::release(client, &args.project.project, to).await?.name_any(),
+        Some(to) => reference::release(client, &args.project.project, to)
+            .await?
+            .name_any(),
         None => String::new(),
     };
     let spec = PromotionSpec {

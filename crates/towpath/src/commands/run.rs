@@ -62,13 +62,28 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
     let api: Api<Run> = Api::namespaced(connection.client.clone(), &args.project.project);
     match args.command {
         Command::List => list(&context, &api).await,
-        Command::Start { repository, workflow, branch, inputs } => {
-            start(&connection, &api, &args.project.project, repository, workflow, branch, inputs).await
+        Command::Start {
+            repository,
+            workflow,
+            branch,
+            inputs,
+        } => {
+            start(
+                &connection,
+                &api,
+                &args.project.project,
+                repository,
+                workflow,
+                branch,
+                inputs,
+            )
+            .await
         }
         Command::Again { name, failed } => {
             let attempt = api.get(&name).await?.spec.attempt + 1;
             let spec = serde_json::json!({"spec": {"attempt": attempt, "failedOnly": failed, "cancel": false}});
-            api.patch(&name, &PatchParams::default(), &Patch::Merge(spec)).await?;
+            api.patch(&name, &PatchParams::default(), &Patch::Merge(spec))
+                .await?;
             println!("{name} runs again, attempt {attempt}");
             Ok(Exit::Reached)
         }
@@ -84,12 +99,23 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
 async fn list(context: &Context, api: &Api<Run>) -> Result<Exit, Problem> {
     let mut runs = api.list(&ListParams::default()).await?.items;
     runs.sort_by_key(|r| std::cmp::Reverse(r.creation_timestamp()));
-    super::print::objects(context, &runs, &["NAME", "COMMIT", "WORKFLOW", "PHASE", "WHY"], |r| {
-        let status = r.status.clone().unwrap_or_default();
-        let sha = r.spec.sha.get(..7).unwrap_or(&r.spec.sha).to_string();
-        let phase = super::print::word(&format!("{:?}", status.phase));
-        vec![r.name_any(), sha, status.workflow_name, phase, status.message]
-    });
+    super::print::objects(
+        context,
+        &runs,
+        &["NAME", "COMMIT", "WORKFLOW", "PHASE", "WHY"],
+        |r| {
+            let status = r.status.clone().unwrap_or_default();
+            let sha = r.spec.sha.get(..7).unwrap_or(&r.spec.sha).to_string();
+            let phase = super::print::word(&format!("{:?}", status.phase));
+            vec![
+                r.name_any(),
+                sha,
+                status.workflow_name,
+                phase,
+                status.message,
+            ]
+        },
+    );
     Ok(Exit::Reached)
 }
 
@@ -107,16 +133,32 @@ async fn start(
     let commits: serde_json::Value = match response {
         Ok(response) if response.status().is_success() => response.json().await.unwrap_or_default(),
         Ok(response) => {
-            return Err(Problem::new(Exit::NotFound, "no-branch", format!("{repository} has no branch {branch}"))
-                .why(format!("the server answered {}", response.status())));
+            return Err(Problem::new(
+                Exit::NotFound,
+                "no-branch",
+                format!("{repository} has no branch {branch}"),
+            )
+            .why(format!("the server answered {}", response.status())));
         }
         Err(error) => return Err(Problem::new(Exit::Unreachable, "server", error.to_string())),
     };
-    let list = commits.as_array().or_else(|| commits.get("commits").and_then(|c| c.as_array()));
-    let sha = list.and_then(|c| c.first()).and_then(|c| c.get("sha")).and_then(|s| s.as_str()).unwrap_or_default();
-    let pairs: Option<BTreeMap<String, String>> =
-        inputs.iter().map(|i| i.split_once('=').map(|(n, v)| (n.to_string(), v.to_string()))).collect();
-    let inputs = pairs.ok_or_else(|| Problem::new(Exit::Failed, "bad-input", "an input is not NAME=VALUE"))?;
+    let list = commits
+        .as_array()
+        .or_else(|| commits.get("commits").and_then(|c| c.as_array()));
+    let sha = list
+        .and_then(|c| c.first())
+        .and_then(|c| c.get("sha"))
+        .and_then(|s| s.as_str())
+        .unwrap_or_default();
+    let pairs: Option<BTreeMap<String, String>> = inputs
+        .iter()
+        .map(|i| {
+            i.split_once('=')
+                .map(|(n, v)| (n.to_string(), v.to_string()))
+        })
+        .collect();
+    let inputs = pairs
+        .ok_or_else(|| Problem::new(Exit::Failed, "bad-input", "an input is not NAME=VALUE"))?;
     let labels = BTreeMap::from([
         (labels::REPOSITORY.to_string(), repository.clone()),
         (labels::COMMIT.to_string(), sha.to_string()),
@@ -140,6 +182,9 @@ async fn start(
         },
         status: None,
     };
-    println!("{}", api.create(&PostParams::default(), &run).await?.name_any());
+    println!(
+        "{}",
+        api.create(&PostParams::default(), &run).await?.name_any()
+    );
     Ok(Exit::Reached)
 }

@@ -54,29 +54,48 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
 
 fn import(source: &std::path::Path, target: &std::path::Path) -> Result<Exit, Problem> {
     let failed = |why: String| {
-        Problem::new(Exit::Failed, "import", format!("{} was not imported", source.display()))
-            .why(why)
-            .state("the database is as it was before")
+        Problem::new(
+            Exit::Failed,
+            "import",
+            format!("{} was not imported", source.display()),
+        )
+        .why(why)
+        .state("the database is as it was before")
     };
     if let Some(dir) = target.parent() {
         std::fs::create_dir_all(dir).map_err(|e| failed(e.to_string()))?;
     }
-    let done = towpath_scan::osv::import(source, target).map_err(|e| failed(crate::exit::chain(&e)))?;
+    let done =
+        towpath_scan::osv::import(source, target).map_err(|e| failed(crate::exit::chain(&e)))?;
     for skipped in &done.skipped {
         eprintln!("warning: {skipped}");
     }
-    println!("{} advisories on {} packages", done.documents, done.packages);
+    println!(
+        "{} advisories on {} packages",
+        done.documents, done.packages
+    );
     Ok(Exit::Reached)
 }
 
 fn show(target: &std::path::Path) -> Result<Exit, Problem> {
     let database = towpath_scan::osv::Database::open(target).map_err(|error| {
-        Problem::new(Exit::NotFound, "no-database", "there is no usable advisory database")
-            .why(crate::exit::chain(&error))
-            .next("towpath scan db import FILE")
+        Problem::new(
+            Exit::NotFound,
+            "no-database",
+            "there is no usable advisory database",
+        )
+        .why(crate::exit::chain(&error))
+        .next("towpath scan db import FILE")
     })?;
-    let age = target.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+    let age = target
+        .metadata()
+        .and_then(|m| m.modified())
+        .ok()
+        .and_then(|t| t.elapsed().ok());
     let days = age.map(|a| a.as_secs() / 86_400).unwrap_or_default();
-    println!("{} packages with advisories, imported {days} d ago", database.len());
+    println!(
+        "{} packages with advisories, imported {days} d ago",
+        database.len()
+    );
     Ok(Exit::Reached)
 }

@@ -22,10 +22,17 @@ pub struct Args {
 pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
     let config = context.config;
     if let Some(running) = crate::state::ServerState::running(&config.data_dir) {
-        return Err(Problem::new(Exit::Conflict, "already-running", "a server already runs on this data directory")
-            .why(format!("process {} answers at {}", running.pid, running.url))
-            .next("towpath status")
-            .next("towpath down"));
+        return Err(Problem::new(
+            Exit::Conflict,
+            "already-running",
+            "a server already runs on this data directory",
+        )
+        .why(format!(
+            "process {} answers at {}",
+            running.pid, running.url
+        ))
+        .next("towpath status")
+        .next("towpath down"));
     }
     super::up::refuse_if(preflight::problems(&config))?;
     let format = match config.log_format.as_str() {
@@ -41,6 +48,8 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
         }
     })
     .await
-    .map_err(|error| Problem::new(Exit::Failed, "server", "the server stopped").why(format!("{error:#}")))?;
+    .map_err(|error| {
+        Problem::new(Exit::Failed, "server", "the server stopped").why(format!("{error:#}"))
+    })?;
     Ok(Exit::Reached)
 }

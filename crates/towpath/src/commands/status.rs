@@ -40,12 +40,19 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
     if let Some(commit) = &args.commit {
         seen.narrow(commit);
         if seen.runs.is_empty() && seen.releases.is_empty() {
-            return Err(Problem::new(Exit::NotFound, "no-commit", format!("nothing is known of commit {commit}"))
-                .next("towpath status"));
+            return Err(Problem::new(
+                Exit::NotFound,
+                "no-commit",
+                format!("nothing is known of commit {commit}"),
+            )
+            .next("towpath status"));
         }
     }
     match context.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&seen).unwrap_or_default()),
+        Output::Json => println!(
+            "{}",
+            serde_json::to_string_pretty(&seen).unwrap_or_default()
+        ),
         Output::Yaml => println!("{}", serde_saphyr::to_string(&seen).unwrap_or_default()),
         _ if args.commit.is_some() => journey(&seen),
         _ => now(&seen),
@@ -72,7 +79,8 @@ async fn observe(connection: &Connection, project: &str) -> Result<Seen, Problem
         environments: environments.items,
         promotions: promotions.items,
     };
-    seen.runs.sort_by_key(|r| std::cmp::Reverse(r.creation_timestamp()));
+    seen.runs
+        .sort_by_key(|r| std::cmp::Reverse(r.creation_timestamp()));
     seen.environments.sort_by_key(|e| e.spec.order);
     Ok(seen)
 }
@@ -83,7 +91,11 @@ impl Seen {
         self.releases.retain(|r| r.spec.sha.starts_with(commit));
         let names: Vec<String> = self.releases.iter().map(|r| r.name_any()).collect();
         self.promotions.retain(|p| {
-            let promoted = p.status.as_ref().map(|s| s.release.clone()).unwrap_or_default();
+            let promoted = p
+                .status
+                .as_ref()
+                .map(|s| s.release.clone())
+                .unwrap_or_default();
             names.contains(&p.spec.release) || names.contains(&promoted)
         });
     }
@@ -97,18 +109,42 @@ fn now(seen: &Seen) {
     let waiting: Vec<String> = seen
         .promotions
         .iter()
-        .filter(|p| p.status.as_ref().is_some_and(|s| s.phase == PromotionPhase::WaitingForApproval))
-        .map(|p| format!("  approve {}: towpath approve {}", p.spec.release, p.name_any()))
+        .filter(|p| {
+            p.status
+                .as_ref()
+                .is_some_and(|s| s.phase == PromotionPhase::WaitingForApproval)
+        })
+        .map(|p| {
+            format!(
+                "  approve {}: towpath approve {}",
+                p.spec.release,
+                p.name_any()
+            )
+        })
         .collect();
     section("Needs you", &waiting);
     let moving: Vec<String> = seen
         .runs
         .iter()
         .filter(|r| r.status.as_ref().is_none_or(|s| !s.phase.is_final()))
-        .map(|r| format!("  run {} of {} {}", r.name_any(), short(&r.spec.sha), words(r)))
+        .map(|r| {
+            format!(
+                "  run {} of {} {}",
+                r.name_any(),
+                short(&r.spec.sha),
+                words(r)
+            )
+        })
         .chain(seen.promotions.iter().filter(|p| deploying(p)).map(|p| {
-            let message = p.status.as_ref().map(|s| s.message.clone()).unwrap_or_default();
-            format!("  promotion {} to {}: {message}", p.spec.release, p.spec.environment)
+            let message = p
+                .status
+                .as_ref()
+                .map(|s| s.message.clone())
+                .unwrap_or_default();
+            format!(
+                "  promotion {} to {}: {message}",
+                p.spec.release, p.spec.environment
+            )
         }))
         .collect();
     section("Moving now", &moving);
@@ -122,7 +158,14 @@ fn now(seen: &Seen) {
         .collect();
     section("Broken", &broken);
     table(
-        &["ENVIRONMENT", "RELEASE", "COMMIT", "HEALTH", "SYNC", "SINCE"],
+        &[
+            "ENVIRONMENT",
+            "RELEASE",
+            "COMMIT",
+            "HEALTH",
+            "SYNC",
+            "SINCE",
+        ],
         seen.environments.iter().map(environment_row).collect(),
     );
 }
@@ -130,24 +173,47 @@ fn now(seen: &Seen) {
 fn latest_failed(runs: &[Run]) -> Option<String> {
     let last = runs.first()?;
     let status = last.status.as_ref().filter(|s| s.phase == Phase::Failed)?;
-    Some(format!("  run {} of {}: {}", last.name_any(), short(&last.spec.sha), status.message))
+    Some(format!(
+        "  run {} of {}: {}",
+        last.name_any(),
+        short(&last.spec.sha),
+        status.message
+    ))
 }
 
 fn deploying(promotion: &Promotion) -> bool {
-    let phase = promotion.status.as_ref().map(|s| s.phase).unwrap_or_default();
+    let phase = promotion
+        .status
+        .as_ref()
+        .map(|s| s.phase)
+        .unwrap_or_default();
     matches!(phase, PromotionPhase::Deploying | PromotionPhase::Waiting)
 }
 
 fn words(run: &Run) -> String {
     let status = run.status.clone().unwrap_or_default();
-    let active = status.jobs.iter().filter(|j| j.phase == Phase::Running).map(|j| j.name.clone());
+    let active = status
+        .jobs
+        .iter()
+        .filter(|j| j.phase == Phase::Running)
+        .map(|j| j.name.clone());
     let active: Vec<String> = active.collect();
-    if active.is_empty() { format!("{:?}", status.phase) } else { format!("in {}", active.join(", ")) }
+    if active.is_empty() {
+        format!("{:?}", status.phase)
+    } else {
+        format!("in {}", active.join(", "))
+    }
 }
 
 fn environment_row(environment: &Environment) -> Vec<String> {
     let status = environment.status.clone().unwrap_or_default();
-    let or = |text: String| if text.is_empty() { "-".to_string() } else { text };
+    let or = |text: String| {
+        if text.is_empty() {
+            "-".to_string()
+        } else {
+            text
+        }
+    };
     vec![
         environment.spec.stage.clone(),
         or(status.release),
@@ -170,13 +236,31 @@ fn section(title: &str, lines: &[String]) {
 fn journey(seen: &Seen) {
     for run in &seen.runs {
         let status = run.status.clone().unwrap_or_default();
-        println!("{} {} by {}", short(&run.spec.sha), status.title, run.spec.actor);
-        println!("{} run {} ({})", word(&format!("{:?}", status.phase)), run.name_any(), status.workflow_name);
+        println!(
+            "{} {} by {}",
+            short(&run.spec.sha),
+            status.title,
+            run.spec.actor
+        );
+        println!(
+            "{} run {} ({})",
+            word(&format!("{:?}", status.phase)),
+            run.name_any(),
+            status.workflow_name
+        );
         for finding in &status.findings {
-            println!("   {}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message);
+            println!(
+                "   {}:{}:{}: {}",
+                finding.file, finding.line, finding.column, finding.message
+            );
         }
         for job in &status.jobs {
-            println!("   {} {} {}", word(&format!("{:?}", job.phase)), job.name, job.message);
+            println!(
+                "   {} {} {}",
+                word(&format!("{:?}", job.phase)),
+                job.name,
+                job.message
+            );
         }
         for gate in &status.gates {
             let verdict = if gate.passed { "Succeeded" } else { "Failed" };
@@ -184,13 +268,20 @@ fn journey(seen: &Seen) {
         }
     }
     for release in &seen.releases {
-        let hold = release.spec.hold.as_ref().map(|h| format!(" on hold by {}: {}", h.by, h.reason));
+        let hold = release
+            .spec
+            .hold
+            .as_ref()
+            .map(|h| format!(" on hold by {}: {}", h.by, h.reason));
         println!("release {}{}", release.name_any(), hold.unwrap_or_default());
     }
     for promotion in &seen.promotions {
         let status = promotion.status.clone().unwrap_or_default();
         let phase = word(&format!("{:?}", status.phase));
-        println!("{phase} {} to {}: {}", promotion.spec.kind, promotion.spec.environment, status.message);
+        println!(
+            "{phase} {} to {}: {}",
+            promotion.spec.kind, promotion.spec.environment, status.message
+        );
         status.evidence.iter().for_each(|e| println!("   {e}"));
     }
 }

@@ -15,6 +15,9 @@ pub struct Args {}
 
 /// Prints it.
 pub async fn run(context: Context, _: Args) -> Result<Exit, Problem> {
-    println!("{}", crate::connection::read_token(&context.config)?.reveal_secret());
+    println!(
+        "{}",
+        crate::connection::read_token(&context.config)?.reveal_secret()
+    );
     Ok(Exit::Reached)
 }

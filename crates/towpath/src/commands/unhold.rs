@@ -31,7 +31,8 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
     let release = reference::release(&connection.client, project, &args.reference).await?;
     let api: Api<Release> = Api::namespaced(connection.client.clone(), project);
     let patch = Patch::Merge(serde_json::json!({"spec": {"hold": null}}));
-    api.patch(&release.name_any(), &PatchParams::default(), &patch).await?;
+    api.patch(&release.name_any(), &PatchParams::default(), &patch)
+        .await?;
     println!("{} may be promoted again", release.name_any());
     Ok(Exit::Reached)
 }

@@ -43,9 +43,12 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
 
 /// Refuses with all problems and their fixes.
 pub fn refuse_if(problems: Vec<Missing>) -> Result<(), Problem> {
-    let Some(first) = problems.first() else { return Ok(()) };
+    let Some(first) = problems.first() else {
+        return Ok(());
+    };
     let others: Vec<String> = problems.iter().skip(1).map(|p| p.what.clone()).collect();
-    let mut problem = Problem::new(Exit::Failed, "machine", first.what.clone()).state("nothing was started");
+    let mut problem =
+        Problem::new(Exit::Failed, "machine", first.what.clone()).state("nothing was started");
     if !others.is_empty() {
         problem = problem.why(format!("also: {}", others.join("; ")));
     }
@@ -72,11 +75,19 @@ async fn start(config: &Config, limit: Duration) -> Result<ServerState, Problem>
         std::fs::create_dir_all(dir).map_err(|e| failed(format!("{}: {e}", dir.display())))?;
     }
     let offset = log.metadata().map(|m| m.len()).unwrap_or(0);
-    let open = || std::fs::OpenOptions::new().create(true).append(true).open(&log);
+    let open = || {
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+    };
     let errors = open().map_err(|e| failed(format!("{}: {e}", log.display())))?;
     let program = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
     let mut command = towpath_stdx::process::command(program);
-    command.args(["server", "--announce"]).args(flags(config)).kill_on_drop(false);
+    command
+        .args(["server", "--announce"])
+        .args(flags(config))
+        .kill_on_drop(false);
     // Jobs on the host's root file system see the tools that this environment is set up for.
     let own = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("TOWPATH_");
     command.envs(std::env::vars_os().filter(|(name, _)| !own(name)));
@@ -84,7 +95,9 @@ async fn start(config: &Config, limit: Duration) -> Result<ServerState, Problem>
     // Its own session: a Ctrl-C in this terminal is not meant for it.
     command.process_group(0);
     let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
-    let Some(stdout) = child.stdout.take() else { return Err(failed("no pipe".into())) };
+    let Some(stdout) = child.stdout.take() else {
+        return Err(failed("no pipe".into()));
+    };
     let mut lines = BufReader::new(stdout).lines();
     match tokio::time::timeout(limit, lines.next_line()).await {
         Ok(Ok(Some(line))) => {
@@ -93,7 +106,10 @@ async fn start(config: &Config, limit: Duration) -> Result<ServerState, Problem>
         Ok(_) => Err(failed(last_words(&log, offset))),
         Err(_) => {
             let _ = child.start_kill();
-            Err(failed(format!("not ready within {limit:?}; {}", last_words(&log, offset))))
+            Err(failed(format!(
+                "not ready within {limit:?}; {}",
+                last_words(&log, offset)
+            )))
         }
     }
 }
@@ -114,7 +130,8 @@ fn flags(config: &Config) -> Vec<std::ffi::OsString> {
 
 fn last_words(log: &std::path::Path, offset: u64) -> String {
     let bytes = towpath_stdx::bounded::read_file(log, 64 << 20).unwrap_or_default();
-    let text = String::from_utf8_lossy(bytes.get(offset as usize..).unwrap_or_default()).into_owned();
+    let text =
+        String::from_utf8_lossy(bytes.get(offset as usize..).unwrap_or_default()).into_owned();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(8)..].join("\n         ")
 }
@@ -134,7 +151,10 @@ fn print(context: &Context, state: &ServerState, ran_before: bool) {
     };
     println!("Towpath {how}");
     println!("  web UI      {}", state.url);
-    println!("  Kubernetes  {}   (towpath kubeconfig > ~/.kube/config)", state.api_url);
+    println!(
+        "  Kubernetes  {}   (towpath kubeconfig > ~/.kube/config)",
+        state.api_url
+    );
     println!("  data        {}", context.config.data_dir.display());
     if let Ok(token) = crate::connection::read_token(&context.config) {
         println!("  token       {}", token.reveal_secret());

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use axum::Router;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use tower::ServiceExt;
 use towpath_apiserver::ApiServer;
 use towpath_build::Engine;
 use towpath_container::{Backend, Runtime, RuntimeConfig};
@@ -17,11 +18,12 @@ use towpath_node::Node;
 use towpath_pipeline::{Pipeline, PipelineConfig};
 use towpath_registry::Registry;
 use towpath_source::Source;
-use tower::ServiceExt;
 
 /// Opens everything and returns the services in their order, and the URL of the Kubernetes API.
 pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
-    let net = Net::new(net_config(config)?).await.context("set up the pod network")?;
+    let net = Net::new(net_config(config)?)
+        .await
+        .context("set up the pod network")?;
     let gateway = net.gateway();
     let (api, api_url) = open_api(config, gateway).await?;
     let registry = open_registry(config, gateway)?;
@@ -44,11 +46,22 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
     };
 
     let routes = Router::new()
-        .merge(towpath_registry::router(registry, api.authenticator(), api.authorizer()))
+        .merge(towpath_registry::router(
+            registry,
+            api.authenticator(),
+            api.authorizer(),
+        ))
         .merge(source.router())
         .merge(pipeline.router())
-        .merge(towpath_build::router(builder, api.authenticator(), api.authorizer()));
-    let shared = http::Shared { authenticator: api.authenticator(), kube: kube_door(&api) };
+        .merge(towpath_build::router(
+            builder,
+            api.authenticator(),
+            api.authorizer(),
+        ));
+    let shared = http::Shared {
+        authenticator: api.authenticator(),
+        kube: kube_door(&api),
+    };
     let http_at_gateway = SocketAddr::new(gateway, config.http.port());
     let addresses = with(config.http, http_at_gateway);
 
@@ -56,12 +69,21 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
     let mut services = vec![api.daemon_service()];
     services.extend(net.services(component(&api, "net")));
     let figures = Some(node.figures());
-    services.extend(towpath_workloads::services(workloads, component(&api, "workloads"), figures));
+    services.extend(towpath_workloads::services(
+        workloads,
+        component(&api, "workloads"),
+        figures,
+    ));
     services.push(node.service(&["apiserver"]));
     services.extend(source.services());
     services.extend(pipeline.services(&["apiserver", "source"]));
     services.extend(gitops.services(&["apiserver", "source"]));
-    services.push(listen::service("http", &["apiserver"], addresses, http::router(shared, routes)));
+    services.push(listen::service(
+        "http",
+        &["apiserver"],
+        addresses,
+        http::router(shared, routes),
+    ));
     Ok((services, api_url))
 }
 
@@ -70,7 +92,9 @@ async fn open_api(config: &Config, gateway: IpAddr) -> Result<(ApiServer, String
     settings.listen = with(config.api, SocketAddr::new(gateway, config.api.port()));
     settings.service_cidr = parse_cidr(&config.service_cidr)?;
     settings.names = vec![gateway.to_string()];
-    let api = ApiServer::open(settings).await.context("open the API server")?;
+    let api = ApiServer::open(settings)
+        .await
+        .context("open the API server")?;
     let url = format!("https://{}", config.api);
     write_private(&kubeconfig_file(config), &api.kubeconfig(&url))?;
     let root = Principal {
@@ -85,7 +109,8 @@ async fn open_api(config: &Config, gateway: IpAddr) -> Result<(ApiServer, String
 }
 
 fn open_registry(config: &Config, gateway: IpAddr) -> Result<Registry> {
-    let blobs = towpath_store::Blobs::open(&config.data_dir.join("blobs")).context("open the blobs")?;
+    let blobs =
+        towpath_store::Blobs::open(&config.data_dir.join("blobs")).context("open the blobs")?;
     let mut settings = towpath_registry::Config::new(config.data_dir.join("registry"));
     settings.own_hosts = own_hosts(config, gateway);
     Registry::open(settings, blobs).context("open the registry")
@@ -101,7 +126,14 @@ fn open_builder(config: &Config, registry: &Registry, net: &Net) -> Result<Engin
     .context("open the builder's containers")?;
     let settings = towpath_build::Config::new(config.data_dir.join("build"));
     let remote: Arc<dyn Images> = Arc::new(registry.clone());
-    Engine::open(settings, registry.local(), remote, runtime, Some(net.pod_network())).context("open the builder")
+    Engine::open(
+        settings,
+        registry.local(),
+        remote,
+        runtime,
+        Some(net.pod_network()),
+    )
+    .context("open the builder")
 }
 
 fn open_node(
@@ -112,7 +144,8 @@ fn open_node(
     net: &Net,
 ) -> Result<Node> {
     let settings = node_config(config, gateway)?;
-    let node = Node::new(settings, component(api, "node"), images, net.pod_network()).context("open the node")?;
+    let node = Node::new(settings, component(api, "node"), images, net.pod_network())
+        .context("open the node")?;
     api.set_pod_streams(node.pod_streams());
     Ok(node)
 }
@@ -123,8 +156,14 @@ fn open_source(config: &Config, api: &ApiServer) -> Result<Source> {
         public_url: format!("http://{}", config.http),
     };
     let (authenticator, authorizer) = (api.authenticator(), api.authorizer());
-    Source::new(settings, component(api, "source"), authenticator, authorizer, Pipeline::workflows())
-        .context("open the repositories")
+    Source::new(
+        settings,
+        component(api, "source"),
+        authenticator,
+        authorizer,
+        Pipeline::workflows(),
+    )
+    .context("open the repositories")
 }
 
 fn open_pipeline(
@@ -140,24 +179,43 @@ fn open_pipeline(
     settings.runner_images = config.runners.clone();
     settings.osv_database = crate::commands::scan::database(config);
     let (authenticator, authorizer) = (api.authenticator(), api.authorizer());
-    Ok(Pipeline::new(settings, component(api, "pipeline"), authenticator, authorizer, source.tree(), images))
+    Ok(Pipeline::new(
+        settings,
+        component(api, "pipeline"),
+        authenticator,
+        authorizer,
+        source.tree(),
+        images,
+    ))
 }
 
 /// An address, and the gateway's unless the first covers it.
 fn with(address: SocketAddr, gateway: SocketAddr) -> Vec<SocketAddr> {
-    if address.ip().is_unspecified() { vec![address] } else { vec![address, gateway] }
+    if address.ip().is_unspecified() {
+        vec![address]
+    } else {
+        vec![address, gateway]
+    }
 }
 
 fn own_hosts(config: &Config, gateway: IpAddr) -> Vec<String> {
     let port = config.http.port();
-    let names = ["localhost".to_string(), "towpath.towpath-system".into(), "towpath.towpath-system.svc".into()];
+    let names = [
+        "localhost".to_string(),
+        "towpath.towpath-system".into(),
+        "towpath.towpath-system.svc".into(),
+    ];
     let addresses = [config.http.ip().to_string(), gateway.to_string()];
     let plain = names.into_iter().chain(addresses);
-    plain.flat_map(|host| [format!("{host}:{port}"), host]).collect()
+    plain
+        .flat_map(|host| [format!("{host}:{port}"), host])
+        .collect()
 }
 
 fn parse_cidr(text: &str) -> Result<(IpAddr, u8)> {
-    let (address, length) = text.split_once('/').context("a network is ADDRESS/LENGTH")?;
+    let (address, length) = text
+        .split_once('/')
+        .context("a network is ADDRESS/LENGTH")?;
     Ok((address.parse()?, length.parse()?))
 }
 
@@ -165,7 +223,12 @@ fn write_private(path: &std::path::Path, text: &str) -> Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text.as_bytes())?;
     Ok(())
 }

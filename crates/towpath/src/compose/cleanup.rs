@@ -7,8 +7,12 @@ use anyhow::{Context, Result};
 pub async fn cleanup(config: &Config) -> Result<()> {
     // The address plays no part in what is removed.
     let node = super::node_config(config, std::net::Ipv4Addr::UNSPECIFIED.into())?;
-    towpath_node::cleanup(&node).await.context("stop the containers")?;
+    towpath_node::cleanup(&node)
+        .await
+        .context("stop the containers")?;
     let net = super::net_config(config)?;
-    towpath_net::cleanup(&net).await.context("remove the pod network")?;
+    towpath_net::cleanup(&net)
+        .await
+        .context("remove the pod network")?;
     Ok(())
 }

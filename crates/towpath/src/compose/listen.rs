@@ -16,13 +16,21 @@ const CONNECTIONS_MAX: usize = 4096;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// A service that answers on all addresses.
-pub(super) fn service(name: &'static str, after: &[&'static str], addresses: Vec<SocketAddr>, routes: Router) -> Service {
+pub(super) fn service(
+    name: &'static str,
+    after: &[&'static str],
+    addresses: Vec<SocketAddr>,
+    routes: Router,
+) -> Service {
     Service::new(name, after, move |mut context| async move {
         let mut tasks = Vec::new();
         for address in addresses {
             let listener = bind(address).await.map_err(|e| format!("{e:#}"))?;
             let (routes, cancel) = (routes.clone(), context.cancel.child_token());
-            tasks.push(towpath_daemon::spawn(format!("http {address}"), accept(listener, routes, cancel)));
+            tasks.push(towpath_daemon::spawn(
+                format!("http {address}"),
+                accept(listener, routes, cancel),
+            ));
         }
         context.ready();
         for task in tasks {
@@ -33,17 +41,24 @@ pub(super) fn service(name: &'static str, after: &[&'static str], addresses: Vec
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listen on {address}"))
 }
 
 async fn accept(listener: TcpListener, routes: Router, cancel: CancellationToken) {
     let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
     let graceful = hyper_util::server::graceful::GracefulShutdown::new();
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().header_read_timeout(Duration::from_secs(30)).timer(hyper_util::rt::TokioTimer::new());
+    builder
+        .http1()
+        .header_read_timeout(Duration::from_secs(30))
+        .timer(hyper_util::rt::TokioTimer::new());
     builder.http2().timer(hyper_util::rt::TokioTimer::new());
     loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else { return };
+        let Ok(slot) = slots.clone().acquire_owned().await else {
+            return;
+        };
         let stream = tokio::select! {
             () = cancel.cancelled() => break,
             accepted = listener.accept() => match accepted {
@@ -58,7 +73,9 @@ async fn accept(listener: TcpListener, routes: Router, cancel: CancellationToken
         };
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(routes.clone());
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = builder
+            .serve_connection_with_upgrades(TokioIo::new(stream), service)
+            .into_owned();
         let watched = graceful.watch(connection);
         towpath_daemon::spawn("http connection", async move {
             let _slot = slot;

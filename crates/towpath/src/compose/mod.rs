@@ -34,10 +34,17 @@ pub(crate) fn net_config(config: &Config) -> Result<towpath_net::NetConfig> {
 }
 
 /// Node settings that follow from the configuration.
-pub(crate) fn node_config(config: &Config, gateway: std::net::IpAddr) -> Result<towpath_node::NodeConfig> {
+pub(crate) fn node_config(
+    config: &Config,
+    gateway: std::net::IpAddr,
+) -> Result<towpath_node::NodeConfig> {
     let program = std::env::current_exe().context("find the own program")?;
-    let mut node =
-        towpath_node::NodeConfig::new(&config.node_name, config.data_dir.join("node"), program, gateway);
+    let mut node = towpath_node::NodeConfig::new(
+        &config.node_name,
+        config.data_dir.join("node"),
+        program,
+        gateway,
+    );
     node.cgroup_parent = format!("/towpath-{}", config.instance);
     node.hidden_host_paths.push(config.data_dir.clone());
     node.pod_cidr = Some(config.pod_cidr.clone());
@@ -86,15 +93,17 @@ fn lock(config: &Config) -> Result<std::fs::File> {
         .with_context(|| format!("make {}", config.data_dir.display()))?;
     let path = config.data_dir.join("lock");
     let file = std::fs::File::create(&path).with_context(|| format!("open {}", path.display()))?;
-    file.try_lock().with_context(|| format!("another server uses {}", config.data_dir.display()))?;
+    file.try_lock()
+        .with_context(|| format!("another server uses {}", config.data_dir.display()))?;
     Ok(file)
 }
 
 async fn told_to_stop() -> &'static str {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         return std::future::pending().await;
     };
     tokio::select! {

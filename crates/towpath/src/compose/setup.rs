@@ -14,9 +14,13 @@ pub(super) async fn kinds(client: &Client) -> Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for crd in towpath_kit::kinds::crds() {
         let name = crd.name_any();
-        api.patch(&name, &PatchParams::apply("towpath").force(), &Patch::Apply(&crd))
-            .await
-            .with_context(|| format!("install kind {name}"))?;
+        api.patch(
+            &name,
+            &PatchParams::apply("towpath").force(),
+            &Patch::Apply(&crd),
+        )
+        .await
+        .with_context(|| format!("install kind {name}"))?;
     }
     for crd in towpath_kit::kinds::crds() {
         let established = kube::runtime::conditions::is_crd_established();
@@ -31,9 +35,10 @@ pub(super) async fn kinds(client: &Client) -> Result<()> {
 
 /// Publishes `kubernetes` (the API) and `towpath` (port 8080) to pods, at the gateway.
 pub(super) async fn services(client: &Client, gateway: IpAddr, api: u16, http: u16) -> Result<()> {
-    for (namespace, name, port_name, port, target) in
-        [("default", "kubernetes", "https", 443, api), ("towpath-system", "towpath", "http", 80, http)]
-    {
+    for (namespace, name, port_name, port, target) in [
+        ("default", "kubernetes", "https", 443, api),
+        ("towpath-system", "towpath", "http", 80, http),
+    ] {
         let service = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
             "spec": {"ports": [{"name": port_name, "port": port, "targetPort": target, "protocol": "TCP"}]},
@@ -60,8 +65,12 @@ async fn apply(client: &Client, namespace: &str, value: serde_json::Value) -> Re
     let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
     let name = object.name_any();
-    api.patch(&name, &PatchParams::apply("towpath").force(), &Patch::Apply(&object))
-        .await
-        .with_context(|| format!("publish {} {namespace}/{name}", types.kind))?;
+    api.patch(
+        &name,
+        &PatchParams::apply("towpath").force(),
+        &Patch::Apply(&object),
+    )
+    .await
+    .with_context(|| format!("publish {} {namespace}/{name}", types.kind))?;
     Ok(())
 }

@@ -25,9 +25,17 @@ pub(super) async fn serve(request: Request) -> Response<Body> {
         return super::plain(StatusCode::METHOD_NOT_ALLOWED, "only GET");
     }
     let path = request.uri().path().trim_start_matches('/');
-    let accepts = request.headers().get("accept").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let accepts = request
+        .headers()
+        .get("accept")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     let tag = request.headers().get("if-none-match").cloned();
-    let encodings = request.headers().get("accept-encoding").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let encodings = request
+        .headers()
+        .get("accept-encoding")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     let gzip = encodings.contains("gzip");
     if let Some(response) = file(path, tag.as_ref(), gzip) {
         return response;
@@ -38,24 +46,36 @@ pub(super) async fn serve(request: Request) -> Response<Body> {
     }
     file("index.html", tag.as_ref(), gzip).unwrap_or_else(|| {
         let mut response = Response::new(Body::from(NOTICE));
-        response.headers_mut().insert("content-type", HeaderValue::from_static("text/html"));
+        response
+            .headers_mut()
+            .insert("content-type", HeaderValue::from_static("text/html"));
         response
     })
 }
 
 fn file(path: &str, known: Option<&HeaderValue>, gzip: bool) -> Option<Response<Body>> {
     let plain = Bundle::get(path)?;
-    let tag = format!("\"{}\"", towpath_stdx::id::hex(&plain.metadata.sha256_hash()[..12]));
+    let tag = format!(
+        "\"{}\"",
+        towpath_stdx::id::hex(&plain.metadata.sha256_hash()[..12])
+    );
     let mut builder = Response::builder()
         .header("etag", &tag)
         .header("content-type", content_type(path))
         .header("vary", "accept-encoding")
         .header(
             "cache-control",
-            if path.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" },
+            if path.starts_with("assets/") {
+                "public, max-age=31536000, immutable"
+            } else {
+                "no-cache"
+            },
         );
     if known.is_some_and(|k| k.as_bytes() == tag.as_bytes()) {
-        return builder.status(StatusCode::NOT_MODIFIED).body(Body::empty()).ok();
+        return builder
+            .status(StatusCode::NOT_MODIFIED)
+            .body(Body::empty())
+            .ok();
     }
     let small = gzip.then(|| Bundle::get(&format!("{path}.gz"))).flatten();
     if small.is_some() {

@@ -52,8 +52,9 @@ pub(crate) fn failed(cause: &str) -> Response {
 fn plain(status: axum::http::StatusCode, text: &str) -> Response {
     let mut response = Response::new(Body::from(format!("{text}\n")));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert("content-type", axum::http::HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        "content-type",
+        axum::http::HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }

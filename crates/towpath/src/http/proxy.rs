@@ -8,7 +8,9 @@ use axum::response::Response;
 use axum::routing::any;
 
 pub(super) fn router(shared: Shared) -> Router {
-    Router::new().route("/k8s/{*path}", any(forward)).with_state(shared)
+    Router::new()
+        .route("/k8s/{*path}", any(forward))
+        .with_state(shared)
 }
 
 async fn forward(State(shared): State<Shared>, mut request: Request) -> Response {

@@ -21,11 +21,16 @@ struct Login {
 }
 
 pub(super) fn router(shared: Shared) -> Router {
-    Router::new().route("/api/v1/session", get(read).post(create).delete(remove)).with_state(shared)
+    Router::new()
+        .route("/api/v1/session", get(read).post(create).delete(remove))
+        .with_state(shared)
 }
 
 /// Who sends these headers; anonymous where they carry no credential.
-pub(super) async fn principal(shared: &Shared, headers: &HeaderMap) -> Result<Principal, AuthError> {
+pub(super) async fn principal(
+    shared: &Shared,
+    headers: &HeaderMap,
+) -> Result<Principal, AuthError> {
     let value = headers.get("authorization").and_then(|v| v.to_str().ok());
     match value.map(Credential::from_header) {
         None => Ok(Principal::anonymous()),
@@ -37,7 +42,11 @@ pub(super) async fn principal(shared: &Shared, headers: &HeaderMap) -> Result<Pr
 async fn create(State(shared): State<Shared>, Json(login): Json<Login>) -> Response {
     let token = login.token.trim().to_string();
     // A token that is no cookie value cannot be one of ours.
-    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=".contains(&b)) {
+    if token.is_empty()
+        || !token
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.=".contains(&b))
+    {
         return denied();
     }
     let credential = Credential::Bearer(Secret::from(token.clone()));
@@ -50,7 +59,9 @@ async fn create(State(shared): State<Shared>, Json(login): Json<Login>) -> Respo
 
 async fn read(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     match principal(&shared, &headers).await {
-        Ok(principal) if principal != Principal::anonymous() => Json(describe(&principal)).into_response(),
+        Ok(principal) if principal != Principal::anonymous() => {
+            Json(describe(&principal)).into_response()
+        }
         _ => denied(),
     }
 }

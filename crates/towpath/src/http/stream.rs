@@ -23,8 +23,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use tokio::sync::mpsc;
-use towpath_daemon::CancellationToken;
 use tower::ServiceExt;
+use towpath_daemon::CancellationToken;
 
 /// Streams of one tab; more than any screen needs.
 const STREAMS_MAX: usize = 64;
@@ -46,19 +46,27 @@ struct Context {
 }
 
 pub(super) fn router(shared: Shared, routes: Router) -> Router {
-    let handler = move |State(shared): State<Shared>, headers: HeaderMap, upgrade: WebSocketUpgrade| {
-        let routes = routes.clone();
-        async move {
-            match super::session::principal(&shared, &headers).await {
-                Ok(who) if who != towpath_kit::traits::Principal::anonymous() => {}
-                _ => return super::plain(axum::http::StatusCode::UNAUTHORIZED, "log in first"),
+    let handler =
+        move |State(shared): State<Shared>, headers: HeaderMap, upgrade: WebSocketUpgrade| {
+            let routes = routes.clone();
+            async move {
+                match super::session::principal(&shared, &headers).await {
+                    Ok(who) if who != towpath_kit::traits::Principal::anonymous() => {}
+                    _ => return super::plain(axum::http::StatusCode::UNAUTHORIZED, "log in first"),
+                }
+                let authorization = headers.get("authorization").cloned();
+                let context = Context {
+                    routes,
+                    authorization,
+                };
+                upgrade
+                    .max_message_size(64 << 10)
+                    .on_upgrade(move |socket| serve(socket, context))
             }
-            let authorization = headers.get("authorization").cloned();
-            let context = Context { routes, authorization };
-            upgrade.max_message_size(64 << 10).on_upgrade(move |socket| serve(socket, context))
-        }
-    };
-    Router::new().route("/api/v1/ws", get(handler)).with_state(shared)
+        };
+    Router::new()
+        .route("/api/v1/ws", get(handler))
+        .with_state(shared)
 }
 
 async fn serve(socket: WebSocket, context: Context) {
@@ -81,7 +89,9 @@ async fn serve(socket: WebSocket, context: Context) {
             message = source.next() => message,
         };
         let Some(Ok(message)) = message else { break };
-        let Message::Text(text) = message else { continue };
+        let Message::Text(text) = message else {
+            continue;
+        };
         match serde_json::from_str::<Ask>(&text) {
             Ok(Ask::Stop { id }) => {
                 if let Some(stream) = streams.remove(&id) {
@@ -91,7 +101,8 @@ async fn serve(socket: WebSocket, context: Context) {
             Ok(Ask::Watch { id, path }) => open(&context, &all, &mut streams, &out, id, path, true),
             Ok(Ask::Log { id, path }) => open(&context, &all, &mut streams, &out, id, path, false),
             Err(error) => {
-                let text = serde_json::json!({"error": format!("not understood: {error}")}).to_string();
+                let text =
+                    serde_json::json!({"error": format!("not understood: {error}")}).to_string();
                 let _ = out.send(text).await;
             }
         }
@@ -136,7 +147,10 @@ async fn pump(
     path: &str,
     lines: bool,
 ) -> serde_json::Value {
-    let mut request = Request::builder().method("GET").uri(path).header("accept", "application/json");
+    let mut request = Request::builder()
+        .method("GET")
+        .uri(path)
+        .header("accept", "application/json");
     if let Some(value) = &context.authorization {
         request = request.header("authorization", value);
     }
@@ -149,8 +163,11 @@ async fn pump(
         let text = error_text(response).await;
         return serde_json::json!({"id": id, "end": true, "status": status.as_u16(), "error": text});
     }
-    let result =
-        if lines { pump_lines(out, id, response).await } else { pump_text(out, id, response).await };
+    let result = if lines {
+        pump_lines(out, id, response).await
+    } else {
+        pump_text(out, id, response).await
+    };
     match result {
         Ok(()) => serde_json::json!({"id": id, "end": true, "status": status.as_u16()}),
         Err(error) => serde_json::json!({"id": id, "end": true, "error": error}),
@@ -159,10 +176,18 @@ async fn pump(
 
 async fn error_text(response: Response) -> String {
     let limited = http_body_util::Limited::new(response.into_body(), 64 << 10);
-    let bytes = limited.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+    let bytes = limited
+        .collect()
+        .await
+        .map(|b| b.to_bytes())
+        .unwrap_or_default();
     let message = serde_json::from_slice::<serde_json::Value>(&bytes)
         .ok()
-        .and_then(|v| v.get("message").and_then(|m| m.as_str()).map(str::to_string));
+        .and_then(|v| {
+            v.get("message")
+                .and_then(|m| m.as_str())
+                .map(str::to_string)
+        });
     message.unwrap_or_else(|| String::from_utf8_lossy(&bytes).trim().to_string())
 }
 
