@@ -48,7 +48,7 @@ test('the timeline names who and why', () => {
 });
 
 test('a broken environment is rolled back first', () => {
-  const history = [{ kind: 'deploy' }, { kind: 'deploy' }];
+  const history = [{ kind: 'deploy', release: 'rel' }, { kind: 'deploy', release: 'before', outcome: 'Succeeded' }];
   const broken = env('dev', 1, { release: 'rel', health: 'Degraded', history });
   expect(toRollBack(release, [broken], [])).toBe(broken);
   expect(toRollBack(release, [env('dev', 1, { release: 'rel', health: 'Degraded', history: [history[0]] })], [])).toBeUndefined();

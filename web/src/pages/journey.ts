@@ -162,7 +162,9 @@ export function timeline(runs: Run[], release: Release | undefined, promotions: 
 /** The environment that a release has just broken: rolling back is what moves on. */
 export function toRollBack(release: Release, environments: Environment[], promotions: Promotion[]): Environment | undefined {
   return environments.find((e) => {
-    if (e.status?.release !== release.metadata.name || e.status.history.length < 2) return false;
+    // There must be something to go back to.
+    const before = e.status?.history.some((h) => h.release !== release.metadata.name && h.outcome !== 'Failed');
+    if (e.status?.release !== release.metadata.name || !before) return false;
     return e.status.health === 'Degraded' || promotionOf(promotions, release, e)?.status?.phase === 'Failed';
   });
 }
