@@ -163,7 +163,7 @@ fn forms(value: &str) -> Vec<Vec<u8>> {
                 let from = (shift * 8).div_ceil(6);
                 let to = padded.len() * 8 / 6;
                 if to > from + 4 {
-                    out.insert(encoded[from..to].as_bytes().to_vec());
+                    out.insert(encoded.as_bytes()[from..to].to_vec());
                 }
             }
         }
@@ -178,7 +178,7 @@ fn forms(value: &str) -> Vec<Vec<u8>> {
             .collect();
         out.insert(url.into_bytes());
         if let Ok(json) = serde_json::to_string(text) {
-            out.insert(json[1..json.len() - 1].as_bytes().to_vec());
+            out.insert(json.as_bytes()[1..json.len() - 1].to_vec());
         }
         let hex = towpath_stdx::id::hex(text.as_bytes());
         out.insert(hex.to_uppercase().into_bytes());

@@ -89,10 +89,8 @@ fn case(machine: &mut Machine<'_>, arguments: &[Expr]) -> Result<Value, String> 
     }
     for pair in arguments.chunks(2) {
         match pair {
-            [condition, value] => {
-                if machine.eval(condition)?.truthy() {
-                    return machine.eval(value);
-                }
+            [condition, value] if machine.eval(condition)?.truthy() => {
+                return machine.eval(value);
             }
             [otherwise] => return machine.eval(otherwise),
             _ => {}

@@ -101,7 +101,7 @@ fn event(checker: &mut Checker<'_>, name: &str, at: Place, options: Option<&Node
     }
 }
 
-fn list<'n>(node: &'n Node) -> Vec<&'n Node> {
+fn list(node: &Node) -> Vec<&Node> {
     match &node.kind {
         Kind::List(items) => items.iter().collect(),
         _ => vec![node],

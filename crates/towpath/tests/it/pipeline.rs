@@ -42,9 +42,16 @@ struct Repo<'a> {
 #[allow(clippy::disallowed_methods)] // a test's own children
 fn git(dir: &Path, arguments: &[&str]) {
     let mut command = std::process::Command::new("git");
-    command.args(["-c", "user.name=t", "-c", "user.email=t@example.org"]).args(arguments).current_dir(dir);
+    command
+        .args(["-c", "user.name=t", "-c", "user.email=t@example.org"])
+        .args(arguments)
+        .current_dir(dir);
     let output = command.output().expect("git starts");
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "git {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 impl<'a> Repo<'a> {
@@ -56,28 +63,55 @@ impl<'a> Repo<'a> {
         git(&dir, &["init", "-q", "-b", "main"]);
         std::fs::write(dir.join("a.txt"), "a").expect("write");
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build().expect("client");
-        Self { server, dir, url, http }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .expect("client");
+        Self {
+            server,
+            dir,
+            url,
+            http,
+        }
     }
 
     fn push(&self, workflow: &str) {
         std::fs::write(self.dir.join(".github/workflows/w.yml"), workflow).expect("write");
         git(&self.dir, &["add", "-A"]);
-        git(&self.dir, &["commit", "-q", "--allow-empty", "-m", "change"]);
+        git(
+            &self.dir,
+            &["commit", "-q", "--allow-empty", "-m", "change"],
+        );
         git(&self.dir, &["push", "-q", &self.url, "main"]);
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
         let url = format!("{}{path}", self.server.url);
-        let response = self.http.get(url).bearer_auth(&self.server.token).send().await.expect("answer");
-        (response.status().as_u16(), response.text().await.expect("text"))
+        let response = self
+            .http
+            .get(url)
+            .bearer_auth(&self.server.token)
+            .send()
+            .await
+            .expect("answer");
+        (
+            response.status().as_u16(),
+            response.text().await.expect("text"),
+        )
     }
 
     async fn patch(&self, name: &str, spec: Value) {
-        let url = format!("{}/k8s/apis/towpath.dev/v1alpha1/namespaces/demo/runs/{name}", self.server.url);
+        let url = format!(
+            "{}/k8s/apis/towpath.dev/v1alpha1/namespaces/demo/runs/{name}",
+            self.server.url
+        );
         let request = self.http.patch(url).bearer_auth(&self.server.token);
         let body = json!({"spec": spec}).to_string();
-        let response = request.header("content-type", "application/merge-patch+json").body(body).send().await;
+        let response = request
+            .header("content-type", "application/merge-patch+json")
+            .body(body)
+            .send()
+            .await;
         assert!(response.expect("answer").status().is_success());
     }
 
@@ -85,21 +119,33 @@ impl<'a> Repo<'a> {
     async fn until(&self, workflow: &str, what: &str, test: impl Fn(&Value) -> bool) -> Value {
         let end = Instant::now() + Duration::from_secs(90);
         loop {
-            let (_, text) = self.get("/k8s/apis/towpath.dev/v1alpha1/namespaces/demo/runs").await;
+            let (_, text) = self
+                .get("/k8s/apis/towpath.dev/v1alpha1/namespaces/demo/runs")
+                .await;
             let list: Value = serde_json::from_str(&text).unwrap_or_default();
             let runs = list["items"].as_array().cloned().unwrap_or_default();
-            let run = runs.into_iter().find(|r| r["status"]["workflowName"] == workflow);
+            let run = runs
+                .into_iter()
+                .find(|r| r["status"]["workflowName"] == workflow);
             if let Some(run) = run.as_ref().filter(|r| test(r)) {
                 return run.clone();
             }
-            assert!(Instant::now() < end, "{what} never came: {run:#?}\n{}", self.server.log());
+            assert!(
+                Instant::now() < end,
+                "{what} never came: {run:#?}\n{}",
+                self.server.log()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     async fn log(&self, run: &Value, job: &str, step: u32, query: &str) -> String {
         let name = run["metadata"]["name"].as_str().expect("name");
-        self.get(&format!("/api/v1/runs/demo/{name}/jobs/{job}/steps/{step}/log{query}")).await.1
+        self.get(&format!(
+            "/api/v1/runs/demo/{name}/jobs/{job}/steps/{step}/log{query}"
+        ))
+        .await
+        .1
     }
 }
 
@@ -110,7 +156,10 @@ fn ended(run: &Value) -> bool {
 }
 
 fn job<'v>(run: &'v Value, id: &str) -> &'v Value {
-    run["status"]["jobs"].as_array().and_then(|jobs| jobs.iter().find(|j| j["id"] == id)).unwrap_or(&Value::Null)
+    run["status"]["jobs"]
+        .as_array()
+        .and_then(|jobs| jobs.iter().find(|j| j["id"] == id))
+        .unwrap_or(&Value::Null)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,23 +173,46 @@ async fn a_push_runs_its_jobs() {
     let run = repo.until("Whole", "the end", ended).await;
     assert_eq!(run["status"]["phase"], "Succeeded", "{run:#?}");
     assert_eq!(run["status"]["gates"][0]["gate"], "secrets");
-    assert!(repo.log(&run, "second.1", 2, "").await.contains("\nhi 42 2\n"));
+    assert!(
+        repo.log(&run, "second.1", 2, "")
+            .await
+            .contains("\nhi 42 2\n")
+    );
     assert!(repo.log(&run, "test", 4, "").await.contains("hit is ''"));
     let name = run["metadata"]["name"].as_str().expect("name");
-    let (_, artifacts) = repo.get(&format!("/api/v1/runs/demo/{name}/artifacts")).await;
+    let (_, artifacts) = repo
+        .get(&format!("/api/v1/runs/demo/{name}/artifacts"))
+        .await;
     assert!(artifacts.contains("\"name\":\"out\""), "{artifacts}");
-    let (code, _) = repo.get(&format!("/api/v1/runs/demo/{name}/jobs/test/steps/99/log")).await;
+    let (code, _) = repo
+        .get(&format!("/api/v1/runs/demo/{name}/jobs/test/steps/99/log"))
+        .await;
     assert_eq!(code, 404);
-    let anonymous = repo.http.get(format!("{}/api/v1/runs/demo/{name}/artifacts", server.url)).send().await;
+    let anonymous = repo
+        .http
+        .get(format!("{}/api/v1/runs/demo/{name}/artifacts", server.url))
+        .send()
+        .await;
     assert_eq!(anonymous.expect("answer").status().as_u16(), 401);
     // The second time, the cache is there, and nothing of the first run's jobs is left.
     repo.push(&CACHE_AND_ARTIFACT.replace("Whole", "Again"));
     let run = repo.until("Again", "the end", ended).await;
-    assert!(repo.log(&run, "test", 4, "").await.contains("hit is 'true'"), "{run:#?}");
+    assert!(
+        repo.log(&run, "test", 4, "")
+            .await
+            .contains("hit is 'true'"),
+        "{run:#?}"
+    );
     for kind in ["pods", "secrets"] {
-        let (_, text) = repo.get(&format!("/k8s/api/v1/namespaces/demo/{kind}")).await;
+        let (_, text) = repo
+            .get(&format!("/k8s/api/v1/namespaces/demo/{kind}"))
+            .await;
         let list: Value = serde_json::from_str(&text).expect("JSON");
-        let left = list["items"].as_array().expect("items").iter().filter(|o| o["metadata"]["labels"]["towpath.dev/run"] == *name);
+        let left = list["items"]
+            .as_array()
+            .expect("items")
+            .iter()
+            .filter(|o| o["metadata"]["labels"]["towpath.dev/run"] == *name);
         assert_eq!(left.count(), 0, "{kind} of run {name} are left");
     }
 }
@@ -153,11 +225,18 @@ async fn a_kill_in_the_middle_of_a_job_loses_nothing() {
     let server = Server::start();
     let repo = Repo::new(&server);
     repo.push("name: Long\non: push\njobs:\n  long:\n    runs-on: ubuntu-latest\n    steps:\n      - run: for i in $(seq 1 200); do echo \"line $i\"; sleep 0.03; done\n  next:\n    needs: long\n    runs-on: ubuntu-latest\n    steps: [{run: echo next}]\n");
-    repo.until("Long", "output", |r| job(r, "long")["steps"][0]["phase"] == "Running").await;
+    repo.until("Long", "output", |r| {
+        job(r, "long")["steps"][0]["phase"] == "Running"
+    })
+    .await;
     server.kill_and_restart();
     let run = repo.until("Long", "the run", |_| true).await;
     let log = repo.log(&run, "long", 1, "?follow=1").await;
-    let lines: Vec<String> = log.lines().filter(|l| l.starts_with("line ")).map(str::to_string).collect();
+    let lines: Vec<String> = log
+        .lines()
+        .filter(|l| l.starts_with("line "))
+        .map(str::to_string)
+        .collect();
     let expected: Vec<String> = (1..=200).map(|i| format!("line {i}")).collect();
     assert_eq!(lines, expected);
     let run = repo.until("Long", "the end", ended).await;
@@ -172,7 +251,11 @@ async fn cancel_and_run_again_what_failed() {
     let server = Server::start();
     let repo = Repo::new(&server);
     repo.push("name: Cancel\non: push\njobs:\n  long:\n    runs-on: ubuntu-latest\n    steps:\n      - run: sleep 60\n      - if: always()\n        run: echo cleaned up\n");
-    let run = repo.until("Cancel", "the start", |r| job(r, "long")["steps"][0]["phase"] == "Running").await;
+    let run = repo
+        .until("Cancel", "the start", |r| {
+            job(r, "long")["steps"][0]["phase"] == "Running"
+        })
+        .await;
     let name = run["metadata"]["name"].as_str().expect("name").to_string();
     repo.patch(&name, json!({"cancel": true})).await;
     let run = repo.until("Cancel", "the end", ended).await;
@@ -183,7 +266,8 @@ async fn cancel_and_run_again_what_failed() {
     assert_eq!(run["status"]["phase"], "Failed", "{run:#?}");
     let first = job(&run, "good")["finishedAt"].clone();
     let name = run["metadata"]["name"].as_str().expect("name").to_string();
-    repo.patch(&name, json!({"attempt": 2, "failedOnly": true})).await;
+    repo.patch(&name, json!({"attempt": 2, "failedOnly": true}))
+        .await;
     let run = repo.until("Flaky", "the second end", ended).await;
     assert_eq!(run["status"]["phase"], "Succeeded", "{run:#?}");
     assert_eq!(job(&run, "good")["finishedAt"], first);
@@ -201,6 +285,10 @@ async fn a_broken_workflow_says_where_and_runs_nothing() {
     let run = repo.until("Broken", "the end", ended).await;
     assert_eq!(run["status"]["phase"], "Failed");
     let finding = &run["status"]["findings"][0];
-    assert_eq!((&finding["line"], &finding["column"]), (&json!(7), &json!(9)), "{run:#?}");
+    assert_eq!(
+        (&finding["line"], &finding["column"]),
+        (&json!(7), &json!(9)),
+        "{run:#?}"
+    );
     assert_eq!(run["status"]["jobs"], json!([]));
 }
