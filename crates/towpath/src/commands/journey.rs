@@ -10,7 +10,7 @@ use kube::{Client, ResourceExt};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
-use towpath_kit::kinds::{Environment, Phase, Promotion, Run};
+use towpath_kit::kinds::{Environment, Phase, Promotion, PromotionPhase, Run};
 
 /// What to wait for.
 pub struct Goal {
@@ -39,6 +39,7 @@ pub async fn follow(connection: &Connection, goal: &Goal) -> Result<Exit, Proble
     events.push(watch::<Environment>(client, goal, Seen::Environment));
     let mut view = View::new();
     let mut promoted: BTreeMap<String, Promotion> = BTreeMap::new();
+    let mut here: Option<Environment> = None;
     while let Some(event) = events.next().await {
         match event {
             Seen::Run(run)
@@ -67,15 +68,18 @@ pub async fn follow(connection: &Connection, goal: &Goal) -> Result<Exit, Proble
             Seen::Environment(environment) if wanted(&environment, goal) => {
                 let status = environment.status.clone().unwrap_or_default();
                 if status.sha == goal.sha {
-                    let healthy = status.health == "Healthy" && status.sync == "Synced";
                     let line = format!("{} {} {}", status.health, status.sync, status.message);
-                    view.show(&environment.spec.stage, &line, healthy);
-                    if healthy {
-                        return Ok(Exit::Reached);
-                    }
+                    view.show(&environment.spec.stage, &line, status.health == "Healthy");
                 }
+                here = Some(environment);
             }
             _ => {}
+        }
+        if here
+            .as_ref()
+            .is_some_and(|environment| arrived(environment, &promoted, goal))
+        {
+            return Ok(Exit::Reached);
         }
     }
     Err(Problem::new(
@@ -83,6 +87,25 @@ pub async fn follow(connection: &Connection, goal: &Goal) -> Result<Exit, Proble
         "watch",
         "the server ended the watch",
     ))
+}
+
+// Until the promotion has ended, the health that an environment shows may still be that of the
+// release before.
+fn arrived(environment: &Environment, promoted: &BTreeMap<String, Promotion>, goal: &Goal) -> bool {
+    let Some(status) = &environment.status else {
+        return false;
+    };
+    let ended = |p: &Promotion| {
+        p.status
+            .as_ref()
+            .is_some_and(|s| s.phase == PromotionPhase::Succeeded)
+    };
+    status.sha == goal.sha
+        && status.health == "Healthy"
+        && status.sync == "Synced"
+        && promoted
+            .values()
+            .any(|p| p.spec.environment == environment.name_any() && ended(p))
 }
 
 fn wanted(environment: &Environment, goal: &Goal) -> bool {
