@@ -771,7 +771,7 @@ async fn collection_takes_only_what_nothing_names() {
         .collect(Duration::ZERO, &none, true)
         .await
         .unwrap();
-    assert_eq!(planned.blobs, [orphan.clone()]);
+    assert_eq!(planned.blobs, std::slice::from_ref(&orphan));
     let done = server
         .registry
         .collect(Duration::ZERO, &none, false)
