@@ -6,6 +6,7 @@ use crate::kinds::{Custom, Kinds, Resource, Subresource, table, version_rank};
 use crate::metrics;
 use crate::record;
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 use std::sync::Arc;
 use towpath_api::field::FieldError;
 use towpath_api::scale;
@@ -210,7 +211,7 @@ fn resources(definition: &Value) -> Vec<Arc<Resource>> {
         .map(|v| text(v, "name"))
         .unwrap_or_default();
     let mut served: Vec<&Value> = versions.iter().filter(|v| v["served"] == true).collect();
-    served.sort_by(|a, b| version_rank(text(b, "name")).cmp(&version_rank(text(a, "name"))));
+    served.sort_by_key(|version| Reverse(version_rank(text(version, "name"))));
     served
         .into_iter()
         .filter_map(|version| resource(group, names, spec, version, storage))

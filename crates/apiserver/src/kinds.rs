@@ -3,6 +3,7 @@
 //! Everything else works on [`Resource`] and does not ask where one came from.
 
 use serde_json::Value;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use towpath_api::facts;
@@ -137,7 +138,7 @@ impl Kinds {
             let versions = &mut kinds.groups[at].versions;
             if !versions.contains(&resource.version) {
                 versions.push(resource.version.clone());
-                versions.sort_by(|a, b| version_rank(b).cmp(&version_rank(a)));
+                versions.sort_by_key(|version| Reverse(version_rank(version)));
             }
             kinds.add(resource.clone());
         }
@@ -185,8 +186,8 @@ impl Kinds {
 }
 
 /// Kubernetes' order of versions: stable before beta before alpha, higher numbers first.
-pub(crate) fn version_rank(version: &str) -> (u8, u64, u64, std::cmp::Reverse<String>) {
-    let other = (0, 0, 0, std::cmp::Reverse(version.to_string()));
+pub(crate) fn version_rank(version: &str) -> (u8, u64, u64, Reverse<String>) {
+    let other = (0, 0, 0, Reverse(version.to_string()));
     let Some(rest) = version.strip_prefix('v') else {
         return other;
     };
@@ -194,7 +195,7 @@ pub(crate) fn version_rank(version: &str) -> (u8, u64, u64, std::cmp::Reverse<St
     let Ok(major) = rest[..digits].parse::<u64>() else {
         return other;
     };
-    let none = std::cmp::Reverse(String::new());
+    let none = Reverse(String::new());
     match &rest[digits..] {
         "" => (3, major, 0, none),
         stage => {
@@ -268,7 +269,7 @@ mod tests {
             "v11alpha2",
             "v10",
         ];
-        versions.sort_by(|a, b| version_rank(b).cmp(&version_rank(a)));
+        versions.sort_by_key(|version| Reverse(version_rank(version)));
         assert_eq!(
             versions,
             [

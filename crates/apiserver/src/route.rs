@@ -131,10 +131,6 @@ pub(crate) fn route(
     let [plural, rest @ ..] = rest else {
         return Ok(Route::Unknown);
     };
-    let watching = plural == "watch";
-    if watching {
-        return Ok(Route::Unknown);
-    }
     let Some(resource) = kinds.resource(group, version, plural) else {
         return Ok(Route::Unknown);
     };
@@ -144,10 +140,12 @@ pub(crate) fn route(
     if !tail.is_empty() && subresource != "proxy" {
         return Ok(Route::Unknown);
     }
-    if resource.namespaced == namespace.is_empty()
-        && (resource.namespaced && !name.is_empty() || !resource.namespaced)
-    {
-        // A cluster-scoped resource below a namespace, or an object without its namespace.
+    // A cluster-scoped resource below a namespace, or an object without its namespace.
+    let misplaced = match resource.namespaced {
+        true => namespace.is_empty() && !name.is_empty(),
+        false => !namespace.is_empty(),
+    };
+    if misplaced {
         return Ok(Route::Unknown);
     }
     if !subresource.is_empty() && resource.subresource(&subresource).is_none() {

@@ -571,10 +571,10 @@ async fn replace_by(
 fn is_finished(resource: &Resource, object: &Value) -> bool {
     let metadata = &object["metadata"];
     let waits = |list: &Value| list.as_array().is_some_and(|l| !l.is_empty());
-    !metadata["deletionTimestamp"].is_null()
-        && !waits(&metadata["finalizers"])
-        && metadata["deletionGracePeriodSeconds"].as_u64().unwrap_or(0) == 0
-        && !(resource.is("", "namespaces") && waits(&object["spec"]["finalizers"]))
+    let held = waits(&metadata["finalizers"])
+        || resource.is("", "namespaces") && waits(&object["spec"]["finalizers"]);
+    let grace = metadata["deletionGracePeriodSeconds"].as_u64().unwrap_or(0);
+    !metadata["deletionTimestamp"].is_null() && !held && grace == 0
 }
 
 /// What no update may change is put back; a wrong UID is a conflict.
