@@ -147,7 +147,7 @@ pub(crate) fn compile(capabilities: &[String]) -> io::Result<Vec<BpfProgram>> {
     let allowed = names(capabilities);
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = allowed
         .iter()
-        .map(|(_, number)| (i64::from(*number), Vec::new()))
+        .map(|(_, number)| (*number, Vec::new()))
         .collect();
     let condition = |argument, operator, value| {
         let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value);

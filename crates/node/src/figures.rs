@@ -190,7 +190,7 @@ mod tests {
     fn rates_are_averages_over_a_window() {
         let at = |ms: i64| Timestamp::from_millisecond(ms).expect("time");
         let samples = Samples::default();
-        let mut rate = |ms, cpu_ms: u64| {
+        let rate = |ms, cpu_ms: u64| {
             samples
                 .rate(
                     "g",

@@ -341,9 +341,9 @@ impl Watch {
         let mut buffer = [0u8; 4096];
         loop {
             let mut ready = self.0.readable().await?;
-            match ready.try_io(|fd| Ok(rustix::io::read(fd.as_fd(), &mut buffer)?)) {
-                Ok(result) => return result.map(drop),
-                Err(_) => {}
+            let read = ready.try_io(|fd| Ok(rustix::io::read(fd.as_fd(), &mut buffer)?));
+            if let Ok(result) = read {
+                return result.map(drop);
             }
         }
     }

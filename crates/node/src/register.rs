@@ -260,7 +260,6 @@ async fn renew(agent: &Agent) -> Result<(), Error> {
             renew_time: Some(MicroTime(now())),
             ..LeaseSpec::default()
         }),
-        ..Lease::default()
     };
     api.create(&PostParams::default(), &lease)
         .await

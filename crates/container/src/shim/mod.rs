@@ -92,7 +92,6 @@ fn run(dir: &Path) -> i32 {
         tracing::error!(%error, "record not written");
     }
     ready.tell(&record);
-    memory::release_clean_pages();
     container.serve(record);
     0
 }

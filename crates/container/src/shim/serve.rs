@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 const TALKS: usize = 256;
 const INPUT_BYTES: usize = 64 << 10;
+const QUIET: Duration = Duration::from_secs(3);
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// Where the server waits for the outcome of the start.
@@ -223,8 +224,14 @@ impl Running {
         let mut buffer = vec![0u8; 64 << 10];
         // A child may have ended before the handler was watched.
         let mut ended = self.reap();
+        // Code that ran for a moment stays mapped; once all is quiet it is given back.
+        let mut busy = true;
         while ended.is_none() {
-            let ready = self.wait(None);
+            let ready = self.wait(busy.then_some(QUIET));
+            if ready.is_empty() {
+                super::memory::release_clean_pages();
+            }
+            busy = !ready.is_empty();
             for (token, flags) in ready {
                 match token {
                     Token::Children => {

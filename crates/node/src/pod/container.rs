@@ -1,28 +1,24 @@
 //! One container of a pod through all its instances: image, start, probes, end, restart.
 
+use super::ending::elapsed;
 use super::model::{Ended, State, instant};
 use super::probe::{self, Probes};
-use super::start::{container_id, parse_id, spec, termination_log};
-use super::{Stop, StopOrders, hook, ordered};
+use super::start::{container_id, parse_id, spec};
+use super::{StopOrders, hook, ordered};
 use crate::agent::{Agent, PodHandle, now};
-use crate::error::{Error, words};
-use crate::image::{Policy, Ready};
+use crate::error::words;
+use crate::image::Ready;
 use k8s_openapi::api::core::v1::Container;
 use k8s_openapi::jiff::Timestamp;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use towpath_container::{Container as Instance, Phase, Record, log};
-use towpath_kit::traits::ImageError;
 
 const BACKOFF: Duration = Duration::from_secs(10);
-const BACKOFF_MOST: Duration = Duration::from_secs(300);
+pub(super) const BACKOFF_MOST: Duration = Duration::from_secs(300);
 /// A container that ran this long starts its back-off anew.
 const STEADY: Duration = Duration::from_secs(600);
-/// Time a container has after its hook used up the grace.
-const LEAST_GRACE: Duration = Duration::from_secs(2);
-const MESSAGE_BYTES: usize = 4096;
 
 /// When it runs again after its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +65,10 @@ pub(crate) struct Task {
 }
 
 // What became of one instance.
-struct Outcome {
-    ended: Ended,
-    ran: Duration,
-    attempt: u32,
+pub(super) struct Outcome {
+    pub(super) ended: Ended,
+    pub(super) ran: Duration,
+    pub(super) attempt: u32,
 }
 
 impl Task {
@@ -124,11 +120,11 @@ impl Task {
         }
     }
 
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.container.name
     }
 
-    fn update(&self, change: impl FnOnce(&mut super::model::ContainerModel)) {
+    pub(super) fn update(&self, change: impl FnOnce(&mut super::model::ContainerModel)) {
         self.handle.update(|model| {
             if let Some(container) = model.container(&self.container.name) {
                 change(container);
@@ -136,12 +132,12 @@ impl Task {
         });
     }
 
-    fn event(&self, warning: bool, reason: &'static str, note: String) {
+    pub(super) fn event(&self, warning: bool, reason: &'static str, note: String) {
         self.agent
             .event(&self.handle.pod(), Some(self.name()), warning, reason, note);
     }
 
-    fn waiting(&self, reason: &str, message: String) {
+    pub(super) fn waiting(&self, reason: &str, message: String) {
         self.update(|container| {
             if let State::Ended(ended) = &container.state {
                 container.last = Some(ended.clone());
@@ -278,7 +274,9 @@ impl Task {
                     continue;
                 }
             };
+            let began = Instant::now();
             let started = self.agent.runtime.start(&spec).await;
+            tracing::debug!(container = spec.id, took = ?began.elapsed(), good = started.is_ok(), "started");
             match started {
                 Ok(instance) => {
                     self.update(|container| container.id = id);
@@ -346,87 +344,6 @@ impl Task {
             _ = ordered(&mut self.stop) => None,
             _ = refreshed.changed() => Some(()),
             () = tokio::time::sleep(wait) => Some(()),
-        }
-    }
-
-    async fn image(&mut self) -> Option<Ready> {
-        let reference = self.container.image.clone().unwrap_or_default();
-        let policy = Policy::of(self.container.image_pull_policy.as_deref(), &reference);
-        let mut failures = 0u32;
-        loop {
-            let there = self.agent.images.present(&reference).is_some();
-            let began = Instant::now();
-            if !there && policy != Policy::Never {
-                self.event(false, "Pulling", format!("Pulling image {reference:?}"));
-            }
-            let pulled = tokio::select! {
-                _ = ordered(&mut self.stop) => return None,
-                pulled = self.agent.images.ensure(&reference, policy) => pulled,
-            };
-            let error = match pulled {
-                Ok(ready) => {
-                    let note = if there {
-                        format!("Container image {reference:?} already present on machine")
-                    } else {
-                        format!(
-                            "Successfully pulled image {reference:?} in {:.3}s",
-                            began.elapsed().as_secs_f64()
-                        )
-                    };
-                    self.event(false, "Pulled", note);
-                    return Some(ready);
-                }
-                Err(error) => error,
-            };
-            let cause = words(&error);
-            let invalid = matches!(&error, Error::Image(ImageError::Invalid(_)));
-            let (reason, note) = match policy {
-                Policy::Never => (
-                    "ErrImageNeverPull",
-                    format!(
-                        "Container image {reference:?} is not present with pull policy of Never"
-                    ),
-                ),
-                _ if invalid => (
-                    "InvalidImageName",
-                    format!("Failed to apply default image tag {reference:?}: {cause}"),
-                ),
-                _ => (
-                    "ErrImagePull",
-                    format!("Failed to pull image {reference:?}: {cause}"),
-                ),
-            };
-            self.event(true, "Failed", note.clone());
-            self.waiting(
-                reason,
-                if reason == "ErrImagePull" {
-                    cause
-                } else {
-                    note
-                },
-            );
-            failures += 1;
-            let wait = delay(failures);
-            // The first reason is seen for a moment before it becomes a back-off.
-            tokio::select! {
-                _ = ordered(&mut self.stop) => return None,
-                () = tokio::time::sleep(Duration::from_secs(1)) => {}
-            }
-            if reason == "ErrImagePull" {
-                self.event(
-                    false,
-                    "BackOff",
-                    format!("Back-off pulling image {reference:?}"),
-                );
-                self.waiting(
-                    "ImagePullBackOff",
-                    format!("Back-off pulling image {reference:?}"),
-                );
-            }
-            tokio::select! {
-                _ = ordered(&mut self.stop) => return None,
-                () = tokio::time::sleep(wait) => {}
-            }
         }
     }
 
@@ -529,143 +446,6 @@ impl Task {
         ended.await
     }
 
-    fn grace(&self) -> Instant {
-        let seconds = self
-            .handle
-            .pod()
-            .spec
-            .as_ref()
-            .and_then(|s| s.termination_grace_period_seconds)
-            .unwrap_or(30);
-        Instant::now() + Duration::from_secs(seconds.clamp(0, 86_400 * 365) as u64)
-    }
-
-    // Hook, polite signal, kill. On return the container has ended or is about to.
-    async fn terminate(&mut self, instance: &Instance, deadline: Instant, with_hook: bool) {
-        let mut deadline = deadline;
-        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-        let hook = self
-            .container
-            .lifecycle
-            .as_ref()
-            .and_then(|l| l.pre_stop.clone())
-            .filter(|_| with_hook);
-        if let Some(hook) = hook
-            && !left(deadline).is_zero()
-        {
-            let ip = self.handle.ip();
-            let ran = hook::run(&hook, &self.container, instance, &ip, left(deadline)).await;
-            if let Err(cause) = ran {
-                self.event(
-                    true,
-                    "FailedPreStopHook",
-                    format!("PreStopHook failed: {cause}"),
-                );
-            }
-            if !left(deadline).is_zero() {
-                deadline = deadline.max(Instant::now() + LEAST_GRACE);
-            }
-        }
-        if !left(deadline).is_zero() {
-            let _ = instance.signal(self.stop_signal()).await;
-            let mut stop = self.stop.clone();
-            let mut ended = std::pin::pin!(instance.wait());
-            loop {
-                let shorter = async {
-                    loop {
-                        if let Some(Stop { deadline: sooner }) = *stop.borrow_and_update()
-                            && sooner < deadline
-                        {
-                            return sooner;
-                        }
-                        if stop.changed().await.is_err() {
-                            std::future::pending::<()>().await;
-                        }
-                    }
-                };
-                tokio::select! {
-                    _ = &mut ended => return,
-                    () = tokio::time::sleep_until(deadline) => break,
-                    sooner = shorter => deadline = sooner,
-                }
-            }
-        }
-        let _ = instance.kill().await;
-    }
-
-    fn stop_signal(&self) -> i32 {
-        let own = self
-            .container
-            .lifecycle
-            .as_ref()
-            .and_then(|l| l.stop_signal.clone());
-        let image = self
-            .container
-            .image
-            .as_deref()
-            .and_then(|image| self.agent.images.present(image));
-        let name = own
-            .or_else(|| image.and_then(|ready| ready.config.stop_signal))
-            .unwrap_or_default();
-        signal_number(&name).unwrap_or(libc::SIGTERM)
-    }
-
-    fn outcome(&self, attempt: u32, record: &Record) -> Outcome {
-        let exit = record.exit.unwrap_or_default();
-        let (started, finished) = (
-            instant(record.started_at.as_ref()),
-            instant(record.finished_at.as_ref()),
-        );
-        let id = container_id(&self.handle.uid, self.name(), attempt);
-        let ended = match &record.error {
-            Some(error) => Ended {
-                exit_code: 128,
-                signal: 0,
-                reason: "StartError".into(),
-                message: error.message.clone(),
-                started: finished,
-                finished,
-                id,
-            },
-            None => {
-                let reason = match (exit.oom, exit.code) {
-                    (true, _) => "OOMKilled",
-                    (false, 0) => "Completed",
-                    (false, _) => "Error",
-                };
-                let message = self.last_words(attempt, exit.code);
-                Ended {
-                    exit_code: exit.code,
-                    signal: 0,
-                    reason: reason.into(),
-                    message,
-                    started,
-                    finished,
-                    id,
-                }
-            }
-        };
-        Outcome {
-            ended,
-            ran: elapsed(started, finished),
-            attempt,
-        }
-    }
-
-    fn last_words(&self, attempt: u32, code: i32) -> String {
-        let file = termination_log(&self.agent, &self.handle.uid, self.name(), attempt);
-        let said = towpath_stdx::bounded::read_file(&file, 1 << 20).unwrap_or_default();
-        if !said.is_empty() {
-            return String::from_utf8_lossy(&said[..said.len().min(MESSAGE_BYTES)]).into_owned();
-        }
-        if code != 0
-            && self.container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError")
-        {
-            return log_tail(&self.agent.log_file(&self.handle.uid, self.name(), attempt));
-        }
-        String::new()
-    }
-
     async fn wait_for_restart(&mut self, last: &Outcome, crashes: u32) -> Option<()> {
         let wait = delay(crashes).saturating_sub(elapsed(last.ended.finished, Some(now())));
         if wait.is_zero() {
@@ -737,44 +517,6 @@ impl Task {
     }
 }
 
-fn elapsed(from: Option<Timestamp>, to: Option<Timestamp>) -> Duration {
-    match (from, to) {
-        (Some(from), Some(to)) => Duration::try_from(to.duration_since(from)).unwrap_or_default(),
-        _ => Duration::ZERO,
-    }
-}
-
-/// `SIGTERM`, `TERM` or `15` as a number.
-fn signal_number(name: &str) -> Option<i32> {
-    if let Ok(number) = name.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(number);
-    }
-    let full = if name.starts_with("SIG") {
-        name.to_string()
-    } else {
-        format!("SIG{name}")
-    };
-    full.parse::<nix::sys::signal::Signal>()
-        .ok()
-        .map(|signal| signal as i32)
-}
-
-// The last lines of a log, as upstream cuts them: 80 lines, 2048 bytes.
-fn log_tail(path: &Path) -> String {
-    let bytes = std::fs::read(path).unwrap_or_default();
-    let mut lines: Vec<String> = bytes
-        .split(|byte| *byte == b'\n')
-        .filter_map(log::parse_line)
-        .map(|line| String::from_utf8_lossy(line.text).into_owned())
-        .collect();
-    lines.drain(..lines.len().saturating_sub(80));
-    let text = lines.join("\n");
-    let cut = (0..=text.len())
-        .find(|at| text.is_char_boundary(*at) && text.len() - at <= 2048)
-        .unwrap_or(0);
-    text[cut..].to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -787,18 +529,5 @@ mod tests {
         assert!(
             Restart::OnFailure.again(1) && !Restart::OnFailure.again(0) && !Restart::Never.again(1)
         );
-    }
-
-    #[test]
-    fn signals_by_name_and_number() {
-        for (name, number) in [
-            ("SIGINT", Some(2)),
-            ("QUIT", Some(3)),
-            ("15", Some(15)),
-            ("99", None),
-            ("", None),
-        ] {
-            assert_eq!(signal_number(name), number, "{name}");
-        }
     }
 }

@@ -224,8 +224,12 @@ async fn prepare(agent: &Arc<Agent>, handle: &Arc<PodHandle>, mut stop: StopOrde
         if stop.borrow().is_some() {
             return None;
         }
+        let began = Instant::now();
         match sandbox(agent, handle).await {
-            Ok(()) => return Some(()),
+            Ok(()) => {
+                tracing::debug!(pod = %handle.key, took = ?began.elapsed(), "sandbox is there");
+                return Some(());
+            }
             Err((reason, cause)) => {
                 agent.event(&handle.pod(), None, true, reason, cause.clone());
                 tracing::debug!(pod = %handle.key, cause, "not prepared");
@@ -285,11 +289,13 @@ async fn sandbox(
     let ip = if spec.host_network == Some(true) {
         agent.host_ip()
     } else {
+        let began = Instant::now();
         let address = agent
             .network
             .attach(&handle.uid)
             .await
             .map_err(|error| failed(words(&error)))?;
+        tracing::debug!(pod = %handle.key, took = ?began.elapsed(), "network is there");
         *handle.netns.lock() = Some(address.netns);
         address.ip.to_string()
     };

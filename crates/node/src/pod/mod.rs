@@ -1,14 +1,17 @@
 //! One pod: its life from sandbox to last deletion, its containers, its status.
 
 pub(crate) mod container;
+mod ending;
 pub(crate) mod hook;
 pub(crate) mod http;
 pub(crate) mod life;
 pub(crate) mod model;
 pub(crate) mod probe;
 pub(crate) mod publish;
+mod pull;
 pub(crate) mod start;
 pub(crate) mod status;
+mod terminate;
 
 use tokio::sync::watch;
 use tokio::time::Instant;

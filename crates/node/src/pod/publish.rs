@@ -34,6 +34,7 @@ pub(crate) async fn run(agent: Arc<Agent>, handle: Arc<PodHandle>, written: watc
             continue;
         }
         let patch = serde_json::json!({ "metadata": { "uid": handle.uid }, "status": status });
+        let began = tokio::time::Instant::now();
         let patched = api
             .patch_status(
                 &handle.key.name,
@@ -41,6 +42,7 @@ pub(crate) async fn run(agent: Arc<Agent>, handle: Arc<PodHandle>, written: watc
                 &Patch::Merge(patch),
             )
             .await;
+        tracing::debug!(pod = %handle.key, took = ?began.elapsed(), good = patched.is_ok(), "status");
         match patched {
             Ok(_) => {
                 failures = 0;

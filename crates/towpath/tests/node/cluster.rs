@@ -73,6 +73,10 @@ impl Cluster {
         if !able() {
             return None;
         }
+        if let Ok(filter) = std::env::var("TOWPATH_TEST_LOG") {
+            towpath_daemon::init_logging(towpath_daemon::LogFormat::Text, &filter);
+        }
+        let (exe, args) = shim();
         let number = NEXT.fetch_add(1, Ordering::SeqCst);
         let process = std::process::id();
         let dir = tempfile::tempdir().expect("temporary directory");
@@ -100,7 +104,6 @@ impl Cluster {
             )
             .expect("registry"),
         );
-        let (exe, args) = shim();
         let mut config = NodeConfig::new("one", dir.path().join("node"), exe, net.gateway());
         config.shim_args = args;
         config.cgroup_parent = format!("/towpath-node-test-{process}-{number}");
