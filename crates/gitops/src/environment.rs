@@ -392,7 +392,10 @@ fn history(old: &[Deployment], by_age: &[&Arc<Promotion>]) -> Vec<Deployment> {
             Some(Deployment {
                 kind: kind.into(),
                 release: status.release.clone(),
-                sha: p.labels().get(labels::COMMIT).cloned().unwrap_or_default(),
+                // A release is named after its commit; who asks by hand sets no label.
+                sha: p.labels().get(labels::COMMIT).cloned().unwrap_or_else(|| {
+                    status.release.rsplit('-').next().unwrap_or_default().into()
+                }),
                 revision: status.revision.clone(),
                 promotion: p.name_any(),
                 by: p.spec.by.clone(),
