@@ -105,7 +105,10 @@ pub enum PodStreamError {
 #[async_trait]
 pub trait PodStreams: Send + Sync {
     /// The log as bytes, whole lines.
-    async fn log(&self, request: LogRequest) -> Result<BoxStream<'static, io::Result<Bytes>>, PodStreamError>;
+    async fn log(
+        &self,
+        request: LogRequest,
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>, PodStreamError>;
     /// Starts a program in a container, or attaches to its own.
     async fn exec(&self, request: ExecRequest) -> Result<ExecStreams, PodStreamError>;
 }

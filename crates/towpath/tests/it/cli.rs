@@ -10,7 +10,11 @@ fn an_unreachable_server_is_said_with_its_exit_code() {
     let dir = std::env::temp_dir().join(format!("towpath-none-{}", std::process::id()));
     #[allow(clippy::disallowed_methods)]
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_towpath"));
-    let output = command.args(["status", "--data-dir"]).arg(&dir).output().expect("start");
+    let output = command
+        .args(["status", "--data-dir"])
+        .arg(&dir)
+        .output()
+        .expect("start");
     assert_eq!(output.status.code(), Some(9));
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(words.contains("next   towpath up"), "{words}");
@@ -51,7 +55,10 @@ fn unknown_things_have_their_exit_code() {
         return;
     }
     let server = Server::start();
-    assert_eq!(server.run(&["promote", "abcdef12", "prd"]).status.code(), Some(6));
+    assert_eq!(
+        server.run(&["promote", "abcdef12", "prd"]).status.code(),
+        Some(6)
+    );
     assert_eq!(server.run(&["nonsense"]).status.code(), Some(2));
     assert_eq!(server.run(&["version"]).status.code(), Some(0));
 }

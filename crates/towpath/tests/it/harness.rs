@@ -39,8 +39,15 @@ pub fn able(peer: Option<&str>) -> bool {
     if root && there {
         return true;
     }
-    let why = if root { format!("peer {} is absent", peer.unwrap_or_default()) } else { "not root".into() };
-    assert!(std::env::var_os("TOWPATH_TEST_FULL").is_none(), "a full run must not skip: {why}");
+    let why = if root {
+        format!("peer {} is absent", peer.unwrap_or_default())
+    } else {
+        "not root".into()
+    };
+    assert!(
+        std::env::var_os("TOWPATH_TEST_FULL").is_none(),
+        "a full run must not skip: {why}"
+    );
     eprintln!("skipped: {why}");
     false
 }
@@ -48,7 +55,8 @@ pub fn able(peer: Option<&str>) -> bool {
 /// Path of a real peer, built by `cargo xtask peers`.
 pub fn peer(name: &str) -> PathBuf {
     let dir = std::env::var_os("TOWPATH_PEERS").map(PathBuf::from);
-    dir.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers")).join(name)
+    dir.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers"))
+        .join(name)
 }
 
 impl Server {
@@ -70,8 +78,16 @@ impl Server {
             ("--pod-cidr", format!("10.{second}.{third}.0/24")),
             ("--service-cidr", format!("10.{second}.{}.0/24", third + 1)),
         ];
-        let flags: Vec<String> = flags.into_iter().flat_map(|(name, value)| [name.to_string(), value]).collect();
-        let mut server = Self { dir, flags, url: String::new(), token: String::new() };
+        let flags: Vec<String> = flags
+            .into_iter()
+            .flat_map(|(name, value)| [name.to_string(), value])
+            .collect();
+        let mut server = Self {
+            dir,
+            flags,
+            url: String::new(),
+            token: String::new(),
+        };
         server.url = server.ok(&["up", "--quiet"]).trim().to_string();
         server.token = server.ok(&["token"]).trim().to_string();
         server
@@ -85,20 +101,31 @@ impl Server {
     /// Runs a command of the CLI.
     pub fn run(&self, arguments: &[&str]) -> Output {
         let mut command = program(env!("CARGO_BIN_EXE_towpath"));
-        command.args(arguments).args(&self.flags).env_remove("TOWPATH_SERVER").output().expect("towpath starts")
+        command
+            .args(arguments)
+            .args(&self.flags)
+            .env_remove("TOWPATH_SERVER")
+            .output()
+            .expect("towpath starts")
     }
 
     /// Runs a command that must succeed; returns its standard output.
     pub fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "towpath {arguments:?}: {}\n{words}\n{}", output.status, self.log());
+        assert!(
+            output.status.success(),
+            "towpath {arguments:?}: {}\n{words}\n{}",
+            output.status,
+            self.log()
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Last lines of the server's own log.
     pub fn log(&self) -> String {
-        let text = std::fs::read_to_string(self.dir.join("data/log/server.log")).unwrap_or_default();
+        let text =
+            std::fs::read_to_string(self.dir.join("data/log/server.log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
@@ -106,7 +133,9 @@ impl Server {
     /// The real kubectl, as this server's administrator.
     pub fn kubectl(&self, arguments: &[&str]) -> Output {
         let mut command = program(peer("kubectl"));
-        command.env("KUBECONFIG", self.dir.join("data/kubeconfig")).env("HOME", &self.dir);
+        command
+            .env("KUBECONFIG", self.dir.join("data/kubeconfig"))
+            .env("HOME", &self.dir);
         command.args(arguments).output().expect("kubectl starts")
     }
 
@@ -114,7 +143,11 @@ impl Server {
     pub fn kubectl_ok(&self, arguments: &[&str]) -> String {
         let output = self.kubectl(arguments);
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "kubectl {arguments:?}: {words}\n{}", self.log());
+        assert!(
+            output.status.success(),
+            "kubectl {arguments:?}: {words}\n{}",
+            self.log()
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -135,12 +168,20 @@ impl Server {
     pub fn kill(&self) {
         let text = std::fs::read_to_string(self.dir.join("data/server.json")).expect("server.json");
         let state: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        let pid = state["pid"].as_i64().and_then(|p| i32::try_from(p).ok()).expect("pid");
+        let pid = state["pid"]
+            .as_i64()
+            .and_then(|p| i32::try_from(p).ok())
+            .expect("pid");
         let pid = rustix::process::Pid::from_raw(pid).expect("pid");
-        let descriptor = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("pidfd");
-        rustix::process::pidfd_send_signal(&descriptor, rustix::process::Signal::KILL).expect("kill");
+        let descriptor =
+            rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("pidfd");
+        rustix::process::pidfd_send_signal(&descriptor, rustix::process::Signal::KILL)
+            .expect("kill");
         // Readable once the process is gone and its ports are free.
-        let mut ended = [rustix::event::PollFd::new(&descriptor, rustix::event::PollFlags::IN)];
+        let mut ended = [rustix::event::PollFd::new(
+            &descriptor,
+            rustix::event::PollFlags::IN,
+        )];
         rustix::event::poll(&mut ended, None).expect("poll");
     }
 }
@@ -159,7 +200,10 @@ impl Drop for Server {
 pub fn until(what: &str, limit: Duration, mut probe: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !probe() {
-        assert!(begin.elapsed() < limit, "{what} did not happen within {limit:?}");
+        assert!(
+            begin.elapsed() < limit,
+            "{what} did not happen within {limit:?}"
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
 }

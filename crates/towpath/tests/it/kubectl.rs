@@ -34,28 +34,62 @@ fn objects_are_applied_read_changed_and_deleted() {
     let server = Server::start();
     let file = server.file("app.yaml", APP);
     server.kubectl_ok(&["apply", "-f", &file]);
-    assert!(server.kubectl_ok(&["apply", "-f", &file]).contains("deployment.apps/web unchanged"));
+    assert!(
+        server
+            .kubectl_ok(&["apply", "-f", &file])
+            .contains("deployment.apps/web unchanged")
+    );
     server.kubectl_ok(&["apply", "--server-side", "--force-conflicts", "-f", &file]);
     until("two pods", Duration::from_secs(20), || {
-        server.kubectl_ok(&["get", "pods", "-l", "app=web", "-o", "name"]).lines().count() == 2
+        server
+            .kubectl_ok(&["get", "pods", "-l", "app=web", "-o", "name"])
+            .lines()
+            .count()
+            == 2
     });
     let table = server.kubectl_ok(&["get", "deployments,services"]);
-    assert!(table.contains("READY") && table.contains("CLUSTER-IP"), "{table}");
-    assert!(server.kubectl_ok(&["describe", "deployment", "web"]).contains("StrategyType:"));
-    assert!(server.kubectl_ok(&["explain", "deployment.spec.replicas"]).contains("FIELD: replicas"));
+    assert!(
+        table.contains("READY") && table.contains("CLUSTER-IP"),
+        "{table}"
+    );
+    assert!(
+        server
+            .kubectl_ok(&["describe", "deployment", "web"])
+            .contains("StrategyType:")
+    );
+    assert!(
+        server
+            .kubectl_ok(&["explain", "deployment.spec.replicas"])
+            .contains("FIELD: replicas")
+    );
     server.kubectl_ok(&["scale", "deployment/web", "--replicas=1"]);
     until("one pod", Duration::from_secs(20), || {
-        server.kubectl_ok(&["get", "pods", "-l", "app=web", "-o", "name"]).lines().count() == 1
+        server
+            .kubectl_ok(&["get", "pods", "-l", "app=web", "-o", "name"])
+            .lines()
+            .count()
+            == 1
     });
     server.kubectl_ok(&["set", "image", "deployment/web", "c=demo/none:2"]);
     server.kubectl_ok(&["rollout", "undo", "deployment/web"]);
     server.kubectl_ok(&["rollout", "restart", "deployment/web"]);
     let changed = server.file("changed.yaml", &APP.replace("blue", "green"));
-    assert_eq!(server.kubectl(&["diff", "-f", &changed]).status.code(), Some(1));
-    assert!(server.kubectl_ok(&["auth", "can-i", "delete", "pods"]).contains("yes"));
+    assert_eq!(
+        server.kubectl(&["diff", "-f", &changed]).status.code(),
+        Some(1)
+    );
+    assert!(
+        server
+            .kubectl_ok(&["auth", "can-i", "delete", "pods"])
+            .contains("yes")
+    );
     let refused = server.kubectl(&["auth", "can-i", "delete", "pods", "--as=nobody"]);
     assert!(String::from_utf8_lossy(&refused.stdout).contains("no"));
-    assert!(server.kubectl_ok(&["api-resources"]).contains("statefulsets"));
+    assert!(
+        server
+            .kubectl_ok(&["api-resources"])
+            .contains("statefulsets")
+    );
     server.kubectl_ok(&["delete", "-f", &file, "--wait=true", "--timeout=30s"]);
 }
 
@@ -90,16 +124,27 @@ spec:
     additionalPrinterColumns: [{name: Length, type: integer, jsonPath: .spec.length}]
 "#;
     server.kubectl_ok(&["apply", "-f", &server.file("crd.yaml", crd)]);
-    server.kubectl_ok(&["wait", "--for=condition=Established", "crd/boats.example.org", "--timeout=10s"]);
+    server.kubectl_ok(&[
+        "wait",
+        "--for=condition=Established",
+        "crd/boats.example.org",
+        "--timeout=10s",
+    ]);
     let boat = "apiVersion: example.org/v1\nkind: Boat\nmetadata: {name: a}\nspec: {length: 12}\n";
     server.kubectl_ok(&["apply", "-f", &server.file("boat.yaml", boat)]);
-    assert_eq!(server.kubectl_ok(&["get", "boat", "a", "-o", "jsonpath={.spec.colour}"]), "white");
+    assert_eq!(
+        server.kubectl_ok(&["get", "boat", "a", "-o", "jsonpath={.spec.colour}"]),
+        "white"
+    );
     assert!(server.kubectl_ok(&["get", "bt"]).contains("LENGTH"));
     let bad = server.file("bad.yaml", &boat.replace("12", "0"));
     let refused = server.kubectl(&["apply", "-f", &bad]);
     assert!(!refused.status.success());
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(words.contains("spec.length"), "{words}");
-    let unknown = server.file("unknown.yaml", &boat.replace("length: 12", "length: 12, sails: 2"));
+    let unknown = server.file(
+        "unknown.yaml",
+        &boat.replace("length: 12", "length: 12, sails: 2"),
+    );
     assert!(!server.kubectl(&["apply", "-f", &unknown]).status.success());
 }
