@@ -32,6 +32,9 @@ export class Server {
     ];
     server.url = `http://127.0.0.1:${http}`;
     server.ingress = `http://127.0.0.1:${ingress}`;
+    // Whatever ends this process, nothing stays behind.
+    for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => { server.stop(); process.exit(1); });
+    process.once('exit', () => server.stop());
     await server.towpath('up');
     server.token = (await server.towpath('token')).trim();
     return server;
@@ -59,6 +62,8 @@ export class Server {
   }
 
   stop() {
+    if (this.stopped) return;
+    this.stopped = true;
     spawnSync(binary, ['down', ...this.flags], { stdio: 'inherit' });
     rmSync(this.dir, { recursive: true, force: true });
   }
