@@ -147,6 +147,7 @@ fn open_node(
     let node = Node::new(settings, component(api, "node"), images, net.pod_network())
         .context("open the node")?;
     api.set_pod_streams(node.pod_streams());
+    api.set_figures(node.figures());
     Ok(node)
 }
 
