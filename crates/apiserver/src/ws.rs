@@ -19,7 +19,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 use towpath_api::status::{self, Failure};
 use towpath_kit::traits::{ExecStreams, TerminalSize};
 
@@ -198,7 +199,12 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             .send(frame(&accepted, 3, verdict.to_string().as_bytes()))
             .await;
     }
-    let _ = sink.send(Message::Close(None)).await;
+    // Clients take a close without a code for a broken stream.
+    let close = CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    };
+    let _ = sink.send(Message::Close(Some(close))).await;
     // The client closes its side; a broken one is not waited for long.
     let _ = tokio::time::timeout(Duration::from_secs(2), async {
         while let Some(Ok(_)) = source.next().await {}

@@ -148,3 +148,51 @@ spec:
     );
     assert!(!server.kubectl(&["apply", "-f", &unknown]).status.success());
 }
+
+#[test]
+fn logs_and_exec_reach_a_running_pod() {
+    if !able(Some("kubectl")) {
+        return;
+    }
+    let server = Server::start();
+    let context = server.dir().join("context");
+    std::fs::create_dir_all(&context).expect("directory");
+    std::fs::copy("/bin/busybox", context.join("busybox")).expect("busybox-static is installed");
+    let dockerfile = "FROM scratch\nCOPY --chmod=0755 busybox /bin/sh\n";
+    std::fs::write(context.join("Dockerfile"), dockerfile).expect("write");
+    server.ok(&[
+        "build",
+        &context.display().to_string(),
+        "--tag",
+        "demo/box:1",
+    ]);
+    let pod = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: box}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: c, image: "demo/box:1", command: ["/bin/sh", "-c", "echo first line; while :; do sleep 1; done"]}
+"#;
+    server.kubectl_ok(&["apply", "-f", &server.file("pod.yaml", pod)]);
+    server.kubectl_ok(&["wait", "--for=condition=Ready", "pod/box", "--timeout=60s"]);
+    assert_eq!(server.kubectl_ok(&["logs", "box"]), "first line\n");
+    let said = server.kubectl_ok(&["exec", "box", "--", "/bin/sh", "-c", "echo in the pod"]);
+    assert_eq!(said, "in the pod\n");
+    let failed = server.kubectl(&["exec", "box", "--", "/bin/sh", "-c", "exit 7"]);
+    assert_eq!(failed.status.code(), Some(7));
+    server.kill_and_restart();
+    until("the pod is adopted", Duration::from_secs(20), || {
+        server
+            .kubectl(&["exec", "box", "--", "/bin/sh", "-c", "exit 0"])
+            .status
+            .success()
+    });
+    let restarts = "jsonpath={.status.containerStatuses[0].restartCount}";
+    assert_eq!(
+        server.kubectl_ok(&["get", "pod", "box", "-o", restarts]),
+        "0"
+    );
+    server.kubectl_ok(&["delete", "pod", "box", "--timeout=30s"]);
+}
