@@ -157,7 +157,7 @@ mod tests {
             names("requirements.txt", requirements),
             ["pkg:pypi/django@4.2:5", "pkg:pypi/flask@2.0.1:2"]
         );
-        let uv = "version = 1\n[[package]]\nname = \"own\"\nversion = \"0\"\nsource = { editable = \".\" }\n[[package]]\nname = \"idna\"\nversion = \"3.4\"\nsource = { registry = \"https://pypi.org/simple\" }\n";
+        let uv = "version = 1\n[[package]]\nname = \"own\"\nversion = \"0\"\nsource = { editable = \".\" }\n[[package]]\nname = \"idna\"\nversion = \"3.4\"\nsource = { registry = \"https://packages.example.org/simple\" }\n";
         assert_eq!(names("uv.lock", uv), ["pkg:pypi/idna@3.4:7"]);
         let dpkg = "Package: libssl3\nStatus: install ok installed\nSource: openssl (3.0.1)\nVersion: 3.0.1-1\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n";
         assert_eq!(

@@ -1,3 +1,5 @@
+//! Verdicts of promotions, one case each.
+
 use super::*;
 use towpath_kit::kinds::{
     ApplicationCondition, ApplicationSpec, ApplicationStatus, Approval, Deployment,
