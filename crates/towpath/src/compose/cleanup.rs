@@ -14,5 +14,21 @@ pub async fn cleanup(config: &Config) -> Result<()> {
     towpath_net::cleanup(&net)
         .await
         .context("remove the pod network")?;
+    groups(config);
     Ok(())
+}
+
+// The parents that builds and pods had below them. Another instance's containers keep theirs:
+// the kernel removes only what is empty.
+fn groups(config: &Config) {
+    let own = format!("towpath-{}", config.instance);
+    for controller in std::fs::read_dir("/sys/fs/cgroup")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        for name in ["towpath/build", "towpath", &own] {
+            let _ = std::fs::remove_dir(controller.path().join(name));
+        }
+    }
 }
