@@ -32,7 +32,7 @@ fn one(count: usize, least: f64, repeats: usize) -> Result<Row> {
         )?;
         peer.push(begin.elapsed().as_secs_f64());
         let begin = Instant::now();
-        let mine = step::output(step::program(&render_binary()).arg("render").arg(&dir))?;
+        let mine = step::output(step::program(&super::binary()).arg("render").arg(&dir))?;
         ours.push(begin.elapsed().as_secs_f64());
         if mine != theirs {
             bail!("the outputs for {count} resources differ");
@@ -48,11 +48,6 @@ fn one(count: usize, least: f64, repeats: usize) -> Result<Row> {
         &format!("≥ {least}×"),
         ratio >= least,
     ))
-}
-
-fn render_binary() -> String {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    format!("{target}/release/towpath")
 }
 
 fn generate(dir: &Path, count: usize) -> Result<()> {

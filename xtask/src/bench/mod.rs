@@ -26,9 +26,19 @@ pub struct Args {
     /// Repeats of each measurement; medians are reported
     #[arg(long, default_value_t = 5)]
     repeats: usize,
+    /// Measure this program instead of building a release
+    #[arg(long)]
+    binary: Option<String>,
     /// Do not write docs/performance.md
     #[arg(long)]
     dry_run: bool,
+}
+
+static BINARY: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+
+/// The program that is measured.
+fn binary() -> String {
+    BINARY.get().cloned().unwrap_or_default()
 }
 
 type Bench = fn(usize) -> Result<Vec<Row>>;
@@ -47,7 +57,14 @@ pub fn run(args: Args) -> Result<()> {
     packages::install(&[packages::DEMO, packages::TEST, packages::BENCH])?;
     peers::run()?;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    step::run(step::cargo().args(["build", "--locked", "--package", "towpath", "--release"]))?;
+    if args.binary.is_none() {
+        step::run(step::cargo().args(["build", "--locked", "--package", "towpath", "--release"]))?;
+    }
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    let built = args
+        .binary
+        .unwrap_or_else(|| format!("{target}/release/towpath"));
+    let _ = BINARY.set(built);
     let mut rows = vec![disk::fsync()?];
     for (name, bench) in BENCHES {
         if args.names.is_empty() || args.names.iter().any(|n| n == name) {

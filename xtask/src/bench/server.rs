@@ -24,11 +24,6 @@ pub struct Server {
     pub pid: u32,
 }
 
-fn binary() -> String {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    format!("{target}/release/towpath")
-}
-
 impl Server {
     /// Starts on an empty directory.
     pub fn start(name: &str) -> Result<Self> {
@@ -81,7 +76,11 @@ impl Server {
 
     /// Runs a command against it.
     pub fn towpath(&self, arguments: &[&str]) -> Result<String> {
-        step::output(step::program(&binary()).args(arguments).args(&self.flags))
+        step::output(
+            step::program(&super::binary())
+                .args(arguments)
+                .args(&self.flags),
+        )
     }
 
     /// Directory for the bench's own files.
