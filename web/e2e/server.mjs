@@ -24,7 +24,7 @@ export class Server {
     server.dir = mkdtempSync(join(tmpdir(), 'towpath-journey-'));
     const [http, api, ingress] = [await freePort(), await freePort(), await freePort()];
     // Networks out of the way of a default instance and of other tests.
-    const block = 96 + (process.pid % 60) * 2;
+    const block = 64 + (process.pid % 16) * 2;
     server.flags = [
       '--data-dir', join(server.dir, 'data'), '--http', `127.0.0.1:${http}`, '--api', `127.0.0.1:${api}`,
       '--ingress', `127.0.0.1:${ingress}`, '--instance', `j${process.pid % 100000}`,
