@@ -199,6 +199,20 @@ impl Promotions {
                 .applications
                 .add(Key::new(key.namespace.clone(), environment.name_any()));
         }
+        let others = self.caches.promotions.in_namespace(&key.namespace);
+        if let Some(newer) = plan::overtaken_by(promotion, &others) {
+            let sentence = format!("{} took its place", newer.name_any());
+            return self
+                .end(
+                    key,
+                    promotion,
+                    status,
+                    PromotionPhase::Superseded,
+                    sentence,
+                    Vec::new(),
+                )
+                .await;
+        }
         let app = self
             .caches
             .applications

@@ -339,6 +339,27 @@ pub(crate) enum Outcome {
     Failed(String),
 }
 
+/// Who took the place of a deployment that is under way: a promotion into the same environment
+/// that began later and has written its commit. The branch has moved on then, and nothing will
+/// be said about the older commit any more.
+pub(crate) fn overtaken_by<'a>(
+    promotion: &Promotion,
+    others: &'a [Arc<Promotion>],
+) -> Option<&'a Promotion> {
+    let began = |p: &Promotion| p.status.as_ref().and_then(|s| s.started_at.clone());
+    let own = began(promotion)?;
+    others.iter().map(Arc::as_ref).find(|other| {
+        let wrote = other
+            .status
+            .as_ref()
+            .is_some_and(|s| !s.revision.is_empty());
+        wrote
+            && other.spec.environment == promotion.spec.environment
+            && other.metadata.name != promotion.metadata.name
+            && began(other).is_some_and(|theirs| theirs > own)
+    })
+}
+
 /// What that is judged by.
 pub(crate) struct Progress<'a> {
     pub(crate) app: Option<&'a Application>,

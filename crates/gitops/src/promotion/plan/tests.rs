@@ -298,3 +298,24 @@ fn only_this_commit_counts() {
     }
     assert!(matches!(judge(&broken, 1, None), Outcome::Failed(_)));
 }
+
+#[test]
+fn a_later_commit_on_the_branch_overtakes() {
+    let began = |name: &str, stage: &str, at: &str, revision: &str| {
+        let mut promotion = promotion(name, stage, "r");
+        promotion.status = Some(PromotionStatus {
+            phase: PromotionPhase::Deploying,
+            started_at: Some(at.into()),
+            revision: revision.into(),
+            ..Default::default()
+        });
+        promotion
+    };
+    let own = began("a", "dev", "2026-01-01T00:00:01Z", "one");
+    let overtaken = |other: Promotion| overtaken_by(&own, &[Arc::new(other)]).is_some();
+    assert!(overtaken(began("b", "dev", "2026-01-01T00:00:02Z", "two")));
+    // Not yet written, elsewhere, or older.
+    assert!(!overtaken(began("b", "dev", "2026-01-01T00:00:02Z", "")));
+    assert!(!overtaken(began("b", "stg", "2026-01-01T00:00:02Z", "two")));
+    assert!(!overtaken(began("b", "dev", "2026-01-01T00:00:00Z", "two")));
+}
