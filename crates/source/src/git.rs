@@ -14,6 +14,9 @@ use towpath_stdx::process::{self, Output};
 /// Limit for everything but transfers.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// The home of every git, below the root.
+pub(crate) const HOME: &str = ".home";
+
 /// Called by receive-pack for each ref of a push that needs a decision; `TOWPATH_VERDICTS`
 /// names a file of `verdict TAB ref TAB message` lines that the server has written. Whether a
 /// movement is a fast-forward can only be told here, where the new objects are.
@@ -75,7 +78,7 @@ impl Git {
     }
 
     fn home(&self) -> PathBuf {
-        self.root.join(".home")
+        self.root.join(HOME)
     }
 
     fn no_hooks(&self) -> PathBuf {

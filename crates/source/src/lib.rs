@@ -1,5 +1,6 @@
 //! Git hosting: repositories over HTTP, the rules for their refs, and the runs of their pushes.
 //!
+//! * `leftover`: gits of a killed server are ended first.
 //! * `names`: grammars of all that comes from outside.
 //! * `git`: the one module that starts git. `bare`: repositories on disk.
 //! * `pktline`, `protect`: what a push asks for, and whether it may.
@@ -16,6 +17,7 @@ mod commit;
 mod error;
 mod git;
 mod http;
+mod leftover;
 mod names;
 mod pktline;
 mod protect;
@@ -69,6 +71,7 @@ impl Source {
         let root = &config.data_dir;
         std::fs::create_dir_all(root).map_err(Error::file("make", root))?;
         let root = root.canonicalize().map_err(Error::file("make", root))?;
+        leftover::end(&root.join(git::HOME));
         let git = Git::new(&root)?;
         let trees = Arc::new(Trees { git: git.clone() });
         let recorder = Recorder::new(git, client, config.public_url, trees.clone(), workflows);
