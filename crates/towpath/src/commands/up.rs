@@ -36,7 +36,7 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
     for warning in preflight::warnings() {
         eprintln!("warning: {} ({})", warning.what, warning.fix);
     }
-    let state = start(&context.config, Duration::from_secs(args.timeout)).await?;
+    let state = start(&context, Duration::from_secs(args.timeout)).await?;
     print(&context, &state, false);
     Ok(Exit::Reached)
 }
@@ -63,7 +63,8 @@ pub fn log_file(config: &Config) -> std::path::PathBuf {
     config.data_dir.join("log/server.log")
 }
 
-async fn start(config: &Config, limit: Duration) -> Result<ServerState, Problem> {
+async fn start(context: &Context, limit: Duration) -> Result<ServerState, Problem> {
+    let config = &context.config;
     let failed = |why: String| {
         Problem::new(Exit::Failed, "start", "the server did not start")
             .why(why)
@@ -86,7 +87,7 @@ async fn start(config: &Config, limit: Duration) -> Result<ServerState, Problem>
     let mut command = towpath_stdx::process::command(program);
     command
         .args(["server", "--announce"])
-        .args(flags(config))
+        .args(flags(context))
         .kill_on_drop(false);
     // Jobs on the host's root file system see the tools that this environment is set up for.
     let own = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("TOWPATH_");
@@ -114,9 +115,14 @@ async fn start(config: &Config, limit: Duration) -> Result<ServerState, Problem>
     }
 }
 
-fn flags(config: &Config) -> Vec<std::ffi::OsString> {
+fn flags(context: &Context) -> Vec<std::ffi::OsString> {
+    let config = &context.config;
     let mut flags: Vec<std::ffi::OsString> = Vec::new();
     let mut push = |name: &str, value: std::ffi::OsString| flags.extend([name.into(), value]);
+    // Not every setting has a flag.
+    if let Some(file) = &context.overrides.config {
+        push("--config", file.clone().into());
+    }
     push("--data-dir", config.data_dir.clone().into());
     push("--http", config.http.to_string().into());
     push("--api", config.api.to_string().into());

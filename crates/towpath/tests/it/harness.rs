@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A running server; stopped and removed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     dir: PathBuf,
     flags: Vec<String>,
     /// `http://…`.
-    pub url: String,
+    pub(crate) url: String,
     /// Administrator's token.
-    pub token: String,
+    pub(crate) token: String,
 }
 
 #[allow(clippy::disallowed_methods)] // a test's own children
@@ -33,7 +33,7 @@ fn free_port() -> u16 {
 
 /// Whether this test may run here: root, and the peer that it needs. A full run (CI) fails
 /// instead of skipping.
-pub fn able(peer: Option<&str>) -> bool {
+pub(crate) fn able(peer: Option<&str>) -> bool {
     let root = rustix::process::geteuid().is_root();
     let there = peer.is_none_or(|name| self::peer(name).exists());
     if root && there {
@@ -53,7 +53,7 @@ pub fn able(peer: Option<&str>) -> bool {
 }
 
 /// Path of a real peer, built by `cargo xtask peers`.
-pub fn peer(name: &str) -> PathBuf {
+pub(crate) fn peer(name: &str) -> PathBuf {
     let dir = std::env::var_os("TOWPATH_PEERS").map(PathBuf::from);
     dir.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers"))
         .join(name)
@@ -61,15 +61,24 @@ pub fn peer(name: &str) -> PathBuf {
 
 impl Server {
     /// Starts one on an empty directory.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
+        Self::start_with("", |_| {})
+    }
+
+    /// Starts one with settings beyond the flags (`towpath.toml`), once the data directory is
+    /// prepared. What is mounted there goes with the server.
+    pub(crate) fn start_with(settings: &str, prepare: impl FnOnce(&Path)) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let id = (std::process::id() % 5000) * 8 + number;
         let dir = std::env::temp_dir().join(format!("towpath-it-{id}"));
         let _ = std::fs::remove_dir_all(&dir);
-        std::fs::create_dir_all(&dir).expect("directory");
+        std::fs::create_dir_all(dir.join("data")).expect("directory");
+        std::fs::write(dir.join("towpath.toml"), settings).expect("settings");
+        prepare(&dir.join("data"));
         let (second, third) = (160 + (id / 64) % 60, (id % 64) * 4);
         let address = |port: u16| format!("127.0.0.1:{port}");
         let flags = [
+            ("--config", dir.join("towpath.toml").display().to_string()),
             ("--data-dir", dir.join("data").display().to_string()),
             ("--http", address(free_port())),
             ("--api", address(free_port())),
@@ -94,12 +103,28 @@ impl Server {
     }
 
     /// Directory for the test's own files.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
+    /// The server's data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// What tells its interfaces, control groups and rules apart.
+    pub(crate) fn instance(&self) -> &str {
+        let at = self.flags.iter().position(|f| f == "--instance");
+        at.map_or("", |at| &self.flags[at + 1])
+    }
+
+    /// Takes everything down, as a test's last act; the directory goes when dropped.
+    pub(crate) fn down(&self) {
+        self.ok(&["down"]);
+    }
+
     /// Runs a command of the CLI.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = program(env!("CARGO_BIN_EXE_towpath"));
         command
             .args(arguments)
@@ -110,7 +135,7 @@ impl Server {
     }
 
     /// Runs a command that must succeed; returns its standard output.
-    pub fn ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(
@@ -123,7 +148,7 @@ impl Server {
     }
 
     /// Last lines of the server's own log.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let text =
             std::fs::read_to_string(self.dir.join("data/log/server.log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -131,7 +156,7 @@ impl Server {
     }
 
     /// The real kubectl, as this server's administrator.
-    pub fn kubectl(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
         let mut command = program(peer("kubectl"));
         command
             .env("KUBECONFIG", self.dir.join("data/kubeconfig"))
@@ -140,7 +165,7 @@ impl Server {
     }
 
     /// kubectl that must succeed; returns its standard output.
-    pub fn kubectl_ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn kubectl_ok(&self, arguments: &[&str]) -> String {
         let output = self.kubectl(arguments);
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(
@@ -152,20 +177,20 @@ impl Server {
     }
 
     /// Writes a file for the test and returns its path.
-    pub fn file(&self, name: &str, text: &str) -> String {
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.dir.join(name);
         std::fs::write(&path, text).expect("write");
         path.display().to_string()
     }
 
     /// Kills the server as a crash would, and starts it again.
-    pub fn kill_and_restart(&self) {
+    pub(crate) fn kill_and_restart(&self) {
         self.kill();
         self.ok(&["up", "--quiet"]);
     }
 
     /// SIGKILL.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let text = std::fs::read_to_string(self.dir.join("data/server.json")).expect("server.json");
         let state: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         let pid = state["pid"]
@@ -192,12 +217,30 @@ impl Drop for Server {
         if !output.status.success() {
             eprintln!("towpath down: {}", String::from_utf8_lossy(&output.stderr));
         }
+        // A small disk that a test has put there.
+        let _ = rustix::mount::unmount(self.data(), rustix::mount::UnmountFlags::DETACH);
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
+/// A statically linked shell, the smallest image there is; absent, the test says so.
+pub(crate) fn busybox() -> Option<PathBuf> {
+    let found = ["/bin/busybox", "/usr/bin/busybox"].map(PathBuf::from);
+    let found = found.into_iter().find(|path| {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        // A dynamic program names its loader.
+        bytes.len() > 1000 && !bytes.windows(9).any(|w| w == b"/ld-linux")
+    });
+    if found.is_none() {
+        let fix = "a static busybox is needed: apt-get install busybox-static";
+        assert!(std::env::var_os("TOWPATH_TEST_FULL").is_none(), "{fix}");
+        eprintln!("skipped: {fix}");
+    }
+    found
+}
+
 /// Waits until `probe` holds.
-pub fn until(what: &str, limit: Duration, mut probe: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, limit: Duration, mut probe: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !probe() {
         assert!(

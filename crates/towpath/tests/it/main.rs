@@ -5,3 +5,6 @@ mod cli;
 mod harness;
 mod kubectl;
 mod pipeline;
+mod repo;
+mod sync_kills;
+mod web;

@@ -1,9 +1,8 @@
 //! A push becomes a run, its jobs become pods, their output becomes logs: on a server of its own.
 
 use crate::harness::{Server, able};
+use crate::repo::{Repo, ended, job};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 const CACHE_AND_ARTIFACT: &str = r#"name: Whole
 on: push
@@ -32,136 +31,6 @@ jobs:
       - run: echo "$(cat got/a.txt) ${{ needs.test.outputs.v }} ${{ matrix.n }}"
 "#;
 
-struct Repo<'a> {
-    server: &'a Server,
-    dir: PathBuf,
-    url: String,
-    http: reqwest::Client,
-}
-
-#[allow(clippy::disallowed_methods)] // a test's own children
-fn git(dir: &Path, arguments: &[&str]) {
-    let mut command = std::process::Command::new("git");
-    command
-        .args(["-c", "user.name=t", "-c", "user.email=t@example.org"])
-        .args(arguments)
-        .current_dir(dir);
-    let output = command.output().expect("git starts");
-    assert!(
-        output.status.success(),
-        "git {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-impl<'a> Repo<'a> {
-    fn new(server: &'a Server) -> Self {
-        server.ok(&["repo", "create", "demo/hello"]);
-        let url = server.ok(&["repo", "url", "demo/hello"]).trim().to_string();
-        let dir = server.dir().join("work");
-        std::fs::create_dir_all(dir.join(".github/workflows")).expect("directory");
-        git(&dir, &["init", "-q", "-b", "main"]);
-        std::fs::write(dir.join("a.txt"), "a").expect("write");
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .expect("client");
-        Self {
-            server,
-            dir,
-            url,
-            http,
-        }
-    }
-
-    fn push(&self, workflow: &str) {
-        std::fs::write(self.dir.join(".github/workflows/w.yml"), workflow).expect("write");
-        git(&self.dir, &["add", "-A"]);
-        git(
-            &self.dir,
-            &["commit", "-q", "--allow-empty", "-m", "change"],
-        );
-        git(&self.dir, &["push", "-q", &self.url, "main"]);
-    }
-
-    async fn get(&self, path: &str) -> (u16, String) {
-        let url = format!("{}{path}", self.server.url);
-        let response = self
-            .http
-            .get(url)
-            .bearer_auth(&self.server.token)
-            .send()
-            .await
-            .expect("answer");
-        (
-            response.status().as_u16(),
-            response.text().await.expect("text"),
-        )
-    }
-
-    async fn patch(&self, name: &str, spec: Value) {
-        let url = format!(
-            "{}/k8s/apis/towpath.dev/v1alpha1/namespaces/demo/runs/{name}",
-            self.server.url
-        );
-        let request = self.http.patch(url).bearer_auth(&self.server.token);
-        let body = json!({"spec": spec}).to_string();
-        let response = request
-            .header("content-type", "application/merge-patch+json")
-            .body(body)
-            .send()
-            .await;
-        assert!(response.expect("answer").status().is_success());
-    }
-
-    /// The run of the workflow with a name, once a test holds.
-    async fn until(&self, workflow: &str, what: &str, test: impl Fn(&Value) -> bool) -> Value {
-        let end = Instant::now() + Duration::from_secs(90);
-        loop {
-            let (_, text) = self
-                .get("/k8s/apis/towpath.dev/v1alpha1/namespaces/demo/runs")
-                .await;
-            let list: Value = serde_json::from_str(&text).unwrap_or_default();
-            let runs = list["items"].as_array().cloned().unwrap_or_default();
-            let run = runs
-                .into_iter()
-                .find(|r| r["status"]["workflowName"] == workflow);
-            if let Some(run) = run.as_ref().filter(|r| test(r)) {
-                return run.clone();
-            }
-            assert!(
-                Instant::now() < end,
-                "{what} never came: {run:#?}\n{}",
-                self.server.log()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    async fn log(&self, run: &Value, job: &str, step: u32, query: &str) -> String {
-        let name = run["metadata"]["name"].as_str().expect("name");
-        self.get(&format!(
-            "/api/v1/runs/demo/{name}/jobs/{job}/steps/{step}/log{query}"
-        ))
-        .await
-        .1
-    }
-}
-
-fn ended(run: &Value) -> bool {
-    let attempts = (&run["status"]["attempt"], &run["spec"]["attempt"]);
-    let phase = run["status"]["phase"].as_str().unwrap_or_default();
-    !matches!(phase, "Queued" | "Running") && attempts.0 == attempts.1
-}
-
-fn job<'v>(run: &'v Value, id: &str) -> &'v Value {
-    run["status"]["jobs"]
-        .as_array()
-        .and_then(|jobs| jobs.iter().find(|j| j["id"] == id))
-        .unwrap_or(&Value::Null)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_runs_its_jobs() {
     if !able(None) {
@@ -188,12 +57,9 @@ async fn a_push_runs_its_jobs() {
         .get(&format!("/api/v1/runs/demo/{name}/jobs/test/steps/99/log"))
         .await;
     assert_eq!(code, 404);
-    let anonymous = repo
-        .http
-        .get(format!("{}/api/v1/runs/demo/{name}/artifacts", server.url))
-        .send()
-        .await;
-    assert_eq!(anonymous.expect("answer").status().as_u16(), 401);
+    let path = format!("/api/v1/runs/demo/{name}/artifacts");
+    let anonymous = repo.web.anonymous().ask("GET", &path, "").await;
+    assert_eq!(anonymous.expect("answer").0, 401);
     // The second time, the cache is there, and nothing of the first run's jobs is left.
     repo.push(&CACHE_AND_ARTIFACT.replace("Whole", "Again"));
     let run = repo.until("Again", "the end", ended).await;
