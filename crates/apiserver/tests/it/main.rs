@@ -2,8 +2,10 @@
 
 mod access;
 mod clients;
+mod door;
 mod fixtures;
 mod harness;
+mod peer;
 mod protobuf;
 mod scripts;
 mod watches;

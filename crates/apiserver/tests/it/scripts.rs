@@ -12,9 +12,7 @@
 //! a script that begins with `# own:` is about what only this server does.
 //! `$name = /pointer` keeps a value for later requests as `${name}`.
 
-use crate::harness::{Server, admin};
-use http::Method;
-use http_body_util::BodyExt;
+use crate::door::{Ask, Door};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,39 +20,23 @@ use std::path::Path;
 #[tokio::test]
 async fn all() {
     check_all(async |text| {
-        let server = Server::start().await;
-        let result = run(&Door::Own(&server), text).await;
-        server.api.stop().await;
+        let door = Door::own().await;
+        let result = run(&door, text).await;
+        door.close().await;
         result
     })
     .await;
 }
 
-/// The same scripts against a real kube-apiserver at `TOWPATH_PEER_URL` with the administrator's
-/// `TOWPATH_PEER_TOKEN`: what they expect is what upstream answers.
+/// The same scripts against the real kube-apiserver: what they expect is what upstream answers.
 #[tokio::test]
 async fn all_on_the_peer() {
-    let (Ok(url), Ok(token)) = (
-        std::env::var("TOWPATH_PEER_URL"),
-        std::env::var("TOWPATH_PEER_TOKEN"),
-    ) else {
-        eprintln!("SKIPPED: no kube-apiserver is given in TOWPATH_PEER_URL and TOWPATH_PEER_TOKEN");
+    let Some(door) = Door::peer().await else {
         return;
     };
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut config = kube::Config::new(url.parse().expect("address"));
-    config.accept_invalid_certs = true;
-    config.auth_info.token = Some(token.into());
-    let client = kube::Client::try_from(config).expect("client");
-    // A controller's work upstream, without which there are no pods.
-    let account = "metadata: {name: default}";
-    let accounts = "/api/v1/namespaces/default/serviceaccounts";
-    request(&Door::Peer(&client), "POST", accounts, account)
-        .await
-        .expect("account");
     check_all(async |text| match text.starts_with("# own:") {
         true => Ok(()),
-        false => run(&Door::Peer(&client), text).await,
+        false => run(&door, text).await,
     })
     .await;
 }
@@ -83,13 +65,7 @@ async fn check_all(check: impl AsyncFn(&str) -> Result<(), String>) {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
-/// Where requests go.
-enum Door<'a> {
-    Own(&'a Server),
-    Peer(&'a kube::Client),
-}
-
-async fn run(door: &Door<'_>, text: &str) -> Result<(), String> {
+async fn run(door: &Door, text: &str) -> Result<(), String> {
     let mut kept: BTreeMap<String, String> = BTreeMap::new();
     let mut lines = text.lines().enumerate().peekable();
     let mut answer = (0u16, Value::Null);
@@ -99,7 +75,7 @@ async fn run(door: &Door<'_>, text: &str) -> Result<(), String> {
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }
-        if let (Some(milliseconds), Door::Peer(_)) = (line.strip_prefix("peer settles "), door) {
+        if let (Some(milliseconds), true) = (line.strip_prefix("peer settles "), door.is_peer()) {
             let wait = milliseconds
                 .trim()
                 .parse()
@@ -157,7 +133,7 @@ fn fill(line: &str, kept: &BTreeMap<String, String>) -> String {
 }
 
 async fn request(
-    door: &Door<'_>,
+    door: &Door,
     method: &str,
     path: &str,
     body: &str,
@@ -176,38 +152,12 @@ async fn request(
     } else {
         serde_saphyr::from_str(body).map_err(|error| error.to_string())?
     };
-    let method: Method = method.parse().map_err(|_| format!("no method {method}"))?;
-    match door {
-        Door::Own(server) => Ok(server
-            .call_as(admin(), method, path, content_type, &body)
-            .await),
-        Door::Peer(client) => {
-            let bytes = if body.is_null() {
-                Vec::new()
-            } else {
-                body.to_string().into_bytes()
-            };
-            let request = http::Request::builder()
-                .method(method)
-                .uri(path)
-                .header("content-type", content_type)
-                .header("user-agent", "test/1")
-                .body(kube::client::Body::from(bytes))
-                .map_err(|error| error.to_string())?;
-            let response = client
-                .send(request)
-                .await
-                .map_err(|error| error.to_string())?;
-            let status = response.status().as_u16();
-            let body = response
-                .into_body()
-                .collect()
-                .await
-                .map_err(|error| error.to_string())?
-                .to_bytes();
-            Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
-        }
-    }
+    let ask = Ask::new(method, path);
+    let answer = match body {
+        Value::Null => door.send(&ask.header("content-type", content_type)).await,
+        body => door.send(&ask.json(content_type, &body)).await,
+    };
+    Ok((answer.code, answer.value()))
 }
 
 fn check(line: &str, value: &Value) -> Result<(), String> {
