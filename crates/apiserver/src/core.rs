@@ -19,6 +19,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
 use parking_lot::RwLock;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,9 +76,47 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
     pub(crate) path: String,
+    /// What the answer says beside itself.
+    pub(crate) notes: Arc<Notes>,
+}
+
+/// Remarks made while a request is handled.
+#[derive(Default)]
+pub(crate) struct Notes {
+    warnings: parking_lot::Mutex<Vec<String>>,
+    annotations: parking_lot::Mutex<BTreeMap<String, String>>,
+}
+
+impl Notes {
+    /// Texts for the client's user, each once.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().clone()
+    }
+
+    /// Annotations of the request's audit event.
+    pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
+        self.annotations.lock().clone()
+    }
 }
 
 impl Call {
+    /// Tells the client's user something, as a header of the answer.
+    pub(crate) fn warn(&self, text: impl Into<String>) {
+        let text = text.into();
+        let mut warnings = self.notes.warnings.lock();
+        if !text.is_empty() && !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+
+    /// Adds an annotation to the request's audit event.
+    pub(crate) fn annotate(&self, key: impl Into<String>, value: impl Into<String>) {
+        self.notes
+            .annotations
+            .lock()
+            .insert(key.into(), value.into());
+    }
+
     pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> &str {
         self.headers
             .get(name)
@@ -164,7 +203,21 @@ async fn handle(core: Arc<Core>, request: Request<Incoming>, given: Option<Princ
         headers,
         query,
         path,
+        notes: Arc::default(),
     };
+    let notes = call.notes.clone();
+    let answer = dispatch(call, routed, incoming, upgrade).await;
+    let mut answer = answer.unwrap_or_else(|failure| body::failure(&failure));
+    body::warn(&mut answer, &notes.warnings());
+    Ok(answer)
+}
+
+async fn dispatch(
+    call: Call,
+    routed: Route,
+    incoming: Incoming,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+) -> Answer {
     match routed {
         Route::Objects(target) => {
             authorize(&call, &ask(&target))?;

@@ -1,7 +1,7 @@
 //! DELETE: preconditions, propagation, finalizers, and a grace period for pods, whose node
 //! removes them when their containers are gone.
 
-use crate::admission::{self, Change};
+use crate::admission::{self, Change, Operation};
 use crate::body::{self, Answer};
 use crate::core::Call;
 use crate::filter::Filter;
@@ -28,6 +28,8 @@ struct DeleteOptions {
     uid: Option<String>,
     revision: Option<String>,
     dry_run: bool,
+    /// The same as the object that admission is shown.
+    shown: Value,
 }
 
 fn options(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, Failure> {
@@ -75,7 +77,30 @@ fn options(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, Failure> {
             .as_str()
             .map(str::to_string),
         dry_run,
+        shown: shown(call, body, dry_run),
     })
+}
+
+fn shown(call: &Call, body: Value, dry_run: bool) -> Value {
+    let mut shown = match body {
+        Value::Object(_) => body,
+        _ => json!({}),
+    };
+    shown["kind"] = "DeleteOptions".into();
+    shown["apiVersion"] = "meta.k8s.io/v1".into();
+    if dry_run {
+        shown["dryRun"] = json!(["All"]);
+    }
+    for key in ["propagationPolicy", "gracePeriodSeconds"] {
+        if let (true, Some(value)) = (shown[key].is_null(), call.query.get(key)) {
+            shown[key] = value.parse::<i64>().map_or(value.into(), Value::from);
+        } else if shown[key].is_null()
+            && let Some(shown) = shown.as_object_mut()
+        {
+            shown.remove(key);
+        }
+    }
+    shown
 }
 
 pub(crate) async fn one(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
@@ -143,10 +168,13 @@ async fn remove(
             call,
             target,
             state: &state,
+            operation: Operation::Delete,
             old: Some(&old),
-            subresource: "delete",
+            subresource: "",
+            dry_run: options.dry_run,
+            options: &options.shown,
         };
-        admission::admit_delete(&change)?;
+        admission::delete(&change).await?;
         if waits && new == old {
             return Ok((current, false));
         }

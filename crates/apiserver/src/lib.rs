@@ -32,7 +32,6 @@ mod openapi;
 mod paging;
 mod patch;
 mod pki;
-mod pods;
 mod protobuf;
 mod rbac;
 mod read;

@@ -1,0 +1,250 @@
+//! UPDATE and PATCH: read the present object, make the new one, and commit it on the condition
+//! that the object is still the one that was read; where the client named no revision of its
+//! own, a lost race is run again.
+
+use super::create::insert_named;
+use super::parts::{is_finished, keep_but, keep_identity};
+use super::{Options, TRIES, class, decode, nth, place, refused, unsaved};
+use crate::admission::{self, Change, Effects, Operation};
+use crate::body::{self, Answer};
+use crate::core::Call;
+use crate::model;
+use crate::patch;
+use crate::read;
+use crate::record;
+use crate::route::Target;
+use bytes::Bytes;
+use serde_json::Value;
+use std::sync::Arc;
+use towpath_api::field::FieldError;
+use towpath_api::status::{self, Failure, MODIFIED};
+use towpath_store::{Expect, Op, Rec, Refused, Txn};
+
+pub(crate) async fn update(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
+    let options = Options::read(call)?;
+    let (mut object, twice) = decode(call, target, bytes)?;
+    let mut warnings = Vec::new();
+    model::shape(
+        &target.resource,
+        &mut object,
+        &twice,
+        options.strictness,
+        &mut warnings,
+    )?;
+    place(target, &mut object)?;
+    match object["metadata"]["name"].as_str().unwrap_or_default() {
+        "" => object["metadata"]["name"] = target.name.clone().into(),
+        name if name == target.name => {}
+        name => {
+            return Err(status::bad_request(format!(
+                "the name of the object ({name}) does not match the name on the URL ({})",
+                target.name
+            )));
+        }
+    }
+    let rec = replace(call, target, &options, |_| Ok(object.clone())).await?;
+    let mut answer = read::written(call, target, 200, &rec)?;
+    body::warn(&mut answer, &warnings);
+    Ok(answer)
+}
+
+pub(crate) async fn patch(call: &Call, target: &Target, bytes: Bytes) -> Answer {
+    let mut options = Options::read(call)?;
+    let patch = patch::Patch::read(call, target, &bytes)?;
+    options.owned = patch.is_apply();
+    let warnings = parking_lot::Mutex::new(Vec::new());
+    if patch.is_apply() && target.subresource.is_empty() {
+        let key = towpath_store::key(&target.namespace, &target.name);
+        if call
+            .core
+            .store
+            .snapshot()
+            .get(&target.resource.table, &key)
+            .is_none()
+        {
+            let mut object = patch.create(call, target, &options)?;
+            model::shape(
+                &target.resource,
+                &mut object,
+                &[],
+                options.strictness,
+                &mut warnings.lock(),
+            )?;
+            place(target, &mut object)?;
+            if let Some(rec) = insert_named(call, target, object, &options).await? {
+                let mut answer = read::written(call, target, 201, &rec)?;
+                body::warn(&mut answer, &warnings.lock());
+                return Ok(answer);
+            }
+        }
+    }
+    if target.subresource == "scale" {
+        return crate::sub::patch_scale(call, target, &options, &patch).await;
+    }
+    let rec = replace(call, target, &options, |old| {
+        let mut new = patch.apply(call, target, &options, old)?;
+        let mut found = warnings.lock();
+        found.clear();
+        model::shape(
+            &target.resource,
+            &mut new,
+            patch.twice(),
+            options.strictness,
+            &mut found,
+        )?;
+        Ok(new)
+    })
+    .await?;
+    let mut answer = read::written(call, target, 200, &rec)?;
+    body::warn(&mut answer, &warnings.lock());
+    Ok(answer)
+}
+
+/// Makes a new state from the present one and commits it.
+pub(crate) async fn replace(
+    call: &Call,
+    target: &Target,
+    options: &Options,
+    make: impl Fn(&Value) -> Result<Value, Failure>,
+) -> Result<Arc<Rec>, Failure> {
+    replace_by(call, target, options, make, false).await
+}
+
+/// The same for a change the server makes itself, to parts no client may write.
+pub(crate) async fn replace_raw(
+    call: &Call,
+    target: &Target,
+    options: &Options,
+    make: impl Fn(&Value) -> Result<Value, Failure>,
+) -> Result<Arc<Rec>, Failure> {
+    replace_by(call, target, options, make, true).await
+}
+
+async fn replace_by(
+    call: &Call,
+    target: &Target,
+    options: &Options,
+    make: impl Fn(&Value) -> Result<Value, Failure>,
+    raw: bool,
+) -> Result<Arc<Rec>, Failure> {
+    let (core, resource) = (&call.core, &target.resource);
+    let conflict = || status::conflict(&resource.group, &resource.plural, &target.name, MODIFIED);
+    for _ in 0..TRIES {
+        let state = core.store.snapshot();
+        let key = towpath_store::key(&target.namespace, &target.name);
+        let current = state
+            .get(&resource.table, &key)
+            .cloned()
+            .ok_or_else(|| read::missing(target))?;
+        let old = crate::form::serve_version(resource, record::decode(&current));
+        let mut new = make(&old)?;
+        if !new.is_object() {
+            let why = "the patch does not leave an object behind";
+            return Err(status::bad_request(why));
+        }
+        let named = new["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap_or_default()
+            .to_string();
+        let named = if named.is_empty() || named == "0" {
+            None
+        } else {
+            Some(named)
+        };
+        let own_revision = named
+            .as_ref()
+            .is_some_and(|n| *n != current.revision.to_string());
+        if own_revision {
+            return Err(conflict());
+        }
+        if named.is_none() && resource.is_custom() && call.method == http::Method::PUT {
+            let error = FieldError::invalid(
+                "metadata.resourceVersion",
+                0,
+                "must be specified for an update",
+            );
+            return Err(status::invalid(
+                &resource.group,
+                &resource.kind,
+                &target.name,
+                &[error],
+            ));
+        }
+        keep_identity(target, &mut new, &old)?;
+        match target.subresource.as_str() {
+            "status" => model::prepare_status(resource, &mut new, &old),
+            "" => model::prepare_update(resource, &mut new, &old),
+            _ if raw => {}
+            other => keep_but(&mut new, &old, other),
+        }
+        model::default(resource, &mut new);
+        let change = Change {
+            call,
+            target,
+            state: &state,
+            operation: Operation::Update,
+            old: Some(&old),
+            subresource: &target.subresource,
+            dry_run: options.dry_run,
+            options: &options.shown,
+        };
+        let mut effects = Effects::default();
+        admission::mutate(&change, &mut new, &mut effects).await?;
+        if !options.owned {
+            model::own(
+                resource,
+                &target.subresource,
+                Some(&old),
+                &mut new,
+                &options.manager,
+                &core.clock.rfc3339(),
+            );
+        }
+        model::validate(resource, &target.subresource, &new, Some(&old))?;
+        admission::validate(&change, &new, &mut effects).await?;
+        let finished = is_finished(resource, &new);
+        model::to_stored(resource, &mut new);
+        let new = record::encode(resource, &new);
+        if options.dry_run {
+            return Ok(unsaved(key, new, current.revision));
+        }
+        let mut ops = effects.ops;
+        let expect = Expect::revision(current.revision);
+        let table = resource.table.clone();
+        if finished {
+            ops.extend(admission::released(&change));
+            ops.push(Op::Delete {
+                resource: table,
+                key,
+                expect,
+                last: Some(new),
+            });
+        } else {
+            ops.push(Op::Put {
+                resource: table,
+                key,
+                expect,
+                new,
+            });
+        }
+        let at = ops.len() - 1;
+        match core
+            .store
+            .commit(Txn {
+                ops,
+                class: class(resource),
+            })
+            .await
+        {
+            Ok(done) => {
+                crate::crd::after(core, resource);
+                return nth(done, at).ok_or_else(|| read::missing(target));
+            }
+            // Someone was faster. A client that named the revision is told when it is compared
+            // with the new present one above.
+            Err(Refused::Conflict { .. }) => {}
+            Err(other) => return Err(refused(other)),
+        }
+    }
+    Err(conflict())
+}
