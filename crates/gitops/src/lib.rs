@@ -23,6 +23,7 @@ mod heads;
 mod live;
 mod parts;
 mod promotion;
+mod provenance;
 mod release;
 mod render;
 mod retention;

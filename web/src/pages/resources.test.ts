@@ -8,6 +8,9 @@ test('an object names the commit that last changed it', () => {
   expect(commitOf(pod, projects)).toEqual({ sha: '4f2c91e', href: '/p/demo/c/4f2c91e0aa' });
   const image = { metadata: { name: 'd', namespace: 'hello-dev' }, spec: { template: { spec: { containers: [{ image: 'demo/hello@sha256:ab' }] } } } };
   expect(commitOf(image, projects, builtBy([{ spec: { sha: 'c0ffee1234', images: [{ digest: 'sha256:ab' }] } }])).sha).toBe('c0ffee1');
+  const service = { metadata: { name: 's', namespace: 'hello-dev', annotations: { 'towpath.dev/commit': 'deadbeef12' } } };
+  expect(commitOf(service, projects).sha).toBe('deadbee');
+  expect(commitOf({ ...service, metadata: { ...service.metadata, labels: { 'towpath.dev/commit': '4f2c91e0aa' } } }, projects).sha).toBe('4f2c91e');
   expect(commitOf({ metadata: { name: 'p', namespace: 'other' } }, projects)).toEqual({ sha: '', href: '' });
 });
 

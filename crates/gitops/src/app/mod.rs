@@ -14,6 +14,7 @@ use crate::Error;
 use crate::cluster::Cluster;
 use crate::heads::Heads;
 use crate::live::Live;
+use crate::provenance::Provenance;
 use crate::render::Renderer;
 use kube::ResourceExt;
 use parking_lot::Mutex;
@@ -245,7 +246,10 @@ impl Apps {
                 return Ok(Err((Some(commit.sha), conditions)));
             }
         };
-        let (objects, unknown) = self.prepare(key, app, rendered.objects()).await?;
+        let provenance = Provenance::of(app, repository, &commit);
+        let (objects, unknown) = self
+            .prepare(key, app, provenance.as_ref(), rendered.objects())
+            .await?;
         self.watch_known(status).await;
         let warnings = rendered
             .warnings

@@ -1,9 +1,11 @@
-//! Rendered objects made ready: the destination's namespace, the tracking annotation.
+//! Rendered objects made ready: the destination's namespace, the tracking annotation, and where
+//! they come from.
 
 use super::{Apps, plan};
 use crate::Error;
 use crate::live::{TRACKING, tracking_id};
-use serde_json::{Map, Value as Json};
+use crate::provenance::{self, Provenance};
+use serde_json::Value as Json;
 use towpath_kit::cache::Key;
 use towpath_kit::kinds::Application;
 use towpath_render::{Object, order};
@@ -14,6 +16,7 @@ impl Apps {
         &self,
         key: &Key,
         app: &Application,
+        provenance: Option<&Provenance>,
         rendered: &[Object],
     ) -> Result<(Vec<Object>, Vec<usize>), Error> {
         let mut objects = Vec::with_capacity(rendered.len());
@@ -32,9 +35,13 @@ impl Apps {
                 Err(error) => return Err(error),
             };
             put_namespace(&mut object, namespaced, &app.spec.destination.namespace);
+            if let Some(provenance) = provenance {
+                provenance.mark(&mut object);
+            }
             let hook = object.annotation(order::HOOK).is_some();
             if !hook {
-                track(&mut object, key);
+                let value = tracking_id(key, &object.id);
+                provenance::put(&mut object.manifest, "annotations", TRACKING, &value);
             }
             objects.push(object);
         }
@@ -77,25 +84,6 @@ fn put_namespace(object: &mut Object, namespaced: bool, default: &str) {
             metadata.remove("namespace");
         } else {
             metadata.insert("namespace".into(), namespace.into());
-        }
-    }
-}
-
-fn track(object: &mut Object, key: &Key) {
-    let value = tracking_id(key, &object.id);
-    if let Some(metadata) = object
-        .manifest
-        .get_mut("metadata")
-        .and_then(Json::as_object_mut)
-    {
-        let annotations = metadata
-            .entry("annotations")
-            .or_insert_with(|| Json::Object(Map::new()));
-        if !annotations.is_object() {
-            *annotations = Json::Object(Map::new());
-        }
-        if let Some(map) = annotations.as_object_mut() {
-            map.insert(TRACKING.into(), value.into());
         }
     }
 }

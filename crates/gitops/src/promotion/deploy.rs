@@ -4,6 +4,7 @@
 use super::{Promotions, trailer};
 use crate::Error;
 use crate::environment::branch;
+use crate::provenance::{self, Origin};
 use bytes::Bytes;
 use kube::ResourceExt;
 use towpath_kit::cache::Key;
@@ -41,11 +42,12 @@ impl Promotions {
                 return Ok(Ok(done.sha.clone()));
             }
         }
-        let (base, changes) = match self
+        let restored = self
             .restored(&repository, promotion, environment, release)
-            .await?
-        {
-            Some(revision) => (revision, Vec::new()),
+            .await?;
+        let origins = provenance::of_images(release, head.as_ref(), restored.as_ref());
+        let (base, changes) = match restored {
+            Some(commit) => (commit.sha, Vec::new()),
             None => match self.pinned(&repository, environment, release).await? {
                 Ok(changes) => (release.spec.sha.clone(), changes),
                 Err(sentence) => return Ok(Err(sentence)),
@@ -56,7 +58,7 @@ impl Promotions {
             expected: head.map(|c| c.sha),
             base,
             changes,
-            message: message(&key.name, promotion, environment, release),
+            message: message(&key.name, promotion, environment, release, &origins),
             on_behalf_of: promotion.spec.by.clone(),
         };
         match self.tree.commit(&repository, request).await {
@@ -75,7 +77,7 @@ impl Promotions {
         promotion: &Promotion,
         environment: &Environment,
         release: &Release,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<CommitInfo>, Error> {
         if promotion.spec.kind != "rollback" {
             return Ok(None);
         }
@@ -89,8 +91,8 @@ impl Promotions {
             if entry.release != name || entry.outcome != "Succeeded" {
                 continue;
             }
-            if self.tree.resolve(repository, &entry.revision).await.is_ok() {
-                return Ok(Some(entry.revision.clone()));
+            if let Ok(commit) = self.tree.resolve(repository, &entry.revision).await {
+                return Ok(Some(commit));
             }
         }
         Ok(None)
@@ -143,6 +145,7 @@ fn message(
     promotion: &Promotion,
     environment: &Environment,
     release: &Release,
+    origins: &[Origin],
 ) -> String {
     let verb = match promotion.spec.kind.as_str() {
         "rollback" => "roll back",
@@ -169,6 +172,9 @@ fn message(
         ("Towpath-Commit", &release.spec.sha),
     ] {
         text.push_str(&format!("{key}: {value}\n"));
+    }
+    for origin in origins {
+        text.push_str(&format!("{}\n", origin.trailer()));
     }
     text
 }

@@ -39,6 +39,7 @@ scenarios! {
     sync::a_set_with_one_bad_object_changes_nothing,
     sync::what_cannot_be_rendered_says_where,
     sync::an_autoscaler_keeps_its_replicas,
+    sync::what_is_deployed_names_its_commit,
     journey::promote_fail_and_roll_back,
     journey::a_crashing_pod_ends_a_deployment_early,
     journey::stopped_at_any_moment,

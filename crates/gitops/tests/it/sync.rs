@@ -1,6 +1,6 @@
 //! Applying, drift, pruning.
 
-use crate::world::{Cluster, World, project, until};
+use crate::world::{Cluster, DEPLOYMENT, World, project, until};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value as Json, json};
@@ -233,5 +233,116 @@ pub(crate) async fn an_autoscaler_keeps_its_replicas(cluster: &Cluster) {
         .await;
     let live = deployments.get("hello").await.expect("deployment");
     assert_eq!(live.data.pointer("/spec/replicas"), Some(&json!(4)));
+    world.stop().await;
+}
+
+const CLEANER: &str = "\
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: cleaner}
+spec:
+  schedule: '0 3 * * *'
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers: [{name: cleaner, image: 'redis:7'}]
+";
+
+/// Objects and pods say which commit; what did not change is not touched for it.
+pub(crate) async fn what_is_deployed_names_its_commit(cluster: &Cluster) {
+    let world = World::start(cluster, &project()).await;
+    world.environment("dev", auto()).await;
+    let mut files = project();
+    // Written as the server keeps it, so that applying it again is nothing new.
+    let deployment = DEPLOYMENT.replace("1000m", "'1'");
+    files[1].1 = &deployment;
+    files.push(("deploy/base/cleaner.yaml", CLEANER));
+    files[0].1 = "resources: [deployment.yaml, settings.yaml, cleaner.yaml]\n";
+    let deployments = world.deployments("dev");
+    let crons = world.objects("batch/v1", "CronJob", "cronjobs", &world.target("dev"));
+    let maps = world.config_maps("dev");
+    let mut releases = Vec::new();
+    for digest in ["sha256:aa", "sha256:bb", "sha256:bb"] {
+        let sha = world.push(&files);
+        let release = world.run_succeeded(&sha, digest).await;
+        // Annotations alone, too, are a new generation of a Deployment.
+        until("the release", || async {
+            let live = deployments.get_opt("hello").await.expect("deployment");
+            live.is_some_and(|d| d.annotations().get("towpath.dev/release") == Some(&release))
+        })
+        .await;
+        world
+            .settle_deployment("dev", &format!("demo/hello@{digest}"), true)
+            .await;
+        let name = format!("hello-dev-{release}-1");
+        world
+            .promotion_is(&name, |s| s.phase == PromotionPhase::Succeeded)
+            .await;
+        let settings = maps.get("settings").await.expect("settings");
+        for (key, value) in [
+            ("commit", &sha),
+            ("release", &release),
+            ("promotion", &name),
+        ] {
+            let key = format!("towpath.dev/{key}");
+            assert_eq!(settings.annotations().get(&key), Some(value), "{key}");
+        }
+        assert_eq!(settings.labels()["towpath.dev/environment"], "hello-dev");
+        let deployment = deployments.get("hello").await.expect("deployment");
+        releases.push((sha, release, deployment));
+    }
+    let template =
+        |at: usize| releases[at].2.data["spec"]["template"]["metadata"]["labels"].clone();
+    for (at, built) in [(0, 0), (1, 1), (2, 1)] {
+        let (sha, release, _) = &releases[built];
+        let expected = json!({"app": "hello", "towpath.dev/commit": sha,
+            "towpath.dev/release": release, "towpath.dev/environment": "hello-dev"});
+        assert_eq!(template(at), expected, "release {at}");
+        assert_eq!(&releases[at].2.labels()["towpath.dev/commit"], sha);
+    }
+    // The third release has the image of the second: nothing rolls.
+    assert_eq!(releases[1].2.data["spec"], releases[2].2.data["spec"]);
+    let cron = crons.get("cleaner").await.expect("cron job");
+    assert_eq!(cron.metadata.generation, Some(1));
+    assert_eq!(cron.annotations()["towpath.dev/commit"], releases[2].0);
+    let pods = &cron.data["spec"]["jobTemplate"]["spec"]["template"];
+    assert_eq!(pods.pointer("/metadata/labels"), None);
+
+    // The same again writes nothing.
+    let apps = world.api::<Application>();
+    let again = Patch::Merge(json!({"metadata": {"annotations": {"towpath.dev/sync": "now"}}}));
+    apps.patch("hello-dev", &PatchParams::default(), &again)
+        .await
+        .expect("patch");
+    until("the second sync", || async {
+        let app = apps.get("hello-dev").await.expect("application");
+        let asked = app.annotations().contains_key("towpath.dev/sync");
+        !asked && app.status.is_some_and(|s| s.sync.status == "Synced")
+    })
+    .await;
+    let unchanged = deployments.get("hello").await.expect("deployment");
+    assert_eq!(
+        unchanged.metadata.resource_version,
+        releases[2].2.metadata.resource_version
+    );
+    let same = crons.get("cleaner").await.expect("cron job");
+    assert_eq!(
+        same.metadata.resource_version,
+        cron.metadata.resource_version
+    );
+
+    // A label that someone changes comes back.
+    let patch = Patch::Merge(json!({"metadata": {"labels": {"towpath.dev/commit": "mine"}}}));
+    deployments
+        .patch("hello", &PatchParams::default(), &patch)
+        .await
+        .expect("patch");
+    until("the commit to be named again", || async {
+        let live = deployments.get("hello").await.expect("deployment");
+        live.labels()["towpath.dev/commit"] == releases[1].0
+    })
+    .await;
     world.stop().await;
 }
