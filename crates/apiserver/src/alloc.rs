@@ -95,7 +95,7 @@ pub(crate) fn admit(change: &Change<'_>, new: &mut Value) -> Result<Vec<Op>, Fai
         .to_string();
     if has_address(new) {
         if address(new).is_empty() {
-            let found = free_address(change)
+            let found = free_address(change, &name)
                 .ok_or_else(|| status::internal("failed to allocate a serviceIP: range is full"))?;
             new["spec"]["clusterIP"] = found.to_string().into();
         }
@@ -278,13 +278,23 @@ fn random(change: &Change<'_>) -> u32 {
 }
 
 // A free address from the upper part of the range; the lower part is for fixed ones.
-fn free_address(change: &Change<'_>) -> Option<Ipv4Addr> {
+fn free_address(change: &Change<'_>, name: &str) -> Option<Ipv4Addr> {
     let (IpAddr::V4(network), bits) = change.call.core.settings.service_cidr else {
         return None;
     };
     let size = 1u32.checked_shl(32 - u32::from(bits)).unwrap_or(u32::MAX);
     let fixed = (size / 16).clamp(16.min(size / 2), 256);
     let base = u32::from(network) & (u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0));
+    let is_free = |ip: &Ipv4Addr| {
+        let key = towpath_store::key("", &ip.to_string());
+        change.state.get(ADDRESSES, &key).is_none()
+    };
+    // The API's own service has the first address of the range, as clients know it by address.
+    let target = change.target;
+    let first = Ipv4Addr::from(base + 1);
+    if target.namespace == "default" && *name == *"kubernetes" && is_free(&first) {
+        return Some(first);
+    }
     let span = size.saturating_sub(fixed + 1);
     if span == 0 {
         return None;
@@ -292,12 +302,7 @@ fn free_address(change: &Change<'_>) -> Option<Ipv4Addr> {
     let start = random(change) % span;
     (0..span.min(1 << 16))
         .map(|step| Ipv4Addr::from(base + fixed + (start + step) % span))
-        .find(|ip| {
-            change
-                .state
-                .get(ADDRESSES, &towpath_store::key("", &ip.to_string()))
-                .is_none()
-        })
+        .find(is_free)
 }
 
 fn free_port(change: &Change<'_>, protocol: &str, taken: &[String]) -> Option<u32> {

@@ -40,7 +40,6 @@ const IN_FLIGHT: usize = 512;
 pub(crate) struct Settings {
     pub(crate) service_cidr: (IpAddr, u8),
     pub(crate) node_ports: (u16, u16),
-    pub(crate) project_tokens: bool,
 }
 
 /// Everything handlers share.

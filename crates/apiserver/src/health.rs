@@ -24,10 +24,12 @@ pub(crate) fn serve(call: &Call) -> Answer {
             }
             paths.extend(
                 [
+                    "/.well-known/openid-configuration",
                     "/healthz",
                     "/livez",
                     "/openapi/v2",
                     "/openapi/v3",
+                    "/openid/v1/jwks",
                     "/readyz",
                     "/version",
                 ]
@@ -50,6 +52,10 @@ pub(crate) fn serve(call: &Call) -> Answer {
                 "id_token_signing_alg_values_supported": ["ES256"],
             }),
         )),
+        "/openid/v1/jwks" => {
+            let set = serde_json::to_vec(&call.core.tokens.key_set()).unwrap_or_default();
+            Ok(body::response(200, "application/jwk-set+json", set))
+        }
         path => match path.strip_prefix("/openapi/v3/") {
             Some(rest) => openapi::document(call, rest),
             None => Err(status::no_such_resource()),

@@ -1,6 +1,7 @@
 //! The cluster's own certificate authority, the server's certificate, client certificates and
 //! the key that signs tokens, kept under `<data>/pki`.
 
+use crate::keyring::Keyring;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
@@ -10,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use towpath_stdx::{Clock, Random, Secret};
 
@@ -35,19 +36,27 @@ pub enum PkiError {
         #[source]
         source: rcgen::Error,
     },
+    /// A key that is kept cannot be used.
+    #[error("use {0}")]
+    Key(&'static str),
     /// TLS refuses what we made.
     #[error("set up TLS")]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+// The key that signs tokens.
+const TOKEN_KEY: &str = "token.key";
+
 /// Everything under `<data>/pki`.
 pub(crate) struct Pki {
     pub(crate) ca_pem: String,
     ca_key: String,
-    pub(crate) token_key_pem: String,
-    pub(crate) token_public_pem: String,
+    directory: PathBuf,
     pub(crate) admin_token: Secret,
 }
+
+/// Public halves of keys that signed tokens are kept until the longest token has ended.
+const EARLIER_KEY_SECONDS: u64 = 366 * 24 * 3600;
 
 fn file(path: &Path) -> impl FnOnce(io::Error) -> PkiError {
     let path = path.display().to_string();
@@ -137,10 +146,7 @@ impl Pki {
                 .map_err(made("the authority's certificate"))?;
             Ok(certificate.pem())
         })?;
-        let token_key_pem = kept(&directory.join("token.key"), new_key)?;
-        let token_public_pem = KeyPair::from_pem(&token_key_pem)
-            .map_err(made("the token key"))?
-            .public_key_pem();
+        kept(&directory.join(TOKEN_KEY), new_key)?;
         let admin_token = kept(&directory.join("admin.token"), || {
             Ok(towpath_stdx::id::token(random))
         })?;
@@ -148,10 +154,60 @@ impl Pki {
         Ok(Self {
             ca_pem,
             ca_key,
-            token_key_pem,
-            token_public_pem,
+            directory: directory.to_path_buf(),
             admin_token,
         })
+    }
+
+    /// The keys of tokens as they are kept: the one that signs and those before it.
+    pub(crate) fn token_keys(&self, clock: &dyn Clock) -> Result<Keyring, PkiError> {
+        let path = self.directory.join(TOKEN_KEY);
+        let signing = Secret::from(std::fs::read_to_string(&path).map_err(file(&path))?);
+        let now = clock.since_epoch().as_secs();
+        let mut earlier = Vec::new();
+        for entry in std::fs::read_dir(&self.directory).map_err(file(&self.directory))? {
+            let path = entry.map_err(file(&self.directory))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let Some(since) = name
+                .strip_prefix("token-")
+                .and_then(|rest| rest.strip_suffix(".pub"))
+            else {
+                continue;
+            };
+            let Ok(since) = since.parse::<u64>() else {
+                continue;
+            };
+            if since + EARLIER_KEY_SECONDS < now {
+                std::fs::remove_file(&path).map_err(file(&path))?;
+                continue;
+            }
+            let pem = std::fs::read_to_string(&path).map_err(file(&path))?;
+            earlier.push((since, pem));
+        }
+        // The latest first: it has signed most of what is still about.
+        earlier.sort();
+        let earlier: Vec<String> = earlier.into_iter().rev().map(|(_, pem)| pem).collect();
+        Keyring::read(&signing, &earlier)
+    }
+
+    /// Makes a new key for tokens; the public half of the present one is kept, so that what it
+    /// signed stays good.
+    pub(crate) fn rotate_token_key(&self, clock: &dyn Clock) -> Result<Keyring, PkiError> {
+        let path = self.directory.join(TOKEN_KEY);
+        let present = std::fs::read_to_string(&path).map_err(file(&path))?;
+        let public = KeyPair::from_pem(&present)
+            .map_err(made("the token key"))?
+            .public_key_pem();
+        let mut since = clock.since_epoch().as_secs();
+        let earlier = |since: u64| self.directory.join(format!("token-{since}.pub"));
+        while earlier(since).exists() {
+            since += 1;
+        }
+        let kept = earlier(since);
+        write_private(&kept, public.as_bytes()).map_err(file(&kept))?;
+        let fresh = KeyPair::generate().map_err(made("a key"))?;
+        write_private(&path, fresh.serialize_pem().as_bytes()).map_err(file(&path))?;
+        self.token_keys(clock)
     }
 
     fn issue(

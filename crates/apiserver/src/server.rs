@@ -40,8 +40,6 @@ pub struct Config {
     pub node_ports: (u16, u16),
     /// Further names and addresses for the server's certificate.
     pub names: Vec<String>,
-    /// Whether pods get a projected service account token volume (the node must support it).
-    pub project_tokens: bool,
 }
 
 impl Config {
@@ -53,7 +51,6 @@ impl Config {
             service_cidr: (IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), 16),
             node_ports: (30000, 32767),
             names: Vec::new(),
-            project_tokens: false,
         }
     }
 }
@@ -67,9 +64,6 @@ pub enum Error {
     /// Keys and certificates.
     #[error("set up the server's identity")]
     Pki(#[from] PkiError),
-    /// The token key cannot be used.
-    #[error("read the token key")]
-    Token(#[from] jsonwebtoken::errors::Error),
     /// The first objects could not be written.
     #[error("write the first objects: {0}")]
     Bootstrap(String),
@@ -114,7 +108,6 @@ impl ApiServer {
         let settings = Settings {
             service_cidr: config.service_cidr,
             node_ports: config.node_ports,
-            project_tokens: config.project_tokens,
         };
         let core = Arc::new(Core {
             store,
@@ -178,6 +171,11 @@ impl ApiServer {
     /// Token of the administrator, made at first start (`pki/admin.token`).
     pub fn admin_token(&self) -> Secret {
         self.core.pki.admin_token.clone()
+    }
+
+    /// Signs tokens with a new key from now on; tokens of earlier keys stay good until they end.
+    pub fn rotate_token_key(&self) -> Result<(), PkiError> {
+        self.core.tokens.rotate(&self.core.pki)
     }
 
     /// Certificate of the cluster's authority as PEM.
@@ -246,6 +244,15 @@ impl ApiServer {
         if let (IpAddr::V4(network), _) = self.config.service_cidr {
             names.push(Ipv4Addr::from(u32::from(network) + 1).to_string());
         }
+        // What an earlier version gave the service stays good.
+        let state = self.core.store.snapshot();
+        let service = state.get("services", &towpath_store::key("default", "kubernetes"));
+        let address = service.and_then(|rec| rec.meta.field("spec.clusterIP"));
+        names.extend(
+            address
+                .filter(|a| a.parse::<IpAddr>().is_ok())
+                .map(str::to_string),
+        );
         if !own.is_unspecified() {
             names.push(own.to_string());
         }

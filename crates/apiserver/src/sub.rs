@@ -10,10 +10,9 @@ use crate::patch::Patch;
 use crate::read;
 use crate::record;
 use crate::route::Target;
-use crate::token::{Bound, ISSUER, Reference};
+use crate::token_request;
 use crate::write::{self, Options};
 use serde_json::{Value, json};
-use std::time::Duration;
 use towpath_api::scale::{self, Paths};
 use towpath_api::selector::Label;
 use towpath_api::status::{self, Failure};
@@ -32,7 +31,7 @@ pub(crate) async fn serve(call: &Call, target: &Target, bytes: &[u8]) -> Answer 
         }
         ("create", "binding") => bind(call, target, bytes).await,
         ("create", "eviction") => evict(call, target, bytes).await,
-        ("create", "token") => token(call, target, bytes),
+        ("create", "token") => token_request::serve(call, target, bytes),
         ("get", _) => read::get(call, target),
         (verb, _) => Err(status::method_not_allowed(
             &target.resource.group,
@@ -218,91 +217,4 @@ async fn evict(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
         201,
         &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
     ))
-}
-
-// A token for a service account, bound to it and, where asked, to a pod or secret.
-fn token(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
-    let mut request = parse(call, bytes)?;
-    let core = &call.core;
-    let account = read::find(call, target)?;
-    let wanted = request["spec"]["expirationSeconds"]
-        .as_u64()
-        .unwrap_or(3600);
-    if wanted < 600 {
-        let error = towpath_api::field::FieldError::invalid(
-            "spec.expirationSeconds",
-            wanted,
-            "may not specify a duration less than 10 minutes",
-        );
-        return Err(status::invalid(
-            "authentication.k8s.io",
-            "TokenRequest",
-            "",
-            &[error],
-        ));
-    }
-    let seconds = wanted.min(365 * 24 * 3600);
-    let mut audiences: Vec<String> = request["spec"]["audiences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|a| a.as_str().map(str::to_string))
-        .collect();
-    if audiences.is_empty() {
-        audiences.push(ISSUER.into());
-    }
-    let mut bound = Bound {
-        namespace: target.namespace.clone(),
-        serviceaccount: Reference {
-            name: target.name.clone(),
-            uid: account.meta.uid.to_string(),
-        },
-        pod: None,
-        secret: None,
-    };
-    let object = request["spec"]["boundObjectRef"].clone();
-    if let (Some(kind), Some(name)) = (object["kind"].as_str(), object["name"].as_str()) {
-        let (table, slot) = match kind {
-            "Pod" => ("pods", &mut bound.pod),
-            "Secret" => ("secrets", &mut bound.secret),
-            other => {
-                return Err(status::bad_request(format!(
-                    "cannot bind token to object of type {other}"
-                )));
-            }
-        };
-        let state = core.store.snapshot();
-        let found = state.get(table, &towpath_store::key(&target.namespace, name));
-        let found = found.ok_or_else(|| status::not_found("", table, name))?;
-        if let Some(uid) = object["uid"]
-            .as_str()
-            .filter(|uid| !uid.is_empty() && **uid != *found.meta.uid)
-        {
-            return Err(status::uid_precondition(
-                "",
-                table,
-                name,
-                uid,
-                &found.meta.uid,
-            ));
-        }
-        *slot = Some(Reference {
-            name: name.into(),
-            uid: found.meta.uid.to_string(),
-        });
-    }
-    let id = towpath_stdx::id::uuid(&*core.random);
-    let (token, end) =
-        core.tokens
-            .issue(bound, audiences.clone(), Duration::from_secs(seconds), id);
-    request["kind"] = "TokenRequest".into();
-    request["apiVersion"] = "authentication.k8s.io/v1".into();
-    request["metadata"] = json!({"name": target.name, "namespace": target.namespace, "creationTimestamp": core.clock.rfc3339()});
-    request["spec"]["audiences"] = audiences.into();
-    request["spec"]["expirationSeconds"] = seconds.into();
-    request["status"] = json!({
-        "token": token.reveal_secret(),
-        "expirationTimestamp": towpath_stdx::clock::rfc3339(end),
-    });
-    Ok(body::json(201, &request))
 }

@@ -3,8 +3,10 @@
 //! A service account's token is bound to the account's UID (and to a pod's, where it was made
 //! for one) and ends with it: every check looks at the live objects.
 
-use crate::pki::Pki;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use crate::keyring::Keyring;
+use crate::pki::{Pki, PkiError};
+use arc_swap::ArcSwap;
+use jsonwebtoken::{Algorithm, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,12 +24,11 @@ const SKEW_SECONDS: u64 = 60;
 
 pub(crate) struct Tokens {
     admin: Secret,
-    sign: EncodingKey,
-    check: DecodingKey,
+    keys: ArcSwap<Keyring>,
     clock: Arc<dyn Clock>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Claims {
     iss: String,
     sub: String,
@@ -60,8 +61,37 @@ pub(crate) struct Bound {
     pub(crate) serviceaccount: Reference,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pod: Option<Reference>,
+    /// Where the pod was when the token was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<Reference>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) secret: Option<Reference>,
+}
+
+impl Bound {
+    // Whether everything the token is bound to is still there, and still the same. Where the
+    // pod was is a fact about it, not a bond, as a pod never changes its node.
+    fn is_live(&self, state: &Snapshot) -> bool {
+        let live = |table: &str, namespace: &str, reference: &Reference| {
+            let rec = state.get(table, &towpath_store::key(namespace, &reference.name));
+            rec.is_some_and(|rec| *rec.meta.uid == *reference.uid)
+        };
+        let namespace = self.namespace.as_str();
+        let bonds = [
+            ("pods", namespace, self.pod.as_ref()),
+            ("secrets", namespace, self.secret.as_ref()),
+            // Bound to a node itself, where to no pod.
+            (
+                "nodes",
+                "",
+                self.node.as_ref().filter(|_| self.pod.is_none()),
+            ),
+        ];
+        live("serviceaccounts", namespace, &self.serviceaccount)
+            && bonds.into_iter().all(|(table, namespace, bond)| {
+                bond.is_none_or(|bond| live(table, namespace, bond))
+            })
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -70,7 +100,7 @@ pub(crate) struct Reference {
     pub(crate) uid: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Minted {
     groups: Vec<String>,
     uid: String,
@@ -111,25 +141,28 @@ pub(crate) fn account(namespace: &str, name: &str, uid: &str) -> Principal {
 }
 
 impl Tokens {
-    pub(crate) fn new(
-        pki: &Pki,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, jsonwebtoken::errors::Error> {
+    pub(crate) fn new(pki: &Pki, clock: Arc<dyn Clock>) -> Result<Self, PkiError> {
         Ok(Self {
             admin: pki.admin_token.clone(),
-            sign: EncodingKey::from_ec_pem(pki.token_key_pem.as_bytes())?,
-            check: DecodingKey::from_ec_pem(pki.token_public_pem.as_bytes())?,
+            keys: ArcSwap::from_pointee(pki.token_keys(&*clock)?),
             clock,
         })
     }
 
+    /// Signs with a new key from now on; what the present one signed stays good.
+    pub(crate) fn rotate(&self, pki: &Pki) -> Result<(), PkiError> {
+        self.keys
+            .store(Arc::new(pki.rotate_token_key(&*self.clock)?));
+        Ok(())
+    }
+
+    /// The public halves of the keys as a JSON web key set.
+    pub(crate) fn key_set(&self) -> Value {
+        self.keys.load().set()
+    }
+
     fn encode(&self, claims: &Claims) -> Secret {
-        let header = Header {
-            kid: Some("towpath".into()),
-            ..Header::new(Algorithm::ES256)
-        };
-        // Signing with a key that was read at start does not fail.
-        Secret::from(jsonwebtoken::encode(&header, claims, &self.sign).unwrap_or_default())
+        self.keys.load().sign(claims)
     }
 
     fn now(&self) -> u64 {
@@ -204,9 +237,7 @@ impl Tokens {
         rules.validate_aud = false;
         rules.required_spec_claims.clear();
         rules.set_issuer(&[ISSUER]);
-        let claims: Claims = jsonwebtoken::decode(token, &self.check, &rules)
-            .ok()?
-            .claims;
+        let claims: Claims = self.keys.load().open(token, &rules)?;
         let now = self.now();
         if claims.exp + SKEW_SECONDS < now || claims.nbf > now + SKEW_SECONDS {
             return None;
@@ -243,41 +274,30 @@ impl Tokens {
             return None;
         }
         let bound = claims.kubernetes?;
-        let live = |table: &str, name: &str, uid: &str| {
-            let rec = state.get(table, &towpath_store::key(&bound.namespace, name))?;
-            (*rec.meta.uid == *uid).then_some(())
-        };
-        live(
-            "serviceaccounts",
-            &bound.serviceaccount.name,
-            &bound.serviceaccount.uid,
-        )?;
-        if let Some(pod) = &bound.pod {
-            live("pods", &pod.name, &pod.uid)?;
-        }
-        if let Some(secret) = &bound.secret {
-            live("secrets", &secret.name, &secret.uid)?;
+        if !bound.is_live(state) {
+            return None;
         }
         let mut principal = account(
             &bound.namespace,
             &bound.serviceaccount.name,
             &bound.serviceaccount.uid,
         );
-        if !claims.jti.is_empty() {
-            principal.extra.insert(
-                "authentication.kubernetes.io/credential-id".into(),
-                vec![format!("JTI={}", claims.jti)],
-            );
-        }
-        if let Some(pod) = &bound.pod {
-            principal.extra.insert(
-                "authentication.kubernetes.io/pod-name".into(),
-                vec![pod.name.clone()],
-            );
-            principal.extra.insert(
-                "authentication.kubernetes.io/pod-uid".into(),
-                vec![pod.uid.clone()],
-            );
+        let credential = (!claims.jti.is_empty()).then(|| format!("JTI={}", claims.jti));
+        let facts = [
+            ("credential-id", credential),
+            ("pod-name", bound.pod.as_ref().map(|pod| pod.name.clone())),
+            ("pod-uid", bound.pod.as_ref().map(|pod| pod.uid.clone())),
+            (
+                "node-name",
+                bound.node.as_ref().map(|node| node.name.clone()),
+            ),
+            ("node-uid", bound.node.as_ref().map(|node| node.uid.clone())),
+        ];
+        for (name, value) in facts {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                let key = format!("authentication.kubernetes.io/{name}");
+                principal.extra.insert(key, vec![value]);
+            }
         }
         Some(Checked {
             principal,

@@ -8,4 +8,5 @@ mod harness;
 mod peer;
 mod protobuf;
 mod scripts;
+mod tokens;
 mod watches;

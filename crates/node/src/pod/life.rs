@@ -450,33 +450,50 @@ async fn has_started(handle: &PodHandle, name: &str, mut stop: StopOrders) {
     }
 }
 
-// Brings projected volumes up to date whenever something they show may have changed, and before
-// tokens run out. Never returns.
+// A volume that could not be brought up to date is tried again after this long.
+const REFRESH_AGAIN: Duration = Duration::from_secs(10);
+
+// Brings projected volumes up to date at once (an earlier agent may have missed changes),
+// whenever something they show may have changed, and before tokens run out. Never returns.
 async fn keep_fresh(agent: &Arc<Agent>, handle: &Arc<PodHandle>) {
     loop {
+        let next = refresh(agent, handle).await;
+        let timer = async {
+            match next {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = handle.refresh.notified() => {}
-            () = tokio::time::sleep(Duration::from_secs(300)) => {}
-        }
-        let pod = handle.pod();
-        let (ip, host_ip) = (handle.ip(), agent.host_ip());
-        let facts = start::facts(agent, &pod, &ip, &host_ip);
-        for volume in pod
-            .spec
-            .iter()
-            .flat_map(|spec| spec.volumes.iter().flatten())
-        {
-            if !volumes::projected::is_projected(volume) {
-                continue;
-            }
-            let path = agent.volume_dir(&handle.uid).join(&volume.name);
-            if let Err(cause) =
-                volumes::refresh(volume, &path, &facts, &agent.caches(), &agent.client).await
-            {
-                tracing::debug!(pod = %handle.key, volume = volume.name, cause, "volume not refreshed");
-            }
+            () = timer => {}
         }
     }
+}
+
+// One round over the pod's volumes; returns when the next is due whatever happens.
+async fn refresh(agent: &Arc<Agent>, handle: &Arc<PodHandle>) -> Option<Duration> {
+    let pod = handle.pod();
+    let (ip, host_ip) = (handle.ip(), agent.host_ip());
+    let facts = start::facts(agent, &pod, &ip, &host_ip);
+    let volumes = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.volumes.iter().flatten());
+    let mut next: Option<Duration> = None;
+    for volume in volumes.filter(|volume| volumes::projected::is_projected(volume)) {
+        let path = agent.volume_dir(&handle.uid).join(&volume.name);
+        let done = volumes::refresh(volume, &path, &facts, &agent.caches(), &agent.client).await;
+        let due = done.unwrap_or_else(|cause| {
+            tracing::warn!(pod = %handle.key, volume = volume.name, cause, "volume not refreshed");
+            Some(REFRESH_AGAIN)
+        });
+        next = match (next, due) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+    next
 }
 
 /// Removes what a pod has on the machine while it may still be seen in the API: network, control

@@ -2,20 +2,19 @@
 
 pub(crate) mod atomic;
 pub(crate) mod projected;
+mod token;
 
 use crate::caches::Caches;
 use crate::env::Facts;
 use crate::quantity;
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{
-    HostPathVolumeSource, PersistentVolume, Pod, ServiceAccount, Volume,
-};
-use kube::{Api, Client};
+use k8s_openapi::api::core::v1::{HostPathVolumeSource, PersistentVolume, Pod, Volume};
+use kube::Client;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use towpath_kit::cache::Key;
 
 /// Where a volume is on the host.
@@ -108,14 +107,15 @@ fn group(pod: &Pod) -> Option<u32> {
     context.fs_group.and_then(|id| u32::try_from(id).ok())
 }
 
-/// Brings a projected volume up to date. Returns whether its files changed.
+/// Brings a projected volume up to date. Returns when its tokens must be renewed.
 pub(crate) async fn refresh(
     volume: &Volume,
     path: &Path,
     facts: &Facts<'_>,
     caches: &Caches,
     client: &Client,
-) -> Result<bool, String> {
+) -> Result<Option<Duration>, String> {
+    let mut next: Option<Duration> = None;
     let mut wanted = projected::wanted(volume, facts, caches)?;
     let namespace = facts.pod.metadata.namespace.clone().unwrap_or_default();
     let account = facts
@@ -123,22 +123,22 @@ pub(crate) async fn refresh(
         .spec
         .as_ref()
         .and_then(|s| s.service_account_name.clone());
-    for (token, mode) in wanted.tokens {
-        let target = PathBuf::from(&token.path);
+    for (projection, mode) in wanted.tokens {
+        let target = PathBuf::from(&projection.path);
         let kept = path.join("..data").join(&target);
-        let seconds = token.expiration_seconds.unwrap_or(3600).max(600);
-        // A token is good for a fifth of its time longer than it is kept.
-        let fresh = fs::metadata(&kept)
-            .ok()
-            .filter(|stat| age_seconds(stat) < seconds * 4 / 5);
-        let bytes = match fresh.and_then(|_| fs::read(&kept).ok()) {
+        let seconds = projection.expiration_seconds.unwrap_or(3600).max(600);
+        let bytes = fs::read(&kept).ok();
+        let bytes = bytes.filter(|bytes| token::stays_now(bytes).is_some());
+        let bytes = match bytes {
             Some(bytes) => bytes,
             None => {
                 let account = account.as_deref().unwrap_or("default");
-                let audience = token.audience.clone().into_iter().collect();
-                mint(client, &namespace, account, facts.pod, audience, seconds).await?
+                let audience = projection.audience.clone().into_iter().collect();
+                token::mint(client, &namespace, account, facts.pod, audience, seconds).await?
             }
         };
+        let due = token::due(&bytes);
+        next = Some(next.map_or(due, |next| next.min(due)));
         wanted.files.insert(target, atomic::File { bytes, mode });
     }
     let (path, group) = (path.to_path_buf(), group(facts.pod));
@@ -146,45 +146,8 @@ pub(crate) async fn refresh(
     let write = move || atomic::write(&path, &files, group).map_err(|error| error.to_string());
     tokio::task::spawn_blocking(write)
         .await
-        .map_err(|_| "writing files panicked".to_string())?
-}
-
-fn age_seconds(stat: &fs::Metadata) -> i64 {
-    use towpath_stdx::Clock;
-    towpath_stdx::SystemClock.since_epoch().as_secs() as i64 - stat.mtime()
-}
-
-async fn mint(
-    client: &Client,
-    namespace: &str,
-    account: &str,
-    pod: &Pod,
-    audiences: Vec<String>,
-    seconds: i64,
-) -> Result<Vec<u8>, String> {
-    let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    let request = TokenRequest {
-        spec: Some(TokenRequestSpec {
-            audiences: Some(audiences),
-            expiration_seconds: Some(seconds),
-            bound_object_ref: Some(k8s_openapi::api::authentication::v1::BoundObjectReference {
-                api_version: Some("v1".into()),
-                kind: Some("Pod".into()),
-                name: pod.metadata.name.clone(),
-                uid: pod.metadata.uid.clone(),
-            }),
-        }),
-        ..TokenRequest::default()
-    };
-    let minted = api
-        .create_token_request(account, &Default::default(), &request)
-        .await;
-    let minted = minted.map_err(|error| format!("token of service account {account}: {error}"))?;
-    Ok(minted
-        .status
-        .and_then(|status| status.token)
-        .unwrap_or_default()
-        .into_bytes())
+        .map_err(|_| "writing files panicked".to_string())??;
+    Ok(next)
 }
 
 fn empty_dir(path: &Path, memory: bool, limit: Option<i64>, group: Option<u32>) -> io::Result<()> {

@@ -3,6 +3,7 @@
 
 mod cli;
 mod harness;
+mod identity;
 mod kubectl;
 mod pipeline;
 mod repo;

@@ -75,3 +75,73 @@ async fn files_follow_their_objects() {
     cluster.delete("web").await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_there_and_is_renewed_before_it_ends() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    cluster
+        .create("robot", json!({ "containers": [forever("main")] }))
+        .await;
+    let pod = cluster.ready("robot").await;
+    let dir = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let (_, text) = cluster
+        .sh(
+            &pod,
+            "main",
+            &format!("cat {dir}/namespace; head -c 27 {dir}/ca.crt; touch {dir}/x"),
+        )
+        .await;
+    assert!(
+        text.starts_with("default-----BEGIN CERTIFICATE-----"),
+        "{text}"
+    );
+    assert!(text.contains("Read-only"), "{text}");
+    let token = async || {
+        cluster
+            .sh(&pod, "main", &format!("cat {dir}/token"))
+            .await
+            .1
+    };
+    let first = token().await;
+    let volume = pod
+        .spec
+        .as_ref()
+        .and_then(|s| s.volumes.as_ref())
+        .expect("volumes")[0]
+        .clone();
+    // One that is old: what it says of its own time decides.
+    let files = find(&cluster.config.data_dir, &volume.name).expect("volume");
+    std::fs::write(
+        files.join("..data/token"),
+        "e30.eyJpYXQiOjEsImV4cCI6Mn0.c2ln",
+    )
+    .expect("write");
+    let pods = cluster.pods();
+    let patch = json!({ "metadata": { "annotations": { "a": "b" } } });
+    pods.patch("robot", &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .expect("patch");
+    let began = Instant::now();
+    loop {
+        let now = token().await;
+        if now.len() == first.len() && now != first {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{now}");
+    }
+    cluster.delete("robot").await;
+    cluster.stop().await;
+}
+
+fn find(dir: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
+    std::fs::read_dir(dir).ok()?.flatten().find_map(|entry| {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && entry.file_name() == name => Some(path),
+            Ok(kind) if kind.is_dir() => find(&path, name),
+            _ => None,
+        }
+    })
+}

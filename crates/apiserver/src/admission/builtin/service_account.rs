@@ -1,5 +1,4 @@
-//! ServiceAccount: every pod runs as one, with its pull secrets and, where the node can project
-//! it, its token.
+//! ServiceAccount: every pod runs as one, with its pull secrets and its token.
 
 use crate::admission::Change;
 use crate::record;
@@ -50,7 +49,7 @@ pub(super) fn mutate(change: &Change<'_>, pod: &mut Value) -> Result<(), Failure
     let wanted = wanted
         .or(account["automountServiceAccountToken"].as_bool())
         .unwrap_or(true);
-    if change.call.core.settings.project_tokens && wanted {
+    if wanted {
         project_token(change, pod);
     }
     Ok(())
@@ -58,31 +57,41 @@ pub(super) fn mutate(change: &Change<'_>, pod: &mut Value) -> Result<(), Failure
 
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
+const TOKEN_VOLUME: &str = "kube-api-access-";
+
+// A volume with a token, the authority's certificate and the namespace, where containers look for
+// them; one that the client put there itself (a copied pod) is used again.
 fn project_token(change: &Change<'_>, pod: &mut Value) {
-    let name = format!(
-        "kube-api-access-{}",
-        towpath_stdx::id::suffix(&*change.call.core.random, 5)
-    );
+    let random = &*change.call.core.random;
+    let given = pod["spec"]["volumes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|volume| volume["name"].as_str())
+        .find(|name| name.starts_with(TOKEN_VOLUME))
+        .map(str::to_string);
+    let name = given
+        .clone()
+        .unwrap_or_else(|| format!("{TOKEN_VOLUME}{}", towpath_stdx::id::suffix(random, 5)));
     let mut used = false;
-    for list in ["containers", "initContainers"] {
+    for list in ["initContainers", "containers"] {
         let found = pod
             .pointer_mut(&format!("/spec/{list}"))
             .and_then(Value::as_array_mut);
-        for container in found.into_iter().flatten() {
-            let mounts = container["volumeMounts"]
+        for container in found.into_iter().flatten().filter(|c| c.is_object()) {
+            let mut mounts = container["volumeMounts"]
                 .as_array()
                 .cloned()
                 .unwrap_or_default();
             if mounts.iter().any(|m| m["mountPath"] == TOKEN_PATH) {
                 continue;
             }
-            let mut mounts = mounts;
             mounts.push(json!({"name": name, "readOnly": true, "mountPath": TOKEN_PATH}));
             container["volumeMounts"] = mounts.into();
             used = true;
         }
     }
-    if !used {
+    if !used || given.is_some() {
         return;
     }
     let volume = json!({"name": name, "projected": {"defaultMode": 420, "sources": [
