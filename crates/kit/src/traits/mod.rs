@@ -3,7 +3,6 @@
 
 mod auth;
 mod build;
-mod build_wire;
 mod figures;
 mod images;
 mod network;
@@ -13,7 +12,6 @@ mod workflows;
 
 pub use auth::{Action, AuthError, Authenticator, Authorizer, Credential, Principal};
 pub use build::{BuildError, BuildLog, BuildOutput, BuildRequest, Builder};
-pub use build_wire::{BUILD_HEADER, BUILDS_PATH, BuildEvent, BuildParameters};
 pub use figures::{ContainerFigures, NodeFigures, PodFigures, ResourceFigures};
 pub use images::{ImageError, Images, LocalImage};
 pub use network::{NetworkError, PodAddress, PodNetwork};

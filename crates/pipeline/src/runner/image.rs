@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use tokio::io::AsyncBufReadExt;
 use towpath_kit::kinds::{BuiltImage, Finding};
-use towpath_kit::traits::{BUILD_HEADER, BUILDS_PATH, BuildParameters};
 
+// Where builds are posted, and the header for what no log of requests may show.
+const BUILDS_PATH: &str = "/api/v1/builds";
 const SECRETS_HEADER: &str = "towpath-build-secrets";
 const LIMIT_EVENT_BYTES: usize = 1 << 20;
 
@@ -43,17 +44,24 @@ fn tags(context: &Context<'_>) -> Vec<String> {
         .collect()
 }
 
-fn parameters(context: &Context<'_>, push: bool) -> Result<BuildParameters, String> {
-    let file = context.input("file");
-    Ok(BuildParameters {
-        dockerfile: file.to_string(),
+// What the step's inputs ask of the builder.
+struct Parameters {
+    dockerfile: String,
+    target: String,
+    args: BTreeMap<String, String>,
+    secrets: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    tags: Vec<String>,
+}
+
+fn parameters(context: &Context<'_>, push: bool) -> Result<Parameters, String> {
+    Ok(Parameters {
+        dockerfile: context.input("file").to_string(),
         target: context.input("target").to_string(),
         args: map(context.lines("build-args"), "build-args")?,
         secrets: map(context.lines("secrets"), "secrets")?,
         labels: map(context.lines("labels"), "labels")?,
         tags: if push { tags(context) } else { Vec::new() },
-        namespace: context.job.namespace.clone(),
-        source_date_epoch: context.job.commit_time,
     })
 }
 
@@ -194,29 +202,25 @@ fn ignored(dir: &Path, dockerfile: &str) -> Result<Vec<PathBuf>, String> {
 
 async fn post(
     context: &Context<'_>,
-    parameters: &BuildParameters,
+    parameters: &Parameters,
     archive: &Path,
 ) -> Result<(String, u64), String> {
-    let json = serde_json::to_vec(parameters).map_err(|e| format!("encode the build: {e}"))?;
-    let header = STANDARD.encode(json);
-    if header.len() > 60_000 {
-        return Err("build arguments, labels and secrets together are too large".into());
+    let query = query(context, parameters);
+    let secrets = serde_json::to_vec(&parameters.secrets)
+        .map_err(|e| format!("encode the build's secrets: {e}"))?;
+    let secrets = STANDARD.encode(secrets);
+    if query.len().max(secrets.len()) > 60_000 {
+        return Err("build arguments and labels, or secrets, are together too large".into());
     }
     let file = tokio::fs::File::open(archive)
         .await
         .map_err(|e| format!("open {}: {e}", archive.display()))?;
     let body =
         reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(file, 256 << 10));
-    let secrets = serde_json::to_vec(&parameters.secrets)
-        .map_err(|e| format!("encode the build's secrets: {e}"))?;
     let response = context
         .server
-        .request(
-            Method::POST,
-            &format!("{BUILDS_PATH}{}", query(context, parameters)),
-        )
-        .header(BUILD_HEADER, header)
-        .header(SECRETS_HEADER, STANDARD.encode(secrets))
+        .request(Method::POST, &format!("{BUILDS_PATH}{query}"))
+        .header(SECRETS_HEADER, secrets)
         .header(http::header::CONTENT_TYPE, "application/x-tar")
         .body(body)
         .send()
@@ -253,11 +257,11 @@ async fn post(
     }
 }
 
-// The same parameters as a query; secrets are never in it.
-fn query(context: &Context<'_>, parameters: &BuildParameters) -> String {
+// Everything but the secrets.
+fn query(context: &Context<'_>, parameters: &Parameters) -> String {
     let mut out = format!(
         "?repository={}/{}",
-        segment(&parameters.namespace),
+        segment(&context.job.namespace),
         segment(&context.job.repository)
     );
     let mut add = |key: &str, value: &str| out.push_str(&format!("&{key}={}", segment(value)));
@@ -274,7 +278,7 @@ fn query(context: &Context<'_>, parameters: &BuildParameters) -> String {
         .labels
         .iter()
         .for_each(|(k, v)| add("label", &format!("{k}={v}")));
-    if let Some(epoch) = parameters.source_date_epoch {
+    if let Some(epoch) = context.job.commit_time {
         add("epoch", &epoch.to_string());
     }
     out
@@ -283,25 +287,20 @@ fn query(context: &Context<'_>, parameters: &BuildParameters) -> String {
 // One line of the answer: log, result or failure; `Some` ends the build.
 fn take(context: &Context<'_>, event: &Value) -> Option<Result<(String, u64), String>> {
     let text = |key: &str| event.get(key).and_then(Value::as_str);
-    let number = |keys: [&str; 2]| {
-        keys.iter()
-            .find_map(|k| event.get(*k))
-            .and_then(Value::as_u64)
-            .unwrap_or(0)
-    };
+    let number = |key: &str| event.get(key).and_then(Value::as_u64).unwrap_or(0);
     if let Some(digest) = text("digest") {
         context.log(&format!(
             "{} of {} steps from the cache",
-            number(["cached", "cachedSteps"]),
-            number(["steps", "steps"])
+            number("cached"),
+            number("steps")
         ));
-        return Some(Ok((digest.to_string(), number(["bytes", "imageBytes"]))));
+        return Some(Ok((digest.to_string(), number("bytes"))));
     }
-    if let Some(line) = text("log").or(text("text")) {
+    if let Some(line) = text("log") {
         context.log(line);
         return None;
     }
-    let message = text("error").or(text("message"))?;
+    let message = text("error")?;
     let findings = event.get("findings").cloned().unwrap_or_default();
     for finding in serde_json::from_value::<Vec<Finding>>(findings).unwrap_or_default() {
         let place = format!("{}:{}:{}", finding.file, finding.line, finding.column);
