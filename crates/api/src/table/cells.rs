@@ -137,3 +137,13 @@ pub(super) fn has_condition(object: &Value, kind: &str) -> bool {
         .iter()
         .any(|c| c["type"] == kind && c["status"] == "True")
 }
+
+/// The texts of a list.
+pub(super) fn joined(object: &Value, path: &str, separator: &str) -> Value {
+    items(object, path)
+        .iter()
+        .filter_map(Value::as_str)
+        .collect::<Vec<_>>()
+        .join(separator)
+        .into()
+}
