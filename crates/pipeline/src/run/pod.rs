@@ -79,7 +79,8 @@ pub fn pod(
     uid: &str,
 ) -> Result<Pod, serde_json::Error> {
     let limits = &config.limits;
-    let meta = metadata(facts, start, name, uid);
+    let mut meta = metadata(facts, start, name, uid);
+    meta["annotations"] = json!({labels::PROCESSES: limits.processes.to_string()});
     let grace = (start.cancel_minutes * 60.0).clamp(1.0, 86_400.0) as i64 + 15;
     // The runner keeps the time itself; this ends a runner that cannot.
     let deadline = (start.timeout_minutes * 60.0).min(35.0 * 86_400.0) as i64 + grace + 300;

@@ -456,6 +456,7 @@ async fn job_file(
         cancel_timeout_minutes: start.cancel_minutes,
         environment: pod::environment(&inner.config, &start.image),
         disk_bytes: quantity_bytes(&inner.config.limits.ephemeral_storage),
+        processes: inner.config.limits.processes,
         commit_time: (facts.commit.authored_at > 0).then_some(facts.commit.authored_at),
         ..JobFile::default()
     };
