@@ -28,6 +28,8 @@ pub mod merge;
 pub mod names;
 pub mod openapi;
 pub mod quantity;
+pub mod quota;
+pub mod resources;
 pub mod scale;
 pub mod schema;
 pub mod selector;

@@ -1,6 +1,7 @@
 //! The one pipeline every request takes, whichever door it came in by: route, authenticate,
 //! impersonate, authorize, then the handler of its verb.
 
+use crate::admission;
 use crate::body::{self, Answer, Body, Incoming};
 use crate::kinds::Kinds;
 use crate::pki::Pki;
@@ -57,6 +58,7 @@ pub(crate) struct Core {
     pub(crate) streams: RwLock<Option<Arc<dyn PodStreams>>>,
     pub(crate) figures: RwLock<Option<Arc<dyn ResourceFigures>>>,
     pub(crate) pages: Pages,
+    pub(crate) admission: admission::Shared,
     pub(crate) closing: CancellationToken,
     pub(crate) in_flight: Arc<Semaphore>,
 }

@@ -122,6 +122,7 @@ impl ApiServer {
             streams: RwLock::default(),
             figures: RwLock::default(),
             pages: crate::paging::Pages::default(),
+            admission: crate::admission::Shared::default(),
             closing: CancellationToken::new(),
             in_flight: Core::slots(),
         });

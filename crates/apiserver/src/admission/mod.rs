@@ -1,20 +1,28 @@
 //! What the server adds to objects and forbids, in one fixed order:
 //!
 //! 1. [`builtin`] plugins that complete objects,
-//! 2. defaults again, and what the server itself fills in ([`strategy`]),
-//! 3. schema and validation (the caller's, between [`mutate`] and [`validate`]),
-//! 4. plugins that only look.
+//! 2. mutating [`webhooks`]; where one changes the object, plugins and hooks that ask for it
+//!    see it once more,
+//! 3. what the server itself fills in ([`strategy`]),
+//! 4. schema and validation (the caller's, between [`mutate`] and [`validate`]),
+//! 5. plugins that only look,
+//! 6. validating webhooks,
+//! 7. [`quota`], charged in the object's own transaction.
 //!
 //! Every step sees the same [`Change`] and may add [`Effects`]: writes that happen in the
 //! object's transaction or not at all. Warnings and audit annotations go to the call's notes.
 
 mod builtin;
 mod quality;
+mod quota;
 mod strategy;
+mod webhooks;
 
 use crate::core::Call;
 use crate::model;
+use crate::record;
 use crate::route::Target;
+pub(crate) use quota::Turn;
 use serde_json::Value;
 pub(crate) use strategy::{mark, released};
 use towpath_api::status::{self, Failure};
@@ -26,6 +34,15 @@ pub(crate) enum Operation {
     Create,
     Update,
     Delete,
+    /// A stream is opened.
+    Connect,
+}
+
+/// What admission remembers between writes.
+#[derive(Default)]
+pub(crate) struct Shared {
+    hooks: webhooks::Registry,
+    turns: quota::Turns,
 }
 
 /// One write on its way.
@@ -58,6 +75,30 @@ impl Change<'_> {
         self.subresource.is_empty() && self.target.resource.is(group, plural)
     }
 
+    /// Whether a part of an object of this resource is written.
+    pub(crate) fn is_part(&self, group: &str, plural: &str, subresource: &str) -> bool {
+        self.subresource == subresource && self.target.resource.is(group, plural)
+    }
+
+    /// The namespace that the object is in, or is.
+    pub(crate) fn namespace(&self) -> Option<Value> {
+        let name = match self.target.resource.is("", "namespaces") {
+            true => &self.target.name,
+            false => &self.target.namespace,
+        };
+        let found = self
+            .state
+            .get("namespaces", &towpath_store::key("", name))?;
+        Some(record::decode(found))
+    }
+
+    /// Whether the object that is written is one of the resource itself, not a part with a kind
+    /// of its own.
+    fn is_whole(&self) -> bool {
+        let part = self.target.resource.subresource(self.subresource);
+        self.subresource.is_empty() || part.is_none_or(|part| !part.foreign)
+    }
+
     /// Whether this makes a new object of the resource.
     pub(crate) fn creates(&self, group: &str, plural: &str) -> bool {
         self.operation == Operation::Create && self.is_of(group, plural)
@@ -83,20 +124,38 @@ pub(crate) async fn mutate(
     effects: &mut Effects,
 ) -> Result<(), Failure> {
     builtin::mutate(change, new, effects)?;
+    if webhooks::mutates(change, Some(new)) {
+        let mut rounds = webhooks::Rounds::default();
+        if webhooks::mutate(change, new, &mut rounds).await? {
+            // What a hook added is completed like what a client sent; the conditions of the
+            // transaction are known already.
+            builtin::mutate(change, new, &mut Effects::default())?;
+            webhooks::mutate(change, new, &mut rounds).await?;
+        }
+    }
     model::default(&change.target.resource, new);
     strategy::prepare(change, new, effects)
 }
 
 /// Looks at the new state when it is complete and valid.
 pub(crate) async fn validate(
-    _change: &Change<'_>,
-    _new: &Value,
-    _effects: &mut Effects,
+    change: &Change<'_>,
+    new: &Value,
+    effects: &mut Effects,
 ) -> Result<(), Failure> {
-    Ok(())
+    builtin::validate(change, new)?;
+    webhooks::validate(change, Some(new)).await?;
+    quota::charge(change, new, effects)
 }
 
 /// Checks a deletion.
 pub(crate) async fn delete(change: &Change<'_>) -> Result<(), Failure> {
-    builtin::delete(change)
+    builtin::delete(change)?;
+    webhooks::observe(change).await?;
+    webhooks::validate(change, None).await
+}
+
+/// Waits until nobody else writes what the same quotas count; taken before the state is read.
+pub(crate) async fn turn(call: &Call, target: &Target, operation: Operation) -> Option<Turn> {
+    quota::turn(call, target, operation).await
 }

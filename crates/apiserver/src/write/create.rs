@@ -118,6 +118,7 @@ pub(super) async fn insert_named(
     model::prepare_create(resource, &mut object);
     for attempt in 0..TRIES {
         let mut new = object.clone();
+        let _turn = admission::turn(call, target, Operation::Create).await;
         let state = core.store.snapshot();
         let change = Change {
             call,

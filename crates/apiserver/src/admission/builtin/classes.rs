@@ -28,7 +28,9 @@ fn marked_default(state: &Snapshot, table: &str, annotation: &str) -> Option<Str
 }
 
 fn storage_class(change: &Change<'_>, new: &mut Value) {
-    if new["spec"]["storageClassName"].is_null()
+    let old = &new["metadata"]["annotations"]["volume.beta.kubernetes.io/storage-class"];
+    if old.is_null()
+        && new["spec"]["storageClassName"].is_null()
         && let Some(class) = marked_default(
             change.state,
             "storage.k8s.io/storageclasses",

@@ -2,9 +2,15 @@
 
 mod classes;
 mod lifecycle;
+mod limits;
+mod pod_security;
 mod priority;
 mod promotion;
+mod protection;
+mod resize;
+mod runtime_class;
 mod service_account;
+mod taints;
 mod tolerations;
 
 use super::{Change, Effects};
@@ -18,15 +24,25 @@ pub(super) fn mutate(
     effects: &mut Effects,
 ) -> Result<(), Failure> {
     lifecycle::mutate(change, new, effects)?;
-    if !matches!(change.subresource, "" | "finalize") {
-        return Ok(());
-    }
+    limits::mutate(change, new);
     service_account::mutate(change, new)?;
+    taints::mutate(change, new);
     priority::mutate(change, new)?;
     tolerations::mutate(change, new);
     classes::mutate(change, new);
+    protection::mutate(change, new);
+    runtime_class::mutate(change, new)?;
     promotion::mutate(change, new);
     Ok(())
+}
+
+/// What only looks.
+pub(super) fn validate(change: &Change<'_>, new: &Value) -> Result<(), Failure> {
+    limits::validate(change, new)?;
+    pod_security::validate(change, new)?;
+    priority::validate(change, new)?;
+    resize::validate(change, new)?;
+    runtime_class::validate(change, new)
 }
 
 /// What forbids deletions.

@@ -1,0 +1,50 @@
+//! One hook asked once, within its time.
+
+use super::dial;
+use super::registry::Hook;
+use super::review::{self, Verdict};
+use crate::admission::Change;
+use crate::kinds::Resource;
+use serde_json::Value;
+
+/// Why there is no verdict.
+pub(super) enum Refusal {
+    /// The hook's failure policy says what that means.
+    Unreachable(String),
+}
+
+pub(super) async fn ask(
+    change: &Change<'_>,
+    hook: &Hook,
+    resource: &Resource,
+    new: Option<&Value>,
+    mutating: bool,
+) -> Result<Verdict, Refusal> {
+    if !hook.conditions.is_empty() {
+        let why = "matchConditions need CEL, which this server does not evaluate yet";
+        return Err(Refusal::Unreachable(why.into()));
+    }
+    review::supports(hook).map_err(Refusal::Unreachable)?;
+    let uid = towpath_stdx::id::uuid(&*change.call.core.random);
+    let question = review::question(change, resource, new, &uid);
+    let body = serde_json::to_vec(&question).unwrap_or_default();
+    let timeout = hook.timeout;
+    let asked = dial::post(change.state, &hook.client, timeout, body);
+    let bytes = match tokio::time::timeout(timeout, asked).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(why)) => {
+            return Err(Refusal::Unreachable(format!(
+                "failed to call webhook: {why}"
+            )));
+        }
+        Err(_) => {
+            let why = format!(
+                "failed to call webhook: context deadline exceeded (no answer within {} s)",
+                timeout.as_secs()
+            );
+            return Err(Refusal::Unreachable(why));
+        }
+    };
+    review::answer(&bytes, &uid, mutating)
+        .map_err(|why| Refusal::Unreachable(format!("received invalid webhook response: {why}")))
+}
