@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
 use towpath_container::Resources;
+use towpath_kit::kinds::labels;
 
 /// Processes a container may have where nothing else is said: enough for any server, too few
 /// for a fork bomb to starve the machine.
@@ -24,8 +25,8 @@ pub(crate) fn request(resources: &Option<ResourceRequirements>, name: &str) -> O
     amount(&resources.requests, name).or_else(|| amount(&resources.limits, name))
 }
 
-/// Limits of one container.
-pub(crate) fn of_container(container: &Container) -> Resources {
+/// Limits of one container of a pod.
+pub(crate) fn of_container(pod: &Pod, container: &Container) -> Resources {
     let cpu_request = request(&container.resources, "cpu").and_then(|q| quantity::milli(&q));
     let cpu_limit = limit(&container.resources, "cpu").and_then(|q| quantity::milli(&q));
     let memory = limit(&container.resources, "memory").and_then(|q| quantity::whole(&q));
@@ -35,8 +36,17 @@ pub(crate) fn of_container(container: &Container) -> Resources {
             .filter(|milli| *milli > 0)
             .map(|milli| (milli * 100).max(1000)),
         memory_bytes: memory.filter(|bytes| *bytes > 0),
-        pids: Some(PIDS),
+        pids: Some(processes(pod)),
     }
+}
+
+// A pod may ask for fewer than the node allows, never for more.
+fn processes(pod: &Pod) -> i64 {
+    let annotations = pod.metadata.annotations.as_ref();
+    let asked = annotations.and_then(|a| a.get(labels::PROCESSES));
+    asked
+        .and_then(|text| text.parse::<i64>().ok())
+        .map_or(PIDS, |asked| asked.clamp(1, PIDS))
 }
 
 /// `Guaranteed`, `Burstable` or `BestEffort`.
@@ -122,10 +132,21 @@ mod tests {
             json!({ "requests": { "cpu": "250m", "memory": "1Gi" }, "limits": { "cpu": "1500m", "memory": "2Gi" } }),
         );
         let container = &pod.spec.as_ref().expect("spec").containers[0];
-        let limits = of_container(container);
+        let limits = of_container(&pod, container);
+        assert_eq!(limits.pids, Some(PIDS));
         assert_eq!(limits.cpu_shares, Some(256));
         assert_eq!(limits.cpu_quota_us, Some(150_000));
         assert_eq!(limits.memory_bytes, Some(2 << 30));
         assert_eq!(oom_score(&pod, container, 4 << 30), 750);
+    }
+
+    #[test]
+    fn a_pod_may_ask_for_fewer_processes() {
+        for (asked, given) in [("300", 300), ("99999", PIDS), ("0", 1), ("many", PIDS)] {
+            let mut pod = pod(json!({}));
+            let annotations = [(labels::PROCESSES.to_string(), asked.to_string())];
+            pod.metadata.annotations = Some(annotations.into());
+            assert_eq!(processes(&pod), given, "{asked}");
+        }
     }
 }

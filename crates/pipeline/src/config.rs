@@ -16,6 +16,8 @@ pub struct JobLimits {
     pub memory: String,
     /// Kubernetes quantity; workspace, temporary files and the overlay together.
     pub ephemeral_storage: String,
+    /// Processes and threads.
+    pub processes: u64,
 }
 
 impl Default for JobLimits {
@@ -24,6 +26,7 @@ impl Default for JobLimits {
             cpu: "2".into(),
             memory: "4Gi".into(),
             ephemeral_storage: "20Gi".into(),
+            processes: 4096,
         }
     }
 }

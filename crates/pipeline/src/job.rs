@@ -51,6 +51,9 @@ pub struct JobFile {
     /// Most bytes that the job may have on disk; 0 for no limit.
     #[serde(default)]
     pub disk_bytes: u64,
+    /// Most processes and threads that the job may have; 0 for no limit.
+    #[serde(default)]
+    pub processes: u64,
     /// Commit's time, for reproducible builds.
     #[serde(default)]
     pub commit_time: Option<i64>,

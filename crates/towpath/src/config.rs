@@ -28,6 +28,8 @@ pub struct Config {
     pub node_name: String,
     /// Environment of `runs-on` labels: label to image.
     pub runners: std::collections::BTreeMap<String, String>,
+    /// What each job of a run may use.
+    pub jobs: JobLimits,
     /// `text` or `json`.
     pub log_format: String,
     /// Directives such as `info,towpath_store=debug`.
@@ -50,10 +52,55 @@ impl Default for Config {
                 "host.towpath.dev/rootfs".to_string(),
             )]
             .into(),
+            jobs: JobLimits::default(),
             log_format: "text".into(),
             log: "info".into(),
         }
     }
+}
+
+/// Limits of one job; quantities as Kubernetes writes them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct JobLimits {
+    /// Processors.
+    pub cpu: String,
+    /// Memory; where absent 4Gi, or three quarters of the machine's where that is less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// Workspace and temporary files together.
+    pub disk: String,
+    /// Processes and threads.
+    pub processes: u64,
+}
+
+impl Default for JobLimits {
+    fn default() -> Self {
+        Self {
+            cpu: "2".into(),
+            memory: None,
+            disk: "20Gi".into(),
+            processes: 4096,
+        }
+    }
+}
+
+impl JobLimits {
+    /// What goes for memory, on a machine with this much of it.
+    pub fn memory_on(&self, machine_bytes: u64) -> String {
+        let usual = (4 << 30).min(machine_bytes / 4 * 3) >> 20;
+        self.memory.clone().unwrap_or_else(|| format!("{usual}Mi"))
+    }
+}
+
+/// Memory of this machine in bytes.
+pub fn machine_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| {
+        let rest = line.strip_prefix("MemTotal:")?;
+        rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    total.map_or(u64::MAX, |kib| kib * 1024)
 }
 
 /// Why settings were refused.
@@ -199,6 +246,28 @@ fn check(config: &Config) -> Result<(), Error> {
             );
         }
     }
+    jobs(&config.jobs)
+}
+
+fn jobs(limits: &JobLimits) -> Result<(), Error> {
+    let processes = limits.processes.to_string();
+    let quantities = [
+        ("jobs.cpu", Some(&limits.cpu)),
+        ("jobs.memory", limits.memory.as_ref()),
+        ("jobs.disk", Some(&limits.disk)),
+        ("jobs.processes", Some(&processes)),
+    ];
+    for (name, value) in quantities {
+        let Some(value) = value else { continue };
+        let parsed = towpath_api::quantity::Quantity::parse(value);
+        if !parsed.is_ok_and(|quantity| quantity.sign() > 0) {
+            return Err(Error::Value {
+                name: name.into(),
+                value: value.clone(),
+                reason: "a quantity above 0, e.g. 2, 500m, 4Gi".into(),
+            });
+        }
+    }
     Ok(())
 }
 
@@ -220,6 +289,17 @@ mod tests {
             error.contains("line 2") && error.contains("htpp"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_job_leaves_memory_for_the_machine() {
+        let mut jobs = JobLimits::default();
+        assert_eq!(jobs.memory_on(2 << 30), "1536Mi");
+        assert_eq!(jobs.memory_on(64 << 30), "4096Mi");
+        jobs.memory = Some("9Gi".into());
+        assert_eq!(jobs.memory_on(2 << 30), "9Gi");
+        jobs.disk = "much".into();
+        assert!(super::jobs(&jobs).is_err_and(|e| e.to_string().contains("jobs.disk")));
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub mod labels {
     pub const ENVIRONMENT: &str = "towpath.dev/environment";
     /// Name of the `Promotion`.
     pub const PROMOTION: &str = "towpath.dev/promotion";
+    /// Annotation of a pod: most processes and threads that each of its containers may have, where
+    /// that is fewer than the node allows. Kubernetes has no field for it.
+    pub const PROCESSES: &str = "towpath.dev/processes";
 }
 
 /// Where something was found wrong in a file, and what to do about it.

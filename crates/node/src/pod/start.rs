@@ -121,7 +121,7 @@ pub(crate) fn spec(
         hostname: Some(hostname),
         mounts,
         namespaces: namespaces(agent, handle, &pod_spec),
-        resources: resources::of_container(container),
+        resources: resources::of_container(&pod, container),
         sysctls: settings.sysctls,
         readonly_rootfs: settings.readonly_rootfs,
         privileged: settings.privileged,

@@ -5,6 +5,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::path::{Component, Path};
 
+// A server that is killed in the middle of a fetch is back before the third.
+const FETCHES: u32 = 3;
+
 pub(super) async fn run(context: &mut Context<'_>) -> Result<(), String> {
     let below = Path::new(context.input("path"));
     if below.is_absolute()
@@ -74,7 +77,7 @@ pub(super) async fn run(context: &mut Context<'_>) -> Result<(), String> {
             &dir,
         )
         .await?;
-    fetch(context, &dir, &wanted, depth, &auth).await?;
+    fetch_patiently(context, &dir, &wanted, depth, &auth).await?;
     let commit = if depth == 0 && !is_sha(&wanted) {
         resolve(context, &dir, &wanted).await?
     } else {
@@ -141,6 +144,29 @@ fn authorization(context: &Context<'_>) -> Vec<(String, String)> {
         pair("NO_PROXY", "*"),
         pair("no_proxy", "*"),
     ]
+}
+
+// git does not tell whether it was refused or cut off, so a failure is believed once it comes
+// from a server that answers before and after.
+async fn fetch_patiently(
+    context: &Context<'_>,
+    dir: &Path,
+    wanted: &str,
+    depth: u32,
+    auth: &[(String, String)],
+) -> Result<(), String> {
+    let mut failed = Ok(());
+    for _ in 0..FETCHES {
+        if failed.is_err() {
+            context.server.wait_until_there().await?;
+            context.log("Trying again.");
+        }
+        failed = fetch(context, dir, wanted, depth, auth).await;
+        if failed.is_ok() || context.limits.cancel.is_cancelled() {
+            break;
+        }
+    }
+    failed
 }
 
 async fn fetch(

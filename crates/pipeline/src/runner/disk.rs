@@ -1,79 +1,21 @@
-//! Keeps a job from filling the machine's disk: a node has no control group for disk space.
+//! Whether a job fills the machine's disk: a node has no control group for disk space.
 //!
-//! Asking the file system for its free space is cheap and done every two seconds; the job's own
-//! files are only counted when more than its limit has gone since it began, because others write
-//! too.
+//! Asking the file system for its free space is cheap; the job's own files are only counted when
+//! more than its limit has gone since it began, because others write too.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::OnceLock;
-use std::time::Duration;
-use towpath_daemon::CancellationToken;
 
-const INTERVAL: Duration = Duration::from_secs(2);
 // What must stay free for the rest of the machine.
 const RESERVE_BYTES: u64 = 512 << 20;
 
-/// Watches until dropped; cancels its token and says why.
-pub(super) struct DiskWatch {
-    /// Cancelled when the job has to stop.
-    pub(super) full: CancellationToken,
-    why: Arc<OnceLock<String>>,
-    end: CancellationToken,
-}
-
-impl Drop for DiskWatch {
-    fn drop(&mut self) {
-        self.end.cancel();
-    }
-}
-
-impl DiskWatch {
-    /// Starts; a limit of 0 only keeps the reserve.
-    pub(super) fn start(work: &Path, limit_bytes: u64) -> Self {
-        let watch = Self {
-            full: CancellationToken::new(),
-            why: Arc::default(),
-            end: CancellationToken::new(),
-        };
-        let (full, why, end) = (watch.full.clone(), watch.why.clone(), watch.end.clone());
-        let mut dirs = vec![work.to_path_buf()];
-        // A job's container has a /tmp of its own.
-        if std::process::id() == 1 {
-            dirs.push(PathBuf::from("/tmp"));
-        }
-        let at_start = free_bytes(work).unwrap_or(u64::MAX);
-        towpath_daemon::spawn("disk watch", async move {
-            loop {
-                tokio::select! {
-                    () = end.cancelled() => return,
-                    () = tokio::time::sleep(INTERVAL) => {}
-                }
-                let dirs = dirs.clone();
-                let look = tokio::task::spawn_blocking(move || judge(&dirs, at_start, limit_bytes));
-                if let Ok(Some(message)) = look.await {
-                    let _ = why.set(message);
-                    full.cancel();
-                    return;
-                }
-            }
-        });
-        watch
-    }
-
-    /// Why the job has to stop, if it has to.
-    pub(super) fn why(&self) -> Option<&str> {
-        self.why.get().map(String::as_str)
-    }
-}
-
-fn free_bytes(path: &Path) -> Option<u64> {
+pub(super) fn free_bytes(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     Some(stat.f_bavail * stat.f_frsize)
 }
 
-fn judge(dirs: &[PathBuf], at_start: u64, limit_bytes: u64) -> Option<String> {
+/// Why the job has to stop, if it has to.
+pub(super) fn judge(dirs: &[PathBuf], at_start: u64, limit_bytes: u64) -> Option<String> {
     let free = free_bytes(&dirs[0])?;
     if free < RESERVE_BYTES && at_start > RESERVE_BYTES {
         return Some("the machine's disk is nearly full, so the job was stopped".into());

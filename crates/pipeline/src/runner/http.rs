@@ -1,5 +1,6 @@
 //! The server, as a job sees it: its own run's artifacts, caches, images and gates.
 
+use super::patience::{Failure, Patience, ready};
 use bytes::Bytes;
 use futures::StreamExt;
 use reqwest::{Client, Method, Response, StatusCode};
@@ -42,6 +43,20 @@ impl Server {
             .bearer_auth(&self.token)
     }
 
+    /// Returns once the server answers anything at all.
+    pub(super) async fn wait_until_there(&self) -> Result<(), String> {
+        let mut patience = Patience::new();
+        loop {
+            let request = self
+                .request(Method::HEAD, "/")
+                .timeout(Duration::from_secs(10));
+            match request.send().await {
+                Ok(_) => return Ok(()),
+                Err(error) => patience.after(Failure::of("/", &error)).await?,
+            }
+        }
+    }
+
     /// Sends JSON, returns the JSON answer; `None` for 404.
     pub(super) async fn json(
         &self,
@@ -49,21 +64,37 @@ impl Server {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> Result<Option<serde_json::Value>, String> {
+        let mut patience = Patience::new();
+        loop {
+            match self.try_json(method.clone(), path, body).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => patience.after(failure).await?,
+            }
+        }
+    }
+
+    async fn try_json(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<Option<serde_json::Value>, Failure> {
         let mut request = self.request(method, path).timeout(Duration::from_secs(300));
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|e| reach(path, &e))?;
+        let response = request.send().await.map_err(|e| Failure::of(path, &e))?;
+        let response = ready(path, response)?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let bytes = checked_bytes(path, response).await?;
+        let bytes = try_checked_bytes(path, response).await?;
         if bytes.is_empty() {
             return Ok(Some(serde_json::Value::Null));
         }
         serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|e| format!("{path}: the answer is not JSON: {e}"))
+            .map_err(|e| Failure::Final(format!("{path}: the answer is not JSON: {e}")))
     }
 
     /// Sends a file as it is.
@@ -73,14 +104,28 @@ impl Server {
         path: &str,
         file: &Path,
     ) -> Result<Response, String> {
+        let mut patience = Patience::new();
+        loop {
+            match self.try_upload(method.clone(), path, file).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => patience.after(failure).await?,
+            }
+        }
+    }
+
+    async fn try_upload(
+        &self,
+        method: Method,
+        path: &str,
+        file: &Path,
+    ) -> Result<Response, Failure> {
+        let local = |what: &str, e: std::io::Error| {
+            Failure::Final(format!("{what} {}: {e}", file.display()))
+        };
         let open = tokio::fs::File::open(file)
             .await
-            .map_err(|e| format!("open {}: {e}", file.display()))?;
-        let length = open
-            .metadata()
-            .await
-            .map_err(|e| format!("read {}: {e}", file.display()))?
-            .len();
+            .map_err(|e| local("open", e))?;
+        let length = open.metadata().await.map_err(|e| local("read", e))?.len();
         let body = reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(
             open,
             256 << 10,
@@ -91,41 +136,53 @@ impl Server {
             .body(body)
             .send()
             .await
-            .map_err(|e| reach(path, &e))
+            .map_err(|e| Failure::of(path, &e))
+            .and_then(|response| ready(path, response))
     }
 
     /// Fetches to a file; false for 404.
     pub(super) async fn download(&self, path: &str, file: &Path) -> Result<bool, String> {
+        let mut patience = Patience::new();
+        loop {
+            match self.try_download(path, file).await {
+                Ok(found) => return Ok(found),
+                Err(failure) => patience.after(failure).await?,
+            }
+        }
+    }
+
+    async fn try_download(&self, path: &str, file: &Path) -> Result<bool, Failure> {
+        let local = |what: &str, e: std::io::Error| {
+            Failure::Final(format!("{what} {}: {e}", file.display()))
+        };
         let response = self
             .request(Method::GET, path)
             .send()
             .await
-            .map_err(|e| reach(path, &e))?;
+            .map_err(|e| Failure::of(path, &e))?;
+        let response = ready(path, response)?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(false);
         }
         if !response.status().is_success() {
-            checked_bytes(path, response).await?;
-            return Err(format!("{path}: unexpected answer"));
+            try_checked_bytes(path, response).await?;
+            return Err(Failure::Final(format!("{path}: unexpected answer")));
         }
         let mut out = tokio::fs::File::create(file)
             .await
-            .map_err(|e| format!("create {}: {e}", file.display()))?;
+            .map_err(|e| local("create", e))?;
         let mut stream = response.bytes_stream();
         while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(|e| reach(path, &e))?;
-            out.write_all(&chunk)
-                .await
-                .map_err(|e| format!("write {}: {e}", file.display()))?;
+            let chunk = chunk.map_err(|e| Failure::of(path, &e))?;
+            out.write_all(&chunk).await.map_err(|e| local("write", e))?;
         }
-        out.flush()
-            .await
-            .map_err(|e| format!("write {}: {e}", file.display()))?;
+        out.flush().await.map_err(|e| local("write", e))?;
         Ok(true)
     }
 }
 
-fn reach(path: &str, error: &reqwest::Error) -> String {
+/// A failed exchange in words, with its causes.
+pub(super) fn reach(path: &str, error: &reqwest::Error) -> String {
     let mut text = format!("server {path}: {error}");
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
@@ -137,13 +194,21 @@ fn reach(path: &str, error: &reqwest::Error) -> String {
 
 /// The answer's bytes, or its words where it is no success.
 pub(super) async fn checked_bytes(path: &str, response: Response) -> Result<Bytes, String> {
+    match try_checked_bytes(path, response).await {
+        Ok(bytes) => Ok(bytes),
+        Err(Failure::Away(words) | Failure::Broken(words) | Failure::Final(words)) => Err(words),
+    }
+}
+
+async fn try_checked_bytes(path: &str, response: Response) -> Result<Bytes, Failure> {
     let status = response.status();
     let mut bytes = Vec::new();
     let mut stream = response.bytes_stream();
     while let Some(chunk) = stream.next().await {
-        bytes.extend_from_slice(&chunk.map_err(|e| reach(path, &e))?);
+        bytes.extend_from_slice(&chunk.map_err(|e| Failure::of(path, &e))?);
         if bytes.len() > LIMIT_ANSWER_BYTES {
-            return Err(format!("server {path}: the answer is too large"));
+            let words = format!("server {path}: the answer is too large");
+            return Err(Failure::Final(words));
         }
     }
     if status.is_success() {
@@ -161,7 +226,7 @@ pub(super) async fn checked_bytes(path: &str, response: Response) -> Result<Byte
                 .trim()
                 .to_string()
         });
-    Err(format!("server {path}: {status}: {words}"))
+    Err(Failure::Final(format!("server {path}: {status}: {words}")))
 }
 
 /// A path segment with everything escaped that is not plain.

@@ -2,6 +2,7 @@
 
 use super::http::segment;
 use super::pack;
+use super::patience::{Failure, Patience, ready};
 use super::step::Context;
 use crate::job::Event;
 use base64::Engine;
@@ -200,21 +201,38 @@ fn ignored(dir: &Path, dockerfile: &str) -> Result<Vec<PathBuf>, String> {
         .collect())
 }
 
+// The same build again gives the same image, and what is done is in the cache.
 async fn post(
     context: &Context<'_>,
     parameters: &Parameters,
     archive: &Path,
 ) -> Result<(String, u64), String> {
+    let mut patience = Patience::new();
+    loop {
+        match try_post(context, parameters, archive).await {
+            Ok(built) => return Ok(built),
+            Err(failure) => patience.after(failure).await?,
+        }
+        context.log("The server went away during the build; building again.");
+    }
+}
+
+async fn try_post(
+    context: &Context<'_>,
+    parameters: &Parameters,
+    archive: &Path,
+) -> Result<(String, u64), Failure> {
     let query = query(context, parameters);
     let secrets = serde_json::to_vec(&parameters.secrets)
-        .map_err(|e| format!("encode the build's secrets: {e}"))?;
+        .map_err(|e| Failure::Final(format!("encode the build's secrets: {e}")))?;
     let secrets = STANDARD.encode(secrets);
     if query.len().max(secrets.len()) > 60_000 {
-        return Err("build arguments and labels, or secrets, are together too large".into());
+        let words = "build arguments and labels, or secrets, are together too large";
+        return Err(Failure::Final(words.into()));
     }
     let file = tokio::fs::File::open(archive)
         .await
-        .map_err(|e| format!("open {}: {e}", archive.display()))?;
+        .map_err(|e| Failure::Final(format!("open {}: {e}", archive.display())))?;
     let body =
         reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(file, 256 << 10));
     let response = context
@@ -225,10 +243,13 @@ async fn post(
         .body(body)
         .send()
         .await
-        .map_err(|e| format!("server {BUILDS_PATH}: {e}"))?;
+        .map_err(|e| Failure::of(BUILDS_PATH, &e))?;
+    let response = ready(BUILDS_PATH, response)?;
     if !response.status().is_success() {
-        super::http::checked_bytes(BUILDS_PATH, response).await?;
-        return Err(format!("server {BUILDS_PATH}: unexpected answer"));
+        let answer = super::http::checked_bytes(BUILDS_PATH, response).await;
+        answer.map_err(Failure::Final)?;
+        let words = format!("server {BUILDS_PATH}: unexpected answer");
+        return Err(Failure::Final(words));
     }
     let stream = response
         .bytes_stream()
@@ -242,17 +263,18 @@ async fn post(
         let n = limited
             .read_until(b'\n', &mut line)
             .await
-            .map_err(|e| format!("server {BUILDS_PATH}: {e}"))?;
+            .map_err(|e| Failure::Broken(format!("server {BUILDS_PATH}: {e}")))?;
         if n == 0 {
-            return Err("the server ended the build without a result".into());
+            let words = "the server ended the build without a result";
+            return Err(Failure::Broken(words.into()));
         }
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
         let event: Value = serde_json::from_slice(&line)
-            .map_err(|e| format!("the builder's answer is no JSON: {e}"))?;
+            .map_err(|e| Failure::Final(format!("the builder's answer is no JSON: {e}")))?;
         if let Some(end) = take(context, &event) {
-            return end;
+            return end.map_err(Failure::Final);
         }
     }
 }

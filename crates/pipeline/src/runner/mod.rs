@@ -15,13 +15,16 @@ mod image;
 mod limits;
 mod output;
 mod pack;
+mod patience;
 mod process;
+mod processes;
 mod setup;
 mod shell;
 mod sink;
 mod state;
 mod step;
 mod steps;
+mod watch;
 
 use crate::expr::{Scope, interpolate};
 use crate::job::{Event, FORMAT, JobFile};
@@ -159,7 +162,7 @@ pub(super) struct Job {
     timed_out: bool,
     first_failure: Option<String>,
     posts: Vec<(String, Post)>,
-    disk: disk::DiskWatch,
+    watch: watch::Watch,
 }
 
 impl Job {
@@ -174,7 +177,7 @@ impl Job {
         let server = http::Server::new(&job.server, &job.token)?;
         let minutes = |m: f64| Duration::from_secs_f64((m * 60.0).clamp(0.1, 35.0 * 86_400.0));
         let deadline = Instant::now() + minutes(job.timeout_minutes);
-        let disk = disk::DiskWatch::start(root, job.disk_bytes);
+        let watch = watch::Watch::start(root, job.disk_bytes, job.processes);
         let mut state = State {
             job,
             places,
@@ -202,7 +205,7 @@ impl Job {
             timed_out: false,
             first_failure: None,
             posts: Vec::new(),
-            disk,
+            watch,
         })
     }
 

@@ -214,14 +214,14 @@ impl Job {
             deadline = Some(deadline.map_or(own, |d| d.min(own)));
         }
         // Once cancelled, steps that run all the same are not cancelled by that again; the same
-        // holds for a full disk.
+        // holds for a limit.
         let cancel = CancellationToken::new();
         let mut sources = Vec::new();
         if !self.state.cancelled {
             sources.push(self.cancel.clone());
         }
-        if !self.disk.full.is_cancelled() {
-            sources.push(self.disk.full.clone());
+        if !self.watch.stop.is_cancelled() {
+            sources.push(self.watch.stop.clone());
         }
         let (target, guard) = (cancel.clone(), cancel.child_token());
         if !sources.is_empty() {
@@ -295,6 +295,7 @@ impl Job {
         };
         let (run, shell, directory) = text;
         let before = Counts::now();
+        let stopped_before = self.watch.stop.is_cancelled();
         let ended = match (run, &step.uses) {
             (Some(script), _) => {
                 let directory = context.places.workspace.join(directory.unwrap_or_default());
@@ -310,11 +311,14 @@ impl Job {
                 .map(|p| (format!("Post {}", step.title()), p)),
         );
         self.state.env.extend(exports);
-        let mut outcome = self.judge(ended, &limits);
+        let stopped = !stopped_before && self.watch.stop.is_cancelled();
+        let mut outcome = self.judge(ended, &limits, stopped);
         // Ends the task that waits for a reason to cancel.
         limits.cancel.cancel();
         match before.since().or_else(|| likely(&outcome)) {
-            Some(hit) if outcome.phase == Phase::Failed => name_limit(&mut outcome, hit),
+            Some(hit) if outcome.phase == Phase::Failed && !stopped => {
+                name_limit(&mut outcome, hit)
+            }
             Some(hit) if outcome.phase == Phase::Succeeded => self.sink.warning(number, hit),
             _ => {}
         }
@@ -359,7 +363,7 @@ impl Job {
         Ok((files, env, with, limits))
     }
 
-    fn judge(&mut self, ended: Result<Ended, String>, limits: &Limits) -> Outcome {
+    fn judge(&mut self, ended: Result<Ended, String>, limits: &Limits, stopped: bool) -> Outcome {
         let code = |code: i32| Outcome {
             phase: if code == 0 {
                 Phase::Succeeded
@@ -371,15 +375,14 @@ impl Job {
         };
         match ended {
             Ok(Ended::Code(0)) => code(0),
+            // However the step ended by it: killed, cancelled, or failed by what it started.
+            _ if stopped => Outcome::failed(self.watch.why().unwrap_or_default()),
             Ok(Ended::Code(n)) => code(n),
             Ok(Ended::Signal(signal)) => Outcome {
                 phase: Phase::Failed,
                 exit_code: Some(128 + signal),
                 message: Some(format!("process was ended by signal {signal}")),
             },
-            Ok(Ended::Cancelled) if !self.cancel.is_cancelled() && self.disk.why().is_some() => {
-                Outcome::failed(self.disk.why().unwrap_or_default())
-            }
             Ok(Ended::Cancelled) => Outcome {
                 phase: Phase::Cancelled,
                 exit_code: None,

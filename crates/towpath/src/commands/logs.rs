@@ -57,6 +57,10 @@ pub async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
         {
             step_log(&connection, project, &args.run, job, step).await?;
         }
+        // What ended the job from outside stands in no step's log.
+        if job.phase == Phase::Failed && !job.message.is_empty() {
+            println!("job {}: {}", job.name, job.message);
+        }
     }
     Ok(if status.phase == Phase::Failed {
         Exit::Failed

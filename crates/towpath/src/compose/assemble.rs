@@ -178,6 +178,12 @@ fn open_pipeline(
     let url = format!("http://{gateway}:{}", config.http.port());
     let mut settings = PipelineConfig::new(config.data_dir.join("pipeline"), url, program);
     settings.runner_images = config.runners.clone();
+    settings.limits = towpath_pipeline::JobLimits {
+        cpu: config.jobs.cpu.clone(),
+        memory: config.jobs.memory_on(crate::config::machine_bytes()),
+        ephemeral_storage: config.jobs.disk.clone(),
+        processes: config.jobs.processes,
+    };
     settings.osv_database = crate::commands::scan::database(config);
     let (authenticator, authorizer) = (api.authenticator(), api.authorizer());
     Ok(Pipeline::new(
