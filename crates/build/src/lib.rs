@@ -15,6 +15,7 @@
 //! when it was built, and the cache never changes what comes out.
 
 pub mod base;
+mod config;
 mod copy;
 mod dockerfile;
 mod engine;
@@ -28,5 +29,6 @@ mod stage;
 mod tree;
 mod users;
 
-pub use engine::{Config, Engine};
+pub use config::Config;
+pub use engine::Engine;
 pub use http::router;
