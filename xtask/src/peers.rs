@@ -17,6 +17,7 @@ const PEERS: &[(&str, &str, &str, &str)] = &[
         "go1.27.0",
     ),
     ("etcd", ".", "etcd", ""),
+    ("cel", ".", "cel", ""),
     (
         "k8s",
         "k8s.io/kubernetes/cmd/kube-apiserver",

@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("stdx", 0),
     ("daemon", 1),
     ("oci", 1),
+    ("query", 1),
     ("api", 2),
     ("container", 3),
     ("render", 3),

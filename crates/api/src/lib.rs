@@ -27,7 +27,6 @@ pub mod jsonpath;
 pub mod merge;
 pub mod names;
 pub mod openapi;
-pub mod quantity;
 pub mod quota;
 pub mod resources;
 pub mod scale;
@@ -38,3 +37,5 @@ pub mod table;
 pub mod time;
 pub mod unknown;
 pub mod validate;
+
+pub use towpath_query::quantity;

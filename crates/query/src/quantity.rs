@@ -127,6 +127,16 @@ impl Quantity {
         self.nanos.signum() as i32
     }
 
+    /// The nearest floating-point number.
+    pub fn approximate(&self) -> f64 {
+        self.nanos as f64 / NANOS as f64
+    }
+
+    /// The amount in whole units, where it is whole and not beyond what is kept.
+    pub fn exact(&self) -> Option<i64> {
+        (self.is_whole() && self.nanos.abs() < MAX).then(|| self.units())
+    }
+
     /// Whether the amount is a whole number.
     pub fn is_whole(&self) -> bool {
         self.nanos % NANOS == 0

@@ -1,0 +1,10 @@
+//! Query languages: parse, check, evaluate. Pure: values in, values and findings out.
+//!
+//! [`cel`] is the Common Expression Language with the libraries, the types and the budgets of the
+//! Kubernetes API server; [`quantity`] is the small grammar of amounts it shares with the API's
+//! kinds.
+
+#![warn(missing_docs)]
+
+pub mod cel;
+pub mod quantity;

@@ -1,0 +1,5 @@
+//! Tests of the query languages.
+
+mod corpus;
+mod properties;
+mod scene;
