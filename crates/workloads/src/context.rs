@@ -33,6 +33,35 @@ pub(crate) fn next(after: Option<Duration>) -> Next {
     after.map_or(Next::Wait, Next::After)
 }
 
+/// One that looks at objects of one kind and does what they ask for.
+pub(crate) trait Reconciler: Send + Sync + 'static {
+    /// For logs and figures.
+    const NAME: &'static str;
+    /// Objects that are looked at at the same time.
+    const WORKERS: usize;
+
+    /// Looks at one object; says when to look again.
+    fn reconcile(&self, key: &Key) -> impl Future<Output = Result<Next, Error>> + Send;
+}
+
+/// Runs a reconciler until `cancel`.
+pub(crate) async fn start<R: Reconciler>(
+    reconciler: R,
+    queue: Queue<Key>,
+    cancel: CancellationToken,
+) {
+    let reconciler = Arc::new(reconciler);
+    run(
+        R::NAME,
+        queue,
+        R::WORKERS,
+        reconciler,
+        cancel,
+        |r, key| async move { r.reconcile(&key).await },
+    )
+    .await;
+}
+
 /// Runs a controller. A conflict or a vanished object means that the copy was stale: the key is
 /// looked at again shortly, without noise. A namespace that is ending needs no more work.
 pub(crate) async fn run<C, F, Fut>(

@@ -1,10 +1,13 @@
 //! What a controller has written but not yet seen in its copies, so that it never makes or
 //! deletes twice.
 
+use crate::objects::uid;
+use crate::{pods, waking};
+use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
-use towpath_kit::cache::Key;
+use towpath_kit::cache::{Change, Key};
 
 /// After this long a write that was not seen counts as lost.
 const FORGET: Duration = Duration::from_secs(300);
@@ -45,6 +48,21 @@ impl Expectations {
     /// The object is gone or going, or was not deleted after all.
     pub(crate) fn saw_deleted(&self, owner: &Key, uid: &str) {
         self.settle(owner, |pending| pending.deleted.remove(uid));
+    }
+
+    /// A pod changed: what was written of it has come back. Answers the controllers of `kind` that
+    /// it had and has.
+    pub(crate) fn saw(&self, change: &Change<'_, Pod>, kind: &str) -> Vec<Key> {
+        let going = change.new.is_none_or(|pod| pods::is_deleting(pod));
+        let owners: Vec<Key> = waking::owners(change, kind).collect();
+        for owner in &owners {
+            self.saw_created(owner, &change.key.name);
+            let states = [change.old, change.new].into_iter().flatten();
+            for pod in states.filter(|_| going) {
+                self.saw_deleted(owner, uid(&pod.metadata));
+            }
+        }
+        owners
     }
 
     fn settle(&self, owner: &Key, change: impl FnOnce(&mut Pending) -> bool) {

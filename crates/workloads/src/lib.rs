@@ -37,6 +37,7 @@ mod stateful_set;
 mod template_hash;
 mod time;
 mod volumes;
+mod waking;
 
 pub use error::Error;
 

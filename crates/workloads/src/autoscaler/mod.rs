@@ -8,7 +8,7 @@ mod plan;
 mod replicas;
 mod status;
 
-use crate::context::{self, Context};
+use crate::context::{self, Context, Reconciler};
 use crate::objects;
 use crate::{Error, pods, selector, time};
 use behavior::History;
@@ -57,24 +57,23 @@ pub(crate) async fn run(
         }
     });
     let events = Events::new(context.client.clone(), "horizontal-pod-autoscaler");
-    let controller = Arc::new(Controller {
-        context,
-        figures,
-        events,
-        histories: Mutex::default(),
-    });
-    context::run(
-        "autoscaler",
+    context::start(
+        Controller {
+            context,
+            figures,
+            events,
+            histories: Mutex::default(),
+        },
         queue,
-        1,
-        controller,
         cancel,
-        |c, key| async move { c.reconcile(&key).await },
     )
     .await;
 }
 
-impl Controller {
+impl Reconciler for Controller {
+    const NAME: &'static str = "autoscaler";
+    const WORKERS: usize = 1;
+
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let Some(autoscaler) = self.context.caches.autoscalers.get(key) else {
             self.histories.lock().remove(key);
@@ -112,7 +111,9 @@ impl Controller {
         }
         Ok(Next::After(INTERVAL))
     }
+}
 
+impl Controller {
     async fn look(
         &self,
         key: &Key,

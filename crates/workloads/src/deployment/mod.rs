@@ -11,9 +11,9 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use crate::context::{self, Context, next};
+use crate::context::{self, Context, Reconciler, next};
 use crate::objects::{self, name};
-use crate::{Error, ownership, selector};
+use crate::{Error, ownership, selector, waking};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use plan::{Action, Observed, Plan};
@@ -35,16 +35,7 @@ pub(crate) async fn run(context: Arc<Context>, cancel: CancellationToken) {
     let queue = Queue::default();
     watch(&context, &queue);
     let events = Events::new(context.client.clone(), "deployment-controller");
-    let controller = Arc::new(Controller { context, events });
-    context::run(
-        "deployment",
-        queue,
-        2,
-        controller,
-        cancel,
-        |c, key| async move { c.reconcile(&key).await },
-    )
-    .await;
+    context::start(Controller { context, events }, queue, cancel).await;
 }
 
 fn watch(context: &Arc<Context>, queue: &Queue<Key>) {
@@ -55,26 +46,9 @@ fn watch(context: &Arc<Context>, queue: &Queue<Key>) {
         .on_change(move |change| q.add(change.key.clone()));
     let (q, deployments) = (queue.clone(), caches.deployments.clone());
     caches.replica_sets.on_change(move |change| {
-        let mut orphan = true;
-        for set in [change.old, change.new].into_iter().flatten() {
-            if let Some(owner) = ownership::controller_name(&set.metadata, "Deployment") {
-                q.add(Key::new(&change.key.namespace, owner));
-                orphan = false;
-            }
-        }
-        if let (true, Some(set)) = (orphan, change.new) {
-            let matching = |d: &Arc<Deployment>| {
-                d.spec.as_ref().is_some_and(|s| {
-                    !selector::is_empty(&s.selector)
-                        && selector::matches(&s.selector, set.metadata.labels.as_ref())
-                })
-            };
-            let found = deployments.in_namespace(&change.key.namespace);
-            found
-                .iter()
-                .filter(|d| matching(d))
-                .for_each(|d| q.add(Key::of(d.as_ref())));
-        }
+        let adopters = waking::adopters(change, &deployments, |d| Some(&d.spec.as_ref()?.selector));
+        let owners = waking::owners(change, "Deployment");
+        owners.chain(adopters).for_each(|key| q.add(key));
     });
     // A recreate waits for the last old pod to go.
     let (q, sets) = (queue.clone(), caches.replica_sets.clone());
@@ -89,7 +63,10 @@ fn watch(context: &Arc<Context>, queue: &Queue<Key>) {
     });
 }
 
-impl Controller {
+impl Reconciler for Controller {
+    const NAME: &'static str = "deployment";
+    const WORKERS: usize = 2;
+
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let Some(deployment) = self.context.caches.deployments.get(key) else {
             return Ok(Next::Wait);
@@ -109,7 +86,9 @@ impl Controller {
         let observed = self.observe(&deployment).await?;
         self.apply(&deployment, plan::plan(observed)).await
     }
+}
 
+impl Controller {
     async fn observe<'a>(&self, deployment: &'a Arc<Deployment>) -> Result<Observed<'a>, Error> {
         let caches = &self.context.caches;
         let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();

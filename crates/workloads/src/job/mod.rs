@@ -6,7 +6,7 @@
 mod indexes;
 mod plan;
 
-use crate::context::{self, Context, next};
+use crate::context::{self, Context, Reconciler, next};
 use crate::expectations::Expectations;
 use crate::objects::{self, name, uid};
 use crate::{Error, ownership, pods, time};
@@ -34,20 +34,13 @@ pub(crate) async fn run(context: Arc<Context>, cancel: CancellationToken) {
     let expectations = Arc::new(Expectations::default());
     watch(&context, &queue, &strays, &expectations);
     let events = Events::new(context.client.clone(), "job-controller");
-    let controller = Arc::new(Controller {
+    let controller = Controller {
         context: context.clone(),
         events,
         expectations,
-    });
+    };
     tokio::join!(
-        context::run(
-            "job",
-            queue,
-            2,
-            controller,
-            cancel.clone(),
-            |c, key| async move { c.reconcile(&key).await }
-        ),
+        context::start(controller, queue, cancel.clone()),
         context::run(
             "job pods",
             strays,
@@ -80,18 +73,9 @@ fn watch(
     });
     let (q, s, e) = (queue.clone(), strays.clone(), expectations.clone());
     context.caches.pods.on_change(move |change| {
-        let mut owned = false;
-        for pod in [change.old, change.new].into_iter().flatten() {
-            if let Some(owner) = ownership::controller_name(&pod.metadata, "Job") {
-                let owner = Key::new(&change.key.namespace, owner);
-                e.saw_created(&owner, &change.key.name);
-                if change.new.is_none_or(|p| pods::is_deleting(p)) {
-                    e.saw_deleted(&owner, uid(&pod.metadata));
-                }
-                q.add(owner);
-                owned = true;
-            }
-        }
+        let owners = e.saw(change, "Job");
+        let owned = !owners.is_empty();
+        owners.into_iter().for_each(|key| q.add(key));
         let tracked = change.new.is_some_and(|p| is_tracked(p));
         if tracked && (!owned || change.new.is_some_and(|p| pods::is_deleting(p))) {
             s.add(change.key.clone());
@@ -139,7 +123,10 @@ async fn free_stray(context: &Context, key: &Key) -> Result<Next, Error> {
     Ok(Next::Wait)
 }
 
-impl Controller {
+impl Reconciler for Controller {
+    const NAME: &'static str = "job";
+    const WORKERS: usize = 2;
+
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let context = &self.context;
         let Some(job) = context.caches.jobs.get(key) else {
@@ -193,7 +180,9 @@ impl Controller {
         }
         Ok(next(plan.after))
     }
+}
 
+impl Controller {
     async fn create(&self, key: &Key, job: &Job, index: Option<u32>) -> Result<(), Error> {
         let template = job
             .spec

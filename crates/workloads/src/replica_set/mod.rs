@@ -2,10 +2,10 @@
 
 mod plan;
 
-use crate::context::{self, Context, next};
+use crate::context::{self, Context, Reconciler, next};
 use crate::expectations::Expectations;
 use crate::objects::{self, name, uid};
-use crate::{Error, ownership, pods, selector};
+use crate::{Error, ownership, pods, waking};
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
@@ -32,18 +32,14 @@ pub(crate) async fn run(context: Arc<Context>, cancel: CancellationToken) {
     let expectations = Arc::new(Expectations::default());
     watch(&context, &queue, &expectations);
     let events = Events::new(context.client.clone(), "replicaset-controller");
-    let controller = Arc::new(Controller {
-        context,
-        events,
-        expectations,
-    });
-    context::run(
-        "replicaset",
+    context::start(
+        Controller {
+            context,
+            events,
+            expectations,
+        },
         queue,
-        4,
-        controller,
         cancel,
-        |c, key| async move { c.reconcile(&key).await },
     )
     .await;
 }
@@ -63,42 +59,19 @@ fn watch(context: &Arc<Context>, queue: &Queue<Key>, expectations: &Arc<Expectat
         caches.replica_sets.clone(),
     );
     caches.pods.on_change(move |change| {
-        let mut orphan = true;
-        for pod in [change.old, change.new].into_iter().flatten() {
-            if let Some(owner) = ownership::controller_name(&pod.metadata, "ReplicaSet") {
-                let owner = Key::new(&change.key.namespace, owner);
-                match change.new {
-                    Some(pod) if !pods::is_deleting(pod) => e.saw_created(&owner, &change.key.name),
-                    _ => {
-                        e.saw_created(&owner, &change.key.name);
-                        e.saw_deleted(&owner, uid(&pod.metadata));
-                    }
-                }
-                q.add(owner);
-                orphan = false;
-            }
-        }
-        if let (true, Some(pod)) = (
-            orphan
-                && change
-                    .new
-                    .is_some_and(|p| ownership::controller_of(&p.metadata).is_none()),
-            change.new,
-        ) {
-            for set in sets.in_namespace(&change.key.namespace) {
-                if set
-                    .spec
-                    .as_ref()
-                    .is_some_and(|s| selector::matches(&s.selector, pod.metadata.labels.as_ref()))
-                {
-                    q.add(Key::of(set.as_ref()));
-                }
-            }
-        }
+        let owners = e.saw(change, "ReplicaSet");
+        let adopters = waking::adopters(change, &sets, |s| Some(&s.spec.as_ref()?.selector));
+        owners
+            .into_iter()
+            .chain(adopters)
+            .for_each(|key| q.add(key));
     });
 }
 
-impl Controller {
+impl Reconciler for Controller {
+    const NAME: &'static str = "replicaset";
+    const WORKERS: usize = 4;
+
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let Some(set) = self.context.caches.replica_sets.get(key) else {
             return Ok(Next::Wait);
@@ -129,7 +102,9 @@ impl Controller {
         }
         Ok(next(after))
     }
+}
 
+impl Controller {
     async fn observe(&self, set: &Arc<ReplicaSet>) -> Result<Vec<Arc<Pod>>, Error> {
         let mut all = self
             .context

@@ -4,19 +4,18 @@ mod identity;
 mod plan;
 mod revisions;
 
-use crate::context::{self, Context, next};
+use crate::context::{self, Context, Reconciler, next};
 use crate::objects::{self, name, uid};
-use crate::{Error, ownership, selector};
+use crate::{Error, ownership, waking};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::Resource;
 use kube::api::DeleteParams;
 use plan::{Action, Observed};
 use revisions::Revisions;
 use serde_json::json;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use towpath_kit::cache::{Change, Key};
+use towpath_kit::cache::Key;
 use towpath_kit::controller::Next;
 use towpath_kit::events::Events;
 use towpath_kit::queue::Queue;
@@ -31,16 +30,7 @@ pub(crate) async fn run(context: Arc<Context>, cancel: CancellationToken) {
     let queue = Queue::default();
     watch(&context, &queue);
     let events = Events::new(context.client.clone(), "statefulset-controller");
-    let controller = Arc::new(Controller { context, events });
-    context::run(
-        "statefulset",
-        queue,
-        2,
-        controller,
-        cancel,
-        |c, key| async move { c.reconcile(&key).await },
-    )
-    .await;
+    context::start(Controller { context, events }, queue, cancel).await;
 }
 
 fn watch(context: &Arc<Context>, queue: &Queue<Key>) {
@@ -50,38 +40,21 @@ fn watch(context: &Arc<Context>, queue: &Queue<Key>) {
         .stateful_sets
         .on_change(move |change| q.add(change.key.clone()));
     let q = queue.clone();
-    caches
-        .revisions
-        .on_change(move |change| wake_owner(&q, change));
+    caches.revisions.on_change(move |change| {
+        waking::owners(change, "StatefulSet").for_each(|key| q.add(key));
+    });
     let (q, sets) = (queue.clone(), caches.stateful_sets.clone());
     caches.pods.on_change(move |change| {
-        wake_owner(&q, change);
-        if let Some(pod) = change
-            .new
-            .filter(|p| ownership::controller_of(&p.metadata).is_none())
-        {
-            for set in sets.in_namespace(&change.key.namespace) {
-                if set
-                    .spec
-                    .as_ref()
-                    .is_some_and(|s| selector::matches(&s.selector, pod.metadata.labels.as_ref()))
-                {
-                    q.add(Key::of(set.as_ref()));
-                }
-            }
-        }
+        let adopters = waking::adopters(change, &sets, |s| Some(&s.spec.as_ref()?.selector));
+        let owners = waking::owners(change, "StatefulSet");
+        owners.chain(adopters).for_each(|key| q.add(key));
     });
 }
 
-fn wake_owner<K: Resource>(queue: &Queue<Key>, change: &Change<'_, K>) {
-    for object in [change.old, change.new].into_iter().flatten() {
-        if let Some(owner) = ownership::controller_name(object.meta(), "StatefulSet") {
-            queue.add(Key::new(&change.key.namespace, owner));
-        }
-    }
-}
+impl Reconciler for Controller {
+    const NAME: &'static str = "statefulset";
+    const WORKERS: usize = 2;
 
-impl Controller {
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let caches = &self.context.caches;
         let Some(set) = caches.stateful_sets.get(key) else {
@@ -125,7 +98,9 @@ impl Controller {
         }
         Ok(next(plan.after))
     }
+}
 
+impl Controller {
     async fn pods(&self, set: &Arc<StatefulSet>) -> Result<Vec<Arc<Pod>>, Error> {
         let all = self
             .context
