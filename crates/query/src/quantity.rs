@@ -142,19 +142,27 @@ impl Quantity {
         self.nanos % NANOS == 0
     }
 
-    /// Sum, in the first one's format; capped.
-    pub fn plus(self, other: Quantity) -> Quantity {
-        Quantity {
-            nanos: (self.nanos + other.nanos).clamp(-MAX, MAX),
-            format: self.format,
+    // Zero has no unit of its own.
+    fn format_with(self, other: Quantity) -> Format {
+        match self.nanos {
+            0 => other.format,
+            _ => self.format,
         }
     }
 
-    /// Difference, in the first one's format; capped.
+    /// Sum, in the first one's format unless that is zero; capped.
+    pub fn plus(self, other: Quantity) -> Quantity {
+        Quantity {
+            nanos: (self.nanos + other.nanos).clamp(-MAX, MAX),
+            format: self.format_with(other),
+        }
+    }
+
+    /// Difference, in the first one's format unless that is zero; capped.
     pub fn minus(self, other: Quantity) -> Quantity {
         Quantity {
             nanos: (self.nanos - other.nanos).clamp(-MAX, MAX),
-            format: self.format,
+            format: self.format_with(other),
         }
     }
 }

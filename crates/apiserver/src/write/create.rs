@@ -116,6 +116,8 @@ pub(super) async fn insert_named(
     }
     model::default(resource, &mut object);
     model::prepare_create(resource, &mut object);
+    let mut shown = options.shown.clone();
+    shown["kind"] = "CreateOptions".into();
     for attempt in 0..TRIES {
         let mut new = object.clone();
         let _turn = admission::turn(call, target, Operation::Create).await;
@@ -128,7 +130,7 @@ pub(super) async fn insert_named(
             old: None,
             subresource: "",
             dry_run: options.dry_run,
-            options: &options.shown,
+            options: &shown,
         };
         let mut effects = Effects::default();
         admission::mutate(&change, &mut new, &mut effects).await?;

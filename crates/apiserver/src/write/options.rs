@@ -60,7 +60,11 @@ impl Options {
             strictness,
             force: call.query.is("force"),
             owned: false,
-            shown: shown(call, kind, &asked),
+            // A patch is shown to admission as the write that it becomes.
+            shown: match kind {
+                "PatchOptions" => shown(call, "UpdateOptions", &asked),
+                kind => shown(call, kind, &asked),
+            },
         })
     }
 }
@@ -75,9 +79,6 @@ fn shown(call: &Call, kind: &str, dry_run: &[&str]) -> Value {
     }
     if !dry_run.is_empty() {
         options["dryRun"] = json!(dry_run);
-    }
-    if call.query.is("force") {
-        options["force"] = true.into();
     }
     options
 }
