@@ -6,6 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// Folders below `examples/images` and the tags that the sample names.
+pub const IMAGES: [(&str, &str); 2] = [("postgres", "postgres:15"), ("redis", "redis:7")];
+
 /// Flags for `towpath up` may follow after `--`, e.g. `-- --data-dir ./state --http 127.0.0.1:9090`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -22,7 +25,7 @@ pub fn run(args: Args) -> Result<()> {
     let demo = Demo { flags: args.flags };
     step::run(&mut demo.towpath(&["up"]))?;
     step::run(&mut demo.towpath(&["apply", "-f", "examples/hello/towpath.yaml"]))?;
-    for (folder, tag) in [("postgres", "postgres:15"), ("redis", "redis:7")] {
+    for (folder, tag) in IMAGES {
         demo.image(folder, tag)?;
     }
     let work = demo.working_copy()?;
@@ -127,7 +130,8 @@ impl Demo {
     }
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Copies the files of a folder that git knows.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
     let files =
         step::output(step::program("git").args(["ls-files", "--", &from.to_string_lossy()]))?;
     for file in files.lines() {

@@ -9,6 +9,7 @@ mod git;
 mod kustomize;
 mod peer;
 mod pods;
+mod push;
 mod registry;
 mod report;
 mod server;
@@ -21,7 +22,7 @@ use report::Row;
 /// What to measure
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only these: start, api, pods, registry, git, kustomize
+    /// Only these: start, api, pods, push, registry, git, kustomize
     names: Vec<String>,
     /// Repeats of each measurement; medians are reported
     #[arg(long, default_value_t = 5)]
@@ -47,6 +48,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("start", server::bench),
     ("api", api::bench),
     ("pods", pods::bench),
+    ("push", push::bench),
     ("registry", registry::bench),
     ("git", git::bench),
     ("kustomize", kustomize::bench),
@@ -71,7 +73,10 @@ pub fn run(args: Args) -> Result<()> {
             eprintln!("bench {name}");
             match bench(args.repeats) {
                 Ok(found) => rows.extend(found),
-                Err(error) => rows.push(Row::failed(name, &error)),
+                Err(error) => {
+                    eprintln!("bench {name}: {error:#}");
+                    rows.push(Row::failed(name, &error));
+                }
             }
         }
     }

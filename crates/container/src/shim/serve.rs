@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 const TALKS: usize = 256;
 const INPUT_BYTES: usize = 64 << 10;
-const QUIET: Duration = Duration::from_secs(3);
+const RELEASE_AFTER: Duration = Duration::from_secs(3);
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// Where the server waits for the outcome of the start.
@@ -224,14 +224,20 @@ impl Running {
         let mut buffer = vec![0u8; 64 << 10];
         // A child may have ended before the handler was watched.
         let mut ended = self.reap();
-        // Code that ran for a moment stays mapped; once all is quiet it is given back.
-        let mut busy = true;
+        // Code that ran for a moment stays mapped; a while after the last or during long activity
+        // it is given back.
+        let mut release_at = Some(Instant::now() + RELEASE_AFTER);
         while ended.is_none() {
-            let ready = self.wait(busy.then_some(QUIET));
-            if ready.is_empty() {
-                super::memory::release_clean_pages();
+            let patience = release_at.map(|at| at.saturating_duration_since(Instant::now()));
+            let ready = self.wait(patience);
+            match release_at {
+                Some(at) if Instant::now() >= at => {
+                    super::memory::release_clean_pages();
+                    release_at = None;
+                }
+                None if !ready.is_empty() => release_at = Some(Instant::now() + RELEASE_AFTER),
+                _ => {}
             }
-            busy = !ready.is_empty();
             for (token, flags) in ready {
                 match token {
                     Token::Children => {
@@ -282,7 +288,8 @@ impl Running {
             }
         }
         let timeout = timeout
-            .and_then(|t| PollTimeout::try_from(t).ok())
+            // Rounded up, or the last millisecond would be spent in a loop.
+            .and_then(|t| PollTimeout::try_from(t + Duration::from_millis(1)).ok())
             .unwrap_or(PollTimeout::NONE);
         if poll(&mut fds, timeout).is_err() {
             return Vec::new();

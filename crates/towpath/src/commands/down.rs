@@ -72,6 +72,7 @@ async fn stop(state: &ServerState, limit: Duration) -> Result<(), Problem> {
     }
     rustix::process::pidfd_send_signal(&descriptor, Signal::TERM)
         .map_err(|e| failed(e.to_string()))?;
+    #[allow(deprecated)] // its successor is unsafe; an OwnedFd keeps the promise that it asks for
     let ended = tokio::io::unix::AsyncFd::with_interest(descriptor, tokio::io::Interest::READABLE)
         .map_err(|e| failed(e.to_string()))?;
     if tokio::time::timeout(limit, ended.readable()).await.is_err() {
