@@ -81,6 +81,8 @@ pub struct FieldError {
     pub value: Value,
     /// What would be right.
     pub detail: String,
+    /// The value is left out of the text, because it is large.
+    pub hides_value: bool,
 }
 
 impl FieldError {
@@ -95,6 +97,7 @@ impl FieldError {
             field: field.into(),
             value,
             detail: detail.into(),
+            hides_value: false,
         }
     }
 
@@ -176,7 +179,7 @@ impl FieldError {
     /// Everything after the path.
     pub fn body(&self) -> String {
         let mut text = self.kind.text().to_string();
-        if self.kind.shows_value() {
+        if self.kind.shows_value() && !self.hides_value {
             text.push_str(": ");
             text.push_str(&shown(&self.value));
         }
@@ -221,7 +224,12 @@ pub fn aggregate(errors: &[FieldError]) -> String {
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => quote(text),
-        other => other.to_string(),
+        // Go escapes these wherever it writes JSON.
+        other => other
+            .to_string()
+            .replace('<', "\\u003c")
+            .replace('>', "\\u003e")
+            .replace('&', "\\u0026"),
     }
 }
 

@@ -10,13 +10,14 @@
 //! to the client when something is wrong), [`names`], [`quantity`] and [`time`] (the small
 //! grammars), [`selector`], [`generation`] and [`scale`] (what a server does with any kind),
 //! [`defaults`] (what is filled in),
-//! [`validate`] (what is refused), [`convert`] (the same object in two versions), [`merge`] and [`apply`] (patches and ownership),
+//! [`validate`] and [`cel`] (what is refused), [`convert`] (the same object in two versions), [`merge`] and [`apply`] (patches and ownership),
 //! [`table`] and [`jsonpath`] (what is shown), [`openapi`]
 //! (what is told about the API itself).
 
 #![warn(missing_docs)]
 
 pub mod apply;
+pub mod cel;
 pub mod convert;
 pub mod defaults;
 pub mod facts;

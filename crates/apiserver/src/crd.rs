@@ -8,6 +8,7 @@ use crate::record;
 use serde_json::{Value, json};
 use std::cmp::Reverse;
 use std::sync::Arc;
+use towpath_api::cel::{self, Validator};
 use towpath_api::field::FieldError;
 use towpath_api::scale;
 use towpath_api::schema::Schema;
@@ -172,7 +173,9 @@ fn check(new: &Value) -> Vec<FieldError> {
         ));
     }
     for (index, version) in versions.iter().enumerate() {
-        let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
+        let Some(path) = cel::schema_path(versions, index) else {
+            continue;
+        };
         let schema = &version["schema"]["openAPIV3Schema"];
         if !schema.is_object() {
             errors.push(FieldError::required(path, "schemas are required"));
@@ -228,6 +231,7 @@ fn resource(
 ) -> Option<Resource> {
     let source = version["schema"]["openAPIV3Schema"].clone();
     let schema = Schema::from_crd(&source).ok()?;
+    let rules = Validator::new(&source);
     let version_name = text(version, "name");
     let sub = |name: &str, foreign: Option<(&str, &str, &str)>| {
         let (group, version, kind) = foreign.unwrap_or((group, version_name, text(names, "kind")));
@@ -253,6 +257,7 @@ fn resource(
     let custom = Custom {
         schema,
         source,
+        rules,
         columns: version["additionalPrinterColumns"].clone(),
         status,
         scale,

@@ -45,6 +45,8 @@ pub(crate) struct Custom {
     pub(crate) schema: Schema,
     /// `openAPIV3Schema` as given, for publishing.
     pub(crate) source: Value,
+    /// Its rules, where it has any.
+    pub(crate) rules: Option<towpath_api::cel::Validator>,
     pub(crate) columns: Value,
     pub(crate) status: bool,
     pub(crate) scale: Option<towpath_api::scale::Paths>,

@@ -216,7 +216,13 @@ pub(crate) fn validate(
 ) -> Result<(), Failure> {
     let (group, version, kind) = (&resource.group, &resource.version, &resource.kind);
     let errors = match (&resource.custom, subresource, old) {
-        (Some(custom), _, _) => validate::custom(&custom.schema, resource.namespaced, new, old),
+        (Some(custom), _, _) => {
+            let mut errors = validate::custom(&custom.schema, resource.namespaced, new, old);
+            if let Some(rules) = &custom.rules {
+                validate::custom_rules(rules, new, old, &mut errors);
+            }
+            errors
+        }
         (None, "", _) => validate::object(group, version, kind, new, old),
         // Other paths write what the server or its controllers decided.
         (None, _, Some(old)) => validate::status(group, version, kind, new, old),

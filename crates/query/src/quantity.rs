@@ -172,8 +172,9 @@ impl fmt::Display for Quantity {
         if self.nanos == 0 {
             return f.write_str("0");
         }
-        if self.format == Format::Binary && self.nanos.abs() >= 1024 * NANOS {
-            let mut units = div_up(self.nanos, NANOS);
+        // What is no whole number of bytes shows as a decimal fraction.
+        if self.format == Format::Binary && self.is_whole() && self.nanos.abs() >= 1024 * NANOS {
+            let mut units = self.nanos / NANOS;
             let mut power = 0;
             while units % 1024 == 0 && power < 6 {
                 units /= 1024;

@@ -32,34 +32,6 @@ impl Schema {
     }
 }
 
-/// Where the schema of a definition has rules that are written in CEL. They are kept and
-/// published, but not evaluated: the caller tells its client.
-pub fn unevaluated(source: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    collect_unevaluated(source, "", &mut found);
-    found
-}
-
-fn collect_unevaluated(source: &Value, path: &str, found: &mut Vec<String>) {
-    match source {
-        Value::Object(map) => {
-            for (key, value) in map {
-                if key == "x-kubernetes-validations" {
-                    found.push(path.to_string());
-                } else if !matches!(key.as_str(), "default" | "example" | "enum") {
-                    collect_unevaluated(value, &join(path, key), found);
-                }
-            }
-        }
-        Value::Array(items) => {
-            for (at, item) in items.iter().enumerate() {
-                collect_unevaluated(item, &format!("{path}[{at}]"), found);
-            }
-        }
-        _ => {}
-    }
-}
-
 /// Every object that is a resource of its own has these, whatever its schema says.
 fn root_fields(schema: &mut Schema) {
     for name in ["apiVersion", "kind"] {

@@ -10,7 +10,6 @@ mod decode;
 mod rules;
 
 pub use builtin::{builtin, definition, definitions_of, kind_of};
-pub use crd::unevaluated;
 pub use decode::{coerce, metadata_error, settle, type_error};
 pub use rules::{Rules, check as check_rules};
 

@@ -188,6 +188,7 @@ fn keywords(rules: &Rules, value: &Value, path: &str, found: &mut Vec<FieldError
             field: path.to_string(),
             value: value.clone(),
             detail: format!("{path} in body {text}"),
+            hides_value: false,
         });
     };
     if !rules.allowed.is_empty() && !rules.allowed.contains(value) {
@@ -197,6 +198,7 @@ fn keywords(rules: &Rules, value: &Value, path: &str, found: &mut Vec<FieldError
             field: path.to_string(),
             value: value.clone(),
             detail: format!("supported values: {}", supported.join(", ")),
+            hides_value: false,
         });
         return;
     }

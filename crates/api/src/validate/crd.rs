@@ -1,6 +1,7 @@
 //! Rules of custom resource definitions.
 
 use super::check::{Check, list, text};
+use crate::cel;
 use crate::field::FieldError;
 use crate::jsonpath::Path;
 use crate::names;
@@ -10,6 +11,11 @@ use std::collections::HashSet;
 
 /// Rules of a definition beyond its metadata.
 pub fn definition(new: &Value) -> Vec<FieldError> {
+    rules(new, &|_, _| false)
+}
+
+// `kept` tells whether a version had this schema already.
+fn rules(new: &Value, kept: &dyn Fn(&Value, &Value) -> bool) -> Vec<FieldError> {
     let mut check = Check::default();
     let spec = &new["spec"];
     let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
@@ -40,7 +46,7 @@ pub fn definition(new: &Value) -> Vec<FieldError> {
         }
     }
     accepted_names(&spec["names"], &mut check);
-    versions(spec, &mut check);
+    versions(spec, &mut check, kept);
     if spec["preserveUnknownFields"] == true {
         let why = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
         check.invalid("spec.preserveUnknownFields", true, why);
@@ -94,7 +100,7 @@ fn accepted_names(accepted: &Value, check: &mut Check) {
     }
 }
 
-fn versions(spec: &Value, check: &mut Check) {
+fn versions(spec: &Value, check: &mut Check, kept: &dyn Fn(&Value, &Value) -> bool) {
     let versions = list(&spec["versions"]);
     if versions.is_empty() {
         check.add(FieldError::required(
@@ -133,11 +139,15 @@ fn versions(spec: &Value, check: &mut Check) {
                 format!("{path}.schema.openAPIV3Schema"),
                 "schemas are required",
             ));
-        } else if let Err(found) = Schema::from_crd(schema) {
-            let prefix = format!("{path}.schema.openAPIV3Schema");
-            check
-                .errors
-                .extend(found.into_iter().map(|error| error.beneath(&prefix)));
+        } else if let Some(prefix) = cel::schema_path(versions, at) {
+            match Schema::from_crd(schema) {
+                Err(found) => check
+                    .errors
+                    .extend(found.into_iter().map(|error| error.beneath(&prefix))),
+                // What is there already stays as it is, so that limits can become stricter.
+                Ok(_) if kept(&version["name"], schema) => {}
+                Ok(_) => check.errors.extend(cel::check_definition(schema, &prefix)),
+            }
         }
         columns(
             &version["additionalPrinterColumns"],
@@ -210,7 +220,11 @@ fn scale(scale: &Value, path: &str, check: &mut Check) {
 /// Rules of an update of a definition.
 pub fn definition_update(new: &Value, old: &Value) -> Vec<FieldError> {
     let mut check = Check {
-        errors: definition(new),
+        errors: rules(new, &|name, schema| {
+            list(&old["spec"]["versions"]).iter().any(|version| {
+                version["name"] == *name && version["schema"]["openAPIV3Schema"] == *schema
+            })
+        }),
     };
     let established = list(&old["status"]["conditions"])
         .iter()

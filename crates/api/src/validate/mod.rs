@@ -19,7 +19,8 @@ mod storage;
 pub use crd::{definition, definition_update};
 pub use meta::{NameRule, metadata};
 
-use crate::field::FieldError;
+use crate::cel::Validator;
+use crate::field::{ErrorKind, FieldError};
 use crate::schema::{Kind, Schema, builtin};
 use check::Check;
 use serde_json::Value;
@@ -76,6 +77,32 @@ pub fn custom(
     found.retain(|error| !error.field.starts_with("metadata"));
     errors.extend(found);
     errors
+}
+
+/// Adds what breaks the expressions of a custom resource's schema; they are not looked at while
+/// the object does not have the shape they were written for.
+pub fn custom_rules(
+    rules: &Validator,
+    new: &Value,
+    old: Option<&Value>,
+    errors: &mut Vec<FieldError>,
+) {
+    let blocks = |error: &FieldError| {
+        matches!(
+            error.kind,
+            ErrorKind::NotSupported
+                | ErrorKind::Required
+                | ErrorKind::TooLong
+                | ErrorKind::TooMany
+                | ErrorKind::TypeInvalid
+        )
+    };
+    if errors.iter().any(blocks) {
+        let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+        errors.push(FieldError::invalid("<nil>", Value::Null, why));
+        return;
+    }
+    errors.extend(rules.check(new, old));
 }
 
 fn rules(group: &str, kind: &str, new: &Value, old: Option<&Value>, check: &mut Check) {
@@ -137,6 +164,10 @@ fn by_hand(schema: &Schema, key: &str) -> bool {
         (schema.name, key),
         ("api.apps.v1.StatefulSetSpec", "podManagementPolicy")
             | ("api.apps.v1.StatefulSetUpdateStrategy", "type")
+            | (
+                "apiextensions-apiserver.pkg.apis.apiextensions.v1.ValidationRule",
+                "reason"
+            )
             | (
                 "api.admissionregistration.v1.ValidatingWebhook"
                     | "api.admissionregistration.v1.MutatingWebhook",
