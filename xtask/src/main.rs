@@ -1,19 +1,7 @@
 //! All scripting of the project beside `cargo` and `npm`.
 
-#![allow(unreachable_pub)] // a program; `pub` here means "used by another module"
-
-mod bench;
-mod codegen;
-mod demo;
-mod packages;
-mod peers;
-mod sizes;
-mod step;
-mod test;
-mod tidy;
-mod web;
-
 use clap::{Parser, Subcommand};
+use xtask::{codegen, demo, peers, sizes, step, test, tidy, web};
 
 /// Towpath's own tasks
 #[derive(Parser)]
@@ -47,7 +35,11 @@ enum Command {
     /// Build the web UI
     Web,
     /// Measure beside the real peers and write docs/performance.md's tables
-    Bench(bench::Args),
+    Bench {
+        /// Names and flags of the measurements; --help shows them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Show the largest files, the binary's and the UI's size
     Sizes,
 }
@@ -67,7 +59,11 @@ fn main() -> anyhow::Result<()> {
         ),
         Command::Peers => peers::run().map(drop),
         Command::Web => web::build(),
-        Command::Bench(args) => bench::run(args),
+        Command::Bench { arguments } => step::run(
+            step::cargo()
+                .args(["run", "--quiet", "--package", "towpath-bench", "--"])
+                .args(arguments),
+        ),
         Command::Sizes => sizes::run(),
     }
 }

@@ -3,6 +3,8 @@
 //! Each bench starts what it needs in directories of its own and stops it again. A peer that is
 //! absent is named, never replaced by a remembered number.
 
+#![allow(unreachable_pub)] // a program; `pub` here means "used by another module"
+
 mod api;
 mod disk;
 mod git;
@@ -15,13 +17,15 @@ mod report;
 mod server;
 mod stats;
 
-use crate::{packages, peers, step};
 use anyhow::Result;
+use clap::Parser;
 use report::Row;
+use xtask::{packages, peers, step};
 
-/// What to measure
-#[derive(clap::Args)]
-pub struct Args {
+/// Measure Towpath beside the real peers
+#[derive(Parser)]
+#[command(name = "cargo xtask bench")]
+struct Args {
     /// Only these: start, api, pods, push, registry, git, kustomize
     names: Vec<String>,
     /// Repeats of each measurement; medians are reported
@@ -54,8 +58,9 @@ const BENCHES: &[(&str, Bench)] = &[
     ("kustomize", kustomize::bench),
 ];
 
-/// Runs them and writes the table.
-pub fn run(args: Args) -> Result<()> {
+fn main() -> Result<()> {
+    std::env::set_current_dir(step::root())?;
+    let args = Args::parse();
     packages::install(&[packages::DEMO, packages::TEST, packages::BENCH])?;
     peers::run()?;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -2,10 +2,10 @@
 
 use super::report::Row;
 use super::stats::median;
-use crate::{peers, step};
 use anyhow::{Result, bail};
 use std::path::Path;
 use std::time::Instant;
+use xtask::{peers, step};
 
 /// Both renderers on the same generated tree; the outputs must be equal.
 pub fn bench(repeats: usize) -> Result<Vec<Row>> {

@@ -4,11 +4,11 @@ use super::peer::resident;
 use super::report::Row;
 use super::server::{Server, cpu_share};
 use super::stats::Times;
-use crate::{demo, step};
 use anyhow::{Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use xtask::{demo, step};
 
 /// The sample with PostgreSQL and Redis in `dev`, beside it a service whose own compile and test
 /// take no time, so that its pushes cost what Towpath costs.
@@ -50,8 +50,8 @@ pub fn bench(repeats: usize) -> Result<Vec<Row>> {
             share < 1.0,
         ),
     ];
-    server.towpath(&["apply", "-f", "xtask/little/towpath.yaml"])?;
-    let little = Work::new(&server, "little", "xtask/little")?;
+    server.towpath(&["apply", "-f", "bench/little/towpath.yaml"])?;
+    let little = Work::new(&server, "little", "bench/little")?;
     little.push("dev")?;
     let mut times = Vec::new();
     for round in 0..repeats.max(3) {

@@ -1,10 +1,10 @@
 //! The real control plane: etcd and kube-apiserver of this run, on ports of their own.
 
-use crate::{peers, step};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
+use xtask::{peers, step};
 
 /// A running etcd and kube-apiserver; ended when dropped.
 pub struct Control {

@@ -3,10 +3,10 @@
 use super::peer::resident;
 use super::report::Row;
 use super::stats::median;
-use crate::step;
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use xtask::step;
 
 /// A running server with its own directory, ports and networks; stopped when dropped.
 pub struct Server {

@@ -3,10 +3,10 @@
 use super::report::Row;
 use super::server::Server;
 use super::stats::Times;
-use crate::{peers, step};
 use anyhow::{Context, Result, bail};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+use xtask::{peers, step};
 
 /// Pods one after another, each watched by kubectl's own wait.
 pub fn bench(repeats: usize) -> Result<Vec<Row>> {

@@ -3,13 +3,13 @@
 use super::report::Row;
 use super::server::Server;
 use super::stats::median;
-use crate::step;
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Instant;
+use xtask::step;
 
 const CLONES: usize = 8;
 

@@ -3,11 +3,11 @@
 use super::report::Row;
 use super::server::Server;
 use super::stats::median;
-use crate::step;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
+use xtask::step;
 
 const LAYERS: usize = 4;
 const LAYER_BYTES: usize = 256 << 20;
