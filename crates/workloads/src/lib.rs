@@ -9,9 +9,10 @@
 //! * services: [`endpoints`];
 //! * storage: [`volumes`];
 //! * life and death: [`namespaces`], [`namespace_defaults`], [`garbage`], [`nodes`];
+//! * bounds: [`quota`];
 //! * placement: [`scheduler`].
 //!
-//! Not here: daemon sets, cron jobs, disruption budgets, quotas, pre-emption.
+//! Not here: daemon sets, cron jobs, disruption budgets, pre-emption.
 
 mod autoscaler;
 mod caches;
@@ -29,6 +30,7 @@ mod objects;
 mod ownership;
 mod pods;
 mod quantity;
+mod quota;
 mod replica_set;
 mod scheduler;
 mod selector;
@@ -102,7 +104,7 @@ async fn run(
         random,
         config,
     });
-    let namespaces = Queue::default();
+    let (namespaces, left) = (Queue::default(), Queue::default());
     let autoscaler = {
         let (context, cancel) = (context.clone(), cancel.clone());
         async move {
@@ -122,7 +124,8 @@ async fn run(
         volumes::run(c.clone(), stop.clone()),
         namespaces::run(c.clone(), namespaces.clone(), stop.clone()),
         namespace_defaults::run(c.clone(), stop.clone()),
-        garbage::run(c.clone(), namespaces, stop.clone()),
+        garbage::run(c.clone(), namespaces, left.clone(), stop.clone()),
+        quota::run(c.clone(), left, stop.clone()),
         nodes::run(c.clone(), stop.clone()),
         scheduler::run(c.clone(), stop.clone()),
         autoscaler,

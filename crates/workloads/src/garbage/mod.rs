@@ -45,13 +45,21 @@ struct Collector {
     /// Watches whose first listing is not complete.
     unready: watch::Sender<usize>,
     queue: Queue<Key>,
-    /// Woken when an object leaves a namespace.
+    /// Woken when an object leaves a namespace that is ending.
     namespaces: Queue<Key>,
+    /// Woken when an object leaves any.
+    left: Queue<Key>,
     cancel: CancellationToken,
 }
 
-/// Runs until `cancel`; wakes `namespaces` whenever an object leaves one that is ending.
-pub(crate) async fn run(context: Arc<Context>, namespaces: Queue<Key>, cancel: CancellationToken) {
+/// Runs until `cancel`; wakes `left` with its namespace whenever an object leaves one, and
+/// `namespaces` where that is ending.
+pub(crate) async fn run(
+    context: Arc<Context>,
+    namespaces: Queue<Key>,
+    left: Queue<Key>,
+    cancel: CancellationToken,
+) {
     let definitions: Definitions = definitions(&context.client, cancel.clone());
     let collector = Arc::new(Collector {
         definitions: definitions.clone(),
@@ -61,6 +69,7 @@ pub(crate) async fn run(context: Arc<Context>, namespaces: Queue<Key>, cancel: C
         unready: watch::Sender::new(1),
         queue: Queue::default(),
         namespaces,
+        left,
         cancel: cancel.clone(),
         context: context.clone(),
     });
@@ -235,6 +244,7 @@ impl Collector {
         wake.into_iter().for_each(|uid| self.queue.add(key(uid)));
         if let Some(item) = item.filter(|i| !i.namespace.is_empty()) {
             let namespace = Key::new("", item.namespace);
+            self.left.add(namespace.clone());
             if self
                 .context
                 .caches

@@ -80,9 +80,14 @@ pub(crate) async fn run(context: Arc<Context>, left: Queue<Key>, cancel: Cancell
                 Ok(Next::Wait)
             }
         ),
-        context::run("quota", queue, 2, keeper, cancel, |keeper, key| async move {
-            keeper.count(&key).await
-        }),
+        context::run(
+            "quota",
+            queue,
+            2,
+            keeper,
+            cancel,
+            |keeper, key| async move { keeper.count(&key).await }
+        ),
     );
 }
 
@@ -126,7 +131,10 @@ impl Keeper {
             .iter()
             .map(|(name, amount)| {
                 let text = amount.to_string();
-                (name.clone(), k8s_openapi::apimachinery::pkg::api::resource::Quantity(text))
+                (
+                    name.clone(),
+                    k8s_openapi::apimachinery::pkg::api::resource::Quantity(text),
+                )
             })
             .collect();
         let mut next = quota.clone();
@@ -182,10 +190,16 @@ impl Keeper {
         };
         let params = ListParams::default();
         let whole = resource.group.is_empty()
-            && matches!(resource.plural.as_str(), "pods" | "services" | "persistentvolumeclaims");
+            && matches!(
+                resource.plural.as_str(),
+                "pods" | "services" | "persistentvolumeclaims"
+            );
         if whole {
             let list = api.list(&params).await.map_err(failed)?;
-            let all = list.items.iter().map(|item| serde_json::to_value(item).unwrap_or_default());
+            let all = list
+                .items
+                .iter()
+                .map(|item| serde_json::to_value(item).unwrap_or_default());
             return Ok(all.collect());
         }
         let list = api.list_metadata(&params).await.map_err(failed)?;

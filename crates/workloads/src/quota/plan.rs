@@ -56,7 +56,10 @@ pub(crate) fn add(
     found: &[Value],
     now: i64,
 ) {
-    for name in hard.keys().filter(|name| quota::tracks(group, plural, name)) {
+    for name in hard
+        .keys()
+        .filter(|name| quota::tracks(group, plural, name))
+    {
         used.entry(name.clone()).or_insert(Quantity::from_units(0));
     }
     for object in found {
@@ -65,13 +68,7 @@ pub(crate) fn add(
         }
         let mut own = quota::usage(group, plural, object, now);
         own.retain(|name, _| hard.contains_key(name));
-        for (name, amount) in own {
-            match used.get_mut(&name) {
-                // The sum is shown as its parts are, not as the zero it began with.
-                Some(sum) if sum.sign() == 0 => *sum = amount,
-                _ => resources::add(used, &Amounts::from([(name, amount)])),
-            }
-        }
+        resources::add(used, &own);
     }
 }
 
@@ -82,11 +79,23 @@ mod tests {
 
     #[test]
     fn names_become_kinds() {
-        let hard = resources::read(&json!({"requests.cpu": "1", "count/widgets.example.com": "1",
-            "fast.storageclass.storage.k8s.io/requests.storage": "1Gi", "secrets": "1"}));
-        let all: Vec<String> =
-            wanted(&hard).iter().map(|c| format!("{}/{}", c.group, c.plural)).collect();
-        assert_eq!(all, ["/persistentvolumeclaims", "/pods", "/secrets", "example.com/widgets"]);
+        let hard = resources::read(
+            &json!({"requests.cpu": "1", "count/widgets.example.com": "1",
+            "fast.storageclass.storage.k8s.io/requests.storage": "1Gi", "secrets": "1"}),
+        );
+        let all: Vec<String> = wanted(&hard)
+            .iter()
+            .map(|c| format!("{}/{}", c.group, c.plural))
+            .collect();
+        assert_eq!(
+            all,
+            [
+                "/persistentvolumeclaims",
+                "/pods",
+                "/secrets",
+                "example.com/widgets"
+            ]
+        );
     }
 
     #[test]
@@ -95,11 +104,32 @@ mod tests {
         let pod = |memory: &str| json!({"spec": {"containers": [{"resources": {"requests": {"memory": memory}}}]}});
         let mut used = Amounts::new();
         add(&mut used, (&json!({}), &hard), ("", "pods"), &[], 0);
-        assert_eq!(resources::write(&used), json!({"pods": "0", "requests.memory": "0"}));
-        add(&mut used, (&json!({}), &hard), ("", "pods"), &[pod("64Mi"), pod("64Mi")], 0);
-        assert_eq!(resources::write(&used), json!({"pods": "2", "requests.memory": "128Mi"}));
+        assert_eq!(
+            resources::write(&used),
+            json!({"pods": "0", "requests.memory": "0"})
+        );
+        add(
+            &mut used,
+            (&json!({}), &hard),
+            ("", "pods"),
+            &[pod("64Mi"), pod("64Mi")],
+            0,
+        );
+        assert_eq!(
+            resources::write(&used),
+            json!({"pods": "2", "requests.memory": "128Mi"})
+        );
         let mut scoped = Amounts::new();
-        add(&mut scoped, (&json!({"scopes": ["BestEffort"]}), &hard), ("", "pods"), &[pod("1Mi")], 0);
-        assert_eq!(resources::write(&scoped), json!({"pods": "0", "requests.memory": "0"}));
+        add(
+            &mut scoped,
+            (&json!({"scopes": ["BestEffort"]}), &hard),
+            ("", "pods"),
+            &[pod("1Mi")],
+            0,
+        );
+        assert_eq!(
+            resources::write(&scoped),
+            json!({"pods": "0", "requests.memory": "0"})
+        );
     }
 }
