@@ -129,7 +129,7 @@ export interface Environment extends KubeObject {
     branch: string;
     path: string;
     namespace: string;
-    promotion?: { auto?: boolean; after?: string; approvals?: number };
+    promotion?: { auto?: boolean; after?: string; approvals?: number; preventSelfApproval?: boolean; autoRollback?: boolean };
     protected?: boolean;
     url?: string;
   };

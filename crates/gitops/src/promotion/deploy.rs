@@ -78,7 +78,7 @@ impl Promotions {
         environment: &Environment,
         release: &Release,
     ) -> Result<Option<CommitInfo>, Error> {
-        if promotion.spec.kind != "rollback" {
+        if !promotion.spec.goes_back() {
             return Ok(None);
         }
         let history = environment
@@ -149,6 +149,7 @@ fn message(
 ) -> String {
     let verb = match promotion.spec.kind.as_str() {
         "rollback" => "roll back",
+        "auto-rollback" => "automatically roll back",
         "promote" => "promote",
         _ => "deploy",
     };

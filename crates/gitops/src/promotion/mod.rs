@@ -160,7 +160,7 @@ impl Promotions {
                     )
                     .await;
             };
-            if promotion.spec.kind == "rollback" {
+            if promotion.spec.goes_back() {
                 self.hold_bad(key, promotion, &status).await?;
             }
             let written = match self.commit(key, promotion, &environment, &release).await {
@@ -254,10 +254,15 @@ impl Promotions {
                 if let Some(previous) =
                     Some(&status.previous).filter(|p| !p.is_empty() && **p != status.release)
                 {
-                    found.push(format!(
-                        "next: fix forward with a new commit, or `towpath rollback {} -m WHY` goes back to {previous}",
-                        environment.name_any()
-                    ));
+                    let back = environment.spec.promotion.auto_rollback;
+                    found.push(if back && !promotion.spec.goes_back() {
+                        "next: it is taken back by itself; fix forward with a new commit".into()
+                    } else {
+                        format!(
+                            "next: fix forward with a new commit, or `towpath rollback {} -m WHY` goes back to {previous}",
+                            environment.name_any()
+                        )
+                    });
                 }
                 self.end(
                     key,

@@ -68,7 +68,7 @@ pub(crate) fn decide(snapshot: &Snapshot<'_>) -> Verdict {
             format!("environment {} does not exist", spec.environment),
         );
     };
-    let rollback = spec.kind == "rollback";
+    let rollback = spec.goes_back();
     if rollback && spec.reason.trim().is_empty() {
         return stay(PromotionPhase::Refused, "a rollback needs a reason");
     }
@@ -314,6 +314,11 @@ fn approvals(promotion: &Promotion, environment: &Environment, rollback: bool) -
         .map(|a| a.by.as_str())
         .filter(|by| !by.is_empty())
         .collect();
+    let own = people.contains(&promotion.spec.by.as_str())
+        && environment.spec.promotion.prevent_self_approval;
+    if own {
+        people.retain(|by| *by != promotion.spec.by);
+    }
     people.sort_unstable();
     people.dedup();
     if people.len() >= needed {
@@ -328,6 +333,13 @@ fn approvals(promotion: &Promotion, environment: &Environment, rollback: bool) -
         people.len(),
         promotion.name_any()
     );
+    let message = match own {
+        true => format!(
+            "{message}; that of {} does not count, who asked for it",
+            promotion.spec.by
+        ),
+        false => message,
+    };
     gate("approvals", "wait", message)
 }
 

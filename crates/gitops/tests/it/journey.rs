@@ -37,6 +37,7 @@ pub(crate) async fn promote_fail_and_roll_back(cluster: &Cluster) {
                 auto: false,
                 after: "dev".into(),
                 approvals: 1,
+                ..PromotionPolicy::default()
             },
         )
         .await;
@@ -268,5 +269,54 @@ pub(crate) async fn a_crashing_pod_ends_a_deployment_early(cluster: &Cluster) {
         evidence.contains("pod hello-x") && evidence.contains("exit code 101"),
         "{evidence}"
     );
+    world.stop().await;
+}
+
+/// Where the environment asks for it, a failed release is taken back without anyone.
+pub(crate) async fn a_failed_release_goes_back_by_itself(cluster: &Cluster) {
+    let mut world = World::start(cluster, &project()).await;
+    let policy = PromotionPolicy {
+        auto: true,
+        auto_rollback: true,
+        ..PromotionPolicy::default()
+    };
+    world.environment("dev", policy).await;
+    let first = world.push(&project());
+    let good = world.run_succeeded(&first, "sha256:aa").await;
+    world
+        .settle_deployment("dev", "demo/hello@sha256:aa", true)
+        .await;
+    world
+        .promotion_is(&format!("hello-dev-{good}-1"), |s| {
+            s.phase == PromotionPhase::Succeeded
+        })
+        .await;
+    let second = world.push(&project());
+    let bad = world.run_succeeded(&second, "sha256:bb").await;
+    world
+        .settle_deployment("dev", "demo/hello@sha256:bb", false)
+        .await;
+    let name = format!("hello-dev-{bad}-1");
+    let failed = world.promotion_is(&name, |s| s.phase.is_final()).await;
+    assert_eq!(failed.phase, PromotionPhase::Failed);
+    // Whatever stops in between, it is decided again.
+    world.restart().await;
+    world
+        .settle_deployment("dev", "demo/hello@sha256:aa", true)
+        .await;
+    let back = world
+        .promotion_is(&format!("{name}-back"), |s| s.phase.is_final())
+        .await;
+    assert_eq!(back.phase, PromotionPhase::Succeeded, "{}", back.message);
+    assert_eq!(back.release, good);
+    let held: Release = world.api().get(&bad).await.expect("release");
+    assert!(held.spec.hold.is_some_and(|h| h.reason.contains(&name)));
+    until("the environment's history", || async {
+        let environment: Environment = world.api().get("hello-dev").await.expect("environment");
+        let status = environment.status.expect("status");
+        let kinds = status.history.iter().map(|d| d.kind.as_str());
+        status.release == good && kinds.collect::<Vec<_>>() == ["auto-rollback", "deploy", "deploy"]
+    })
+    .await;
     world.stop().await;
 }

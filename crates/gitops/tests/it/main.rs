@@ -41,6 +41,7 @@ scenarios! {
     sync::an_autoscaler_keeps_its_replicas,
     sync::what_is_deployed_names_its_commit,
     journey::promote_fail_and_roll_back,
+    journey::a_failed_release_goes_back_by_itself,
     journey::a_crashing_pod_ends_a_deployment_early,
     journey::stopped_at_any_moment,
 }

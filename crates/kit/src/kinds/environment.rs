@@ -68,6 +68,13 @@ pub struct PromotionPolicy {
     /// Number of people who must approve.
     #[serde(default)]
     pub approvals: u32,
+    /// Whoever asked for a promotion cannot be one of them.
+    #[serde(default)]
+    pub prevent_self_approval: bool,
+    /// A release that fails here is taken back at once to the last one that was healthy, and put
+    /// on hold.
+    #[serde(default)]
+    pub auto_rollback: bool,
 }
 
 /// What runs here.

@@ -26,11 +26,11 @@ use serde::{Deserialize, Serialize};
 pub struct PromotionSpec {
     /// `Environment` in the same namespace.
     pub environment: String,
-    /// `Release` in the same namespace. Empty only for `rollback`: then the last release that
+    /// `Release` in the same namespace. Empty only for rollbacks: then the last release that
     /// was healthy here before the present one.
     #[serde(default)]
     pub release: String,
-    /// `deploy`, `promote` or `rollback`.
+    /// `deploy`, `promote`, `rollback`, or `auto-rollback` where the environment asks for it.
     pub kind: String,
     /// Who asked. The API server overwrites it with the authenticated principal.
     #[serde(default)]
@@ -44,6 +44,13 @@ pub struct PromotionSpec {
     /// Set by a person to withdraw it while it waits.
     #[serde(default)]
     pub cancel: bool,
+}
+
+impl PromotionSpec {
+    /// Whether it takes an environment back to what ran there before.
+    pub fn goes_back(&self) -> bool {
+        matches!(self.kind.as_str(), "rollback" | "auto-rollback")
+    }
 }
 
 /// One person's yes.

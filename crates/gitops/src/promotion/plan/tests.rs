@@ -15,6 +15,7 @@ fn environment(stage: &str, after: &str, approvals: u32) -> Arc<Environment> {
             auto: false,
             after: after.into(),
             approvals,
+            ..PromotionPolicy::default()
         },
         ..EnvironmentSpec::default()
     };
@@ -115,6 +116,24 @@ fn the_way_through_every_gate() {
         (Answer::Go, PromotionPhase::Deploying)
     );
     assert!(verdict.gates.iter().all(|g| g.answer == "pass"));
+}
+
+#[test]
+fn who_asked_may_be_kept_from_approving() {
+    let mut own = approved(case());
+    own.promotion.spec.by = "ada".into();
+    assert_eq!(own.decide().answer, Answer::Go);
+    let mut strict = environment("prd", "stg", 1).as_ref().clone();
+    strict.spec.promotion.prevent_self_approval = true;
+    own.environments[1] = Arc::new(strict);
+    let verdict = own.decide();
+    assert_eq!(verdict.phase, PromotionPhase::WaitingForApproval);
+    assert!(verdict.message.contains("0 of 1") && verdict.message.contains("ada"));
+    own.promotion.spec.approvals.push(Approval {
+        by: "grace".into(),
+        ..Approval::default()
+    });
+    assert_eq!(own.decide().answer, Answer::Go);
 }
 
 #[test]
