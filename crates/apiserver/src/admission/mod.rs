@@ -13,6 +13,7 @@
 //! object's transaction or not at all. Warnings and audit annotations go to the call's notes.
 
 mod builtin;
+mod expressions;
 mod quality;
 mod quota;
 mod strategy;
@@ -68,6 +69,14 @@ impl Change<'_> {
             name,
             why,
         )
+    }
+
+    /// Name of the object, which may be in the object only.
+    pub(crate) fn name(&self, new: Option<&Value>) -> String {
+        match (self.target.name.as_str(), new) {
+            ("", Some(new)) => new["metadata"]["name"].as_str().unwrap_or_default().into(),
+            (name, _) => name.into(),
+        }
     }
 
     /// Whether the object itself, no part of it, is of this resource.
@@ -144,6 +153,7 @@ pub(crate) async fn validate(
     effects: &mut Effects,
 ) -> Result<(), Failure> {
     builtin::validate(change, new)?;
+    webhooks::check(change, new)?;
     webhooks::validate(change, Some(new)).await?;
     quota::charge(change, new, effects)
 }

@@ -102,6 +102,7 @@ async fn journey(door: &Door) {
     selection(&world).await;
     requests(&world).await;
     deletion(&world).await;
+    conditions(&world).await;
     custom(&world).await;
 }
 
@@ -415,6 +416,76 @@ async fn deletion(world: &World<'_>) {
     );
     world.remove(VALIDATING, "keep").await;
     assert_eq!(world.door.call("DELETE", path, &Value::Null).await.0, 200);
+}
+
+async fn conditions(world: &World<'_>) {
+    let of = |all: &[&str]| {
+        let all = all.iter().enumerate();
+        let all: Vec<Value> = all
+            .map(|(index, text)| json!({"name": format!("c{index}"), "expression": text}))
+            .collect();
+        json!({ "matchConditions": all })
+    };
+    let chosen = of(&[
+        "object.metadata.name != 'skipped'",
+        "request.userInfo.username == 'admin' && request.operation == 'CREATE' && oldObject == null",
+        "authorizer.group('').resource('configmaps').namespace('hooked').check('delete').allowed()",
+    ]);
+    world.add(VALIDATING, "chosen", "/deny/409", chosen).await;
+    assert_eq!(world.make("skipped").await.0, 201);
+    assert_eq!(world.make("asked").await.0, 409);
+    world.remove(VALIDATING, "chosen").await;
+    // One that is false decides, also where another fails; a failure alone refuses.
+    let both = of(&["object.nothing.at.all == 1", "false"]);
+    world.add(VALIDATING, "both", "/deny/409", both).await;
+    assert_eq!(world.make("both").await.0, 201);
+    world.remove(VALIDATING, "both").await;
+    world
+        .add(
+            VALIDATING,
+            "fails",
+            "/allow",
+            of(&["object.nothing.at.all == 1"]),
+        )
+        .await;
+    let (code, message) = world.refusal("fails").await;
+    assert_eq!(code, 403);
+    assert_eq!(
+        message,
+        "configmaps \"fails\" is forbidden: expression 'object.nothing.at.all == 1' resulted in error: no such key: nothing"
+    );
+    world.remove(VALIDATING, "fails").await;
+    let mut open = of(&["object.nothing.at.all == 1"]);
+    open["failurePolicy"] = "Ignore".into();
+    world.add(VALIDATING, "open", "/deny/409", open).await;
+    assert_eq!(world.make("open").await.0, 201);
+    world.remove(VALIDATING, "open").await;
+    for (expression, says) in [
+        (
+            "object.metadata.name ==",
+            "compilation failed: ERROR: <input>:1:24: Syntax error",
+        ),
+        ("request.nothing == ''", "undefined field 'nothing'"),
+        ("'text'", "must evaluate to bool"),
+    ] {
+        let kind = "ValidatingWebhookConfiguration";
+        let body = configuration(
+            kind,
+            "unreadable",
+            world.hooks.client("/allow"),
+            of(&[expression]),
+        );
+        let (code, answer) = world
+            .door
+            .call("POST", &format!("{GROUP}/{VALIDATING}"), &body)
+            .await;
+        let message = answer["message"].as_str().unwrap_or_default();
+        assert!(code == 422 && message.contains(says), "{answer}");
+        assert!(
+            message.contains("webhooks[0].matchConditions[0].expression: Invalid value: "),
+            "{message}"
+        );
+    }
 }
 
 /// What a hook adds to a custom resource is pruned and defaulted by its schema.

@@ -7,11 +7,8 @@ use crate::admission::Change;
 use crate::kinds::Resource;
 use serde_json::Value;
 
-/// Why there is no verdict.
-pub(super) enum Refusal {
-    /// The hook's failure policy says what that means.
-    Unreachable(String),
-}
+/// Why there is no verdict; the hook's failure policy says what that means.
+pub(super) struct Refusal(pub(super) String);
 
 pub(super) async fn ask(
     change: &Change<'_>,
@@ -20,11 +17,7 @@ pub(super) async fn ask(
     new: Option<&Value>,
     mutating: bool,
 ) -> Result<Verdict, Refusal> {
-    if !hook.conditions.is_empty() {
-        let why = "matchConditions need CEL, which this server does not evaluate yet";
-        return Err(Refusal::Unreachable(why.into()));
-    }
-    review::supports(hook).map_err(Refusal::Unreachable)?;
+    review::supports(hook).map_err(Refusal)?;
     let uid = towpath_stdx::id::uuid(&*change.call.core.random);
     let question = review::question(change, resource, new, &uid);
     let body = serde_json::to_vec(&question).unwrap_or_default();
@@ -33,18 +26,16 @@ pub(super) async fn ask(
     let bytes = match tokio::time::timeout(timeout, asked).await {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(why)) => {
-            return Err(Refusal::Unreachable(format!(
-                "failed to call webhook: {why}"
-            )));
+            return Err(Refusal(format!("failed to call webhook: {why}")));
         }
         Err(_) => {
             let why = format!(
                 "failed to call webhook: context deadline exceeded (no answer within {} s)",
                 timeout.as_secs()
             );
-            return Err(Refusal::Unreachable(why));
+            return Err(Refusal(why));
         }
     };
     review::answer(&bytes, &uid, mutating)
-        .map_err(|why| Refusal::Unreachable(format!("received invalid webhook response: {why}")))
+        .map_err(|why| Refusal(format!("received invalid webhook response: {why}")))
 }

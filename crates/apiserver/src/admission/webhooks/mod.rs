@@ -6,11 +6,13 @@
 //! never shown to a hook: a broken one could not be repaired any more.
 
 mod call;
+mod conditions;
 mod dial;
 mod registry;
-mod review;
+pub(super) mod review;
 mod rules;
 
+use super::expressions::Scene;
 use super::{Change, Operation};
 use crate::kinds::Resource;
 use crate::model;
@@ -20,6 +22,7 @@ use registry::{Hook, Hooks};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use towpath_api::field::FieldError;
 use towpath_api::status::{self, Failure};
 
 /// Which mutating hooks have to look again, in this write.
@@ -204,6 +207,15 @@ async fn run(
     new: Option<&Value>,
     mutating: bool,
 ) -> Result<Option<review::Verdict>, Failure> {
+    if !hook.conditions.is_empty() {
+        let scene = Scene::new(change, resource, new);
+        match conditions::hold(&hook.conditions, &scene) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(_) if hook.fails_open => return Ok(None),
+            Err(why) => return Err(change.forbidden(&change.name(new), &why)),
+        }
+    }
     if change.dry_run && !hook.no_side_effects {
         return Err(status::bad_request(format!(
             "admission webhook {:?} does not support dry run",
@@ -225,7 +237,7 @@ async fn run(
                 None => Ok(Some(verdict)),
             }
         }
-        Err(Refusal::Unreachable(why)) if hook.fails_open => {
+        Err(Refusal(why)) if hook.fails_open => {
             tracing::warn!(
                 hook = hook.name,
                 why,
@@ -235,11 +247,51 @@ async fn run(
             change.call.annotate(key, hook.name.clone());
             Ok(None)
         }
-        Err(Refusal::Unreachable(why)) => Err(status::internal(format!(
+        Err(Refusal(why)) => Err(status::internal(format!(
             "failed calling webhook {:?}: {why}",
             hook.name
         ))),
     }
+}
+
+/// Checks a configuration of hooks: its conditions must be expressions that can be read.
+pub(super) fn check(change: &Change<'_>, new: &Value) -> Result<(), Failure> {
+    let resource = &change.target.resource;
+    let is_ours = is_exempt(resource)
+        && matches!(
+            resource.plural.as_str(),
+            "mutatingwebhookconfigurations" | "validatingwebhookconfigurations"
+        );
+    if !is_ours {
+        return Ok(());
+    }
+    let mut errors = Vec::new();
+    let hooks = new["webhooks"].as_array().into_iter().flatten();
+    for (index, hook) in hooks.enumerate() {
+        let all = hook["matchConditions"].as_array().into_iter().flatten();
+        for (number, condition) in all.enumerate() {
+            let expression = condition["expression"].as_str().unwrap_or_default();
+            // What is stored already was readable once.
+            let known = |hook: &Value| hook["matchConditions"][number] == *condition;
+            if change.old.is_some_and(|old| known(&old["webhooks"][index])) {
+                continue;
+            }
+            if let Err(why) = conditions::compile(expression) {
+                let path = format!("webhooks[{index}].matchConditions[{number}].expression");
+                errors.push(FieldError::invalid(path, expression, why));
+            }
+        }
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let name = new["metadata"]["name"].as_str().unwrap_or_default();
+    Err(status::invalid(
+        &resource.group,
+        &resource.kind,
+        name,
+        &errors,
+    ))
 }
 
 impl Operation {

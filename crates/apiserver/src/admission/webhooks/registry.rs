@@ -1,5 +1,6 @@
 //! The hooks that are configured now, read once per change of their configurations.
 
+use super::conditions::{self, Condition};
 use crate::record;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -33,7 +34,7 @@ pub(super) struct Hook {
     pub(super) exact: bool,
     pub(super) namespaces: Label,
     pub(super) objects: Label,
-    pub(super) conditions: Vec<Value>,
+    pub(super) conditions: Vec<Condition>,
     pub(super) timeout: Duration,
     pub(super) no_side_effects: bool,
     /// `reinvocationPolicy: IfNeeded`.
@@ -139,10 +140,7 @@ fn hook_of(configuration: &str, hook: &Value) -> Hook {
         exact: text("matchPolicy") == "Exact",
         namespaces: selector(&hook["namespaceSelector"]),
         objects: selector(&hook["objectSelector"]),
-        conditions: hook["matchConditions"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default(),
+        conditions: conditions::read(hook),
         timeout: Duration::from_secs(seconds.clamp(1, LONGEST_SECONDS)),
         no_side_effects: matches!(text("sideEffects"), "None" | "NoneOnDryRun"),
         reinvoke: text("reinvocationPolicy") == "IfNeeded",

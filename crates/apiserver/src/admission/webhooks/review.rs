@@ -55,7 +55,7 @@ fn resource_of(resource: &Resource) -> Value {
 }
 
 /// The question.
-pub(super) fn question(
+pub(in crate::admission) fn question(
     change: &Change<'_>,
     resource: &Resource,
     new: Option<&Value>,
@@ -90,12 +90,8 @@ pub(super) fn question(
         request["subResource"] = change.subresource.into();
         request["requestSubResource"] = change.subresource.into();
     }
-    let name = match new {
-        Some(object) if change.target.name.is_empty() => {
-            object["metadata"]["name"].as_str().unwrap_or_default()
-        }
-        _ => change.target.name.as_str(),
-    };
+    let name = change.name(new);
+    let name = name.as_str();
     let namespace = match own.is("", "namespaces") {
         true => name,
         false => change.target.namespace.as_str(),
