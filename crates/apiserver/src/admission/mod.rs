@@ -6,14 +6,16 @@
 //! 3. what the server itself fills in ([`strategy`]),
 //! 4. schema and validation (the caller's, between [`mutate`] and [`validate`]),
 //! 5. plugins that only look,
-//! 6. validating webhooks,
-//! 7. [`quota`], charged in the object's own transaction.
+//! 6. the expressions of [`policies`],
+//! 7. validating webhooks,
+//! 8. [`quota`], charged in the object's own transaction.
 //!
 //! Every step sees the same [`Change`] and may add [`Effects`]: writes that happen in the
 //! object's transaction or not at all. Warnings and audit annotations go to the call's notes.
 
 mod builtin;
 mod expressions;
+mod policies;
 mod quality;
 mod quota;
 mod strategy;
@@ -43,6 +45,7 @@ pub(crate) enum Operation {
 #[derive(Default)]
 pub(crate) struct Shared {
     hooks: webhooks::Registry,
+    policies: policies::Registry,
     turns: quota::Turns,
 }
 
@@ -154,6 +157,8 @@ pub(crate) async fn validate(
 ) -> Result<(), Failure> {
     builtin::validate(change, new)?;
     webhooks::check(change, new)?;
+    policies::check(change, new)?;
+    policies::validate(change, Some(new))?;
     webhooks::validate(change, Some(new)).await?;
     quota::charge(change, new, effects)
 }
@@ -162,6 +167,7 @@ pub(crate) async fn validate(
 pub(crate) async fn delete(change: &Change<'_>) -> Result<(), Failure> {
     builtin::delete(change)?;
     webhooks::observe(change).await?;
+    policies::validate(change, None)?;
     webhooks::validate(change, None).await
 }
 

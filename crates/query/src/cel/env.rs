@@ -111,6 +111,12 @@ impl Env {
         self
     }
 
+    /// Without a variable.
+    pub fn without(mut self, name: &str) -> Self {
+        self.variables.remove(name);
+        self
+    }
+
     /// With one more message that expressions may make; one without fields takes any.
     pub fn with_message(mut self, name: &str, object: Arc<Object>) -> Self {
         self.messages.insert(name.into(), object);

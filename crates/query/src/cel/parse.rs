@@ -168,7 +168,7 @@ impl Parser {
 
     fn unexpected(&self) -> Issue {
         let what = match self.peek() {
-            Token::End => "<EOF>".to_string(),
+            Token::End => "'<EOF>'".to_string(),
             Token::Mark(mark) => format!("'{mark}'"),
             Token::Ident(name) => format!("'{name}'"),
             Token::Int(text) | Token::Uint(text) | Token::Float(text) => format!("'{text}'"),
