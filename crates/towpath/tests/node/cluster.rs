@@ -1,7 +1,7 @@
 //! An API server, a pod network and a node in a directory of their own.
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::api::{Api, DeleteParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
@@ -355,4 +355,33 @@ pub(crate) fn shell(name: &str, script: &str) -> Value {
 
 pub(crate) fn forever(name: &str) -> Value {
     shell(name, "trap 'exit 0' TERM; while true; do sleep 0.1; done")
+}
+
+/// A pod of this container, which is started again when it ends.
+pub(crate) fn kept(container: Value) -> Value {
+    json!({ "containers": [container] })
+}
+
+/// A pod of this container, which runs once.
+pub(crate) fn once(container: Value) -> Value {
+    json!({ "containers": [container], "restartPolicy": "Never" })
+}
+
+/// What is said of a pod's containers.
+pub(crate) fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.iter();
+    status.flat_map(|s| s.container_statuses.iter().flatten())
+}
+
+/// The first of them.
+pub(crate) fn first(pod: &Pod) -> ContainerStatus {
+    statuses(pod).next().expect("a container").clone()
+}
+
+/// Whether a container waits for this reason.
+pub(crate) fn waits(pod: &Pod, reason: &str) -> bool {
+    statuses(pod).any(|s| {
+        let waiting = s.state.as_ref().and_then(|s| s.waiting.as_ref());
+        waiting.and_then(|w| w.reason.as_deref()) == Some(reason)
+    })
 }

@@ -1,6 +1,6 @@
 //! Images from the registry: layers, configuration, policies.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, first, kept, once, waits};
 use serde_json::json;
 use std::path::Path;
 use towpath_kit::traits::Images;
@@ -94,51 +94,23 @@ async fn images_start_as_they_say() {
         .expect("manifest");
 
     let container = json!({ "name": "main", "image": "demo/hello:1" });
-    cluster
-        .create(
-            "hello",
-            json!({ "restartPolicy": "Never", "containers": [container] }),
-        )
-        .await;
+    cluster.create("hello", once(container)).await;
     let pod = cluster.phase("hello", "Succeeded").await;
     assert_eq!(
         cluster.log(&pod, "main", |_| {}).await,
         "hello 1234:5678\nhigh\nkept\n/app\n"
     );
-    let status = pod
-        .status
-        .expect("status")
-        .container_statuses
-        .expect("containers")
-        .remove(0);
+    let status = first(&pod);
     assert_eq!(status.image_id, format!("demo/hello@{digest}"));
 
     let container =
         json!({ "name": "main", "image": format!("demo/hello@{digest}"), "args": ["exit 9"] });
-    cluster
-        .create(
-            "pinned",
-            json!({ "restartPolicy": "Never", "containers": [container] }),
-        )
-        .await;
+    cluster.create("pinned", once(container)).await;
     cluster.phase("pinned", "Failed").await;
     let container = json!({ "name": "main", "image": "demo/gone:1", "imagePullPolicy": "Always" });
+    cluster.create("gone", kept(container)).await;
     cluster
-        .create("gone", json!({ "containers": [container] }))
-        .await;
-    cluster
-        .until("gone", "back-off", |pod| {
-            let statuses = pod
-                .status
-                .iter()
-                .flat_map(|s| s.container_statuses.iter().flatten());
-            statuses.into_iter().any(|s| {
-                s.state
-                    .as_ref()
-                    .and_then(|s| s.waiting.as_ref()?.reason.as_deref())
-                    == Some("ImagePullBackOff")
-            })
-        })
+        .until("gone", "back-off", |pod| waits(pod, "ImagePullBackOff"))
         .await;
     cluster.delete("gone").await;
     cluster.stop().await;

@@ -1,6 +1,6 @@
 //! Pods from creation to deletion.
 
-use crate::cluster::{Cluster, condition, forever, shell};
+use crate::cluster::{Cluster, condition, first, forever, kept, once, shell, statuses, waits};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -67,12 +67,7 @@ async fn ends_are_told_as_they_were() {
         return;
     };
     let bad = shell("main", "echo why > /dev/termination-log; exit 3");
-    cluster
-        .create(
-            "bad",
-            json!({ "restartPolicy": "Never", "containers": [bad] }),
-        )
-        .await;
+    cluster.create("bad", once(bad)).await;
     let good = shell("main", "exit 0");
     cluster
         .create(
@@ -82,28 +77,13 @@ async fn ends_are_told_as_they_were() {
         .await;
     let mut greedy = shell("main", "tail /dev/zero");
     greedy["resources"] = json!({ "limits": { "memory": "32Mi" } });
-    cluster
-        .create(
-            "greedy",
-            json!({ "restartPolicy": "Never", "containers": [greedy] }),
-        )
-        .await;
+    cluster.create("greedy", once(greedy)).await;
     let missing =
         json!({ "name": "main", "image": crate::cluster::HOST, "command": ["no-such-program"] });
-    cluster
-        .create(
-            "missing",
-            json!({ "restartPolicy": "Never", "containers": [missing] }),
-        )
-        .await;
+    cluster.create("missing", once(missing)).await;
     let ended = async |name: &str, phase: &str| {
         let pod = cluster.phase(name, phase).await;
-        let status = pod
-            .status
-            .expect("status")
-            .container_statuses
-            .expect("containers")
-            .remove(0);
+        let status = first(&pod);
         status.state.expect("state").terminated.expect("terminated")
     };
     let bad = ended("bad", "Failed").await;
@@ -141,32 +121,12 @@ async fn crashes_back_off_and_old_logs_stay() {
         return;
     };
     cluster
-        .create(
-            "crash",
-            json!({ "containers": [shell("main", "echo run; exit 1")] }),
-        )
+        .create("crash", kept(shell("main", "echo run; exit 1")))
         .await;
     let pod = cluster
-        .until("crash", "back-off", |pod| {
-            let statuses = pod
-                .status
-                .iter()
-                .flat_map(|s| s.container_statuses.iter().flatten());
-            statuses.into_iter().any(|s| {
-                s.state
-                    .as_ref()
-                    .and_then(|s| s.waiting.as_ref()?.reason.as_deref())
-                    == Some("CrashLoopBackOff")
-            })
-        })
+        .until("crash", "back-off", |pod| waits(pod, "CrashLoopBackOff"))
         .await;
-    let status = pod
-        .status
-        .clone()
-        .expect("status")
-        .container_statuses
-        .expect("containers")
-        .remove(0);
+    let status = first(&pod);
     assert_eq!(status.restart_count, 1);
     assert_eq!(
         status
@@ -235,22 +195,17 @@ async fn probes_decide() {
         json!({ "httpGet": { "path": "/ok", "port": 8000 }, "periodSeconds": 1 });
     web["startupProbe"] =
         json!({ "tcpSocket": { "port": 8000 }, "periodSeconds": 1, "failureThreshold": 30 });
-    cluster.create("web", json!({ "containers": [web] })).await;
+    cluster.create("web", kept(web)).await;
     let mut live = shell(
         "main",
         "touch /tmp/live; trap 'exit 0' TERM; while true; do sleep 0.1; done",
     );
     live["livenessProbe"] = json!({ "exec": { "command": ["cat", "/tmp/live"] }, "periodSeconds": 1, "failureThreshold": 1 });
-    cluster
-        .create("live", json!({ "containers": [live] }))
-        .await;
+    cluster.create("live", kept(live)).await;
     let pod = cluster.phase("web", "Running").await;
     cluster
         .until("web", "started", |pod| {
-            pod.status
-                .iter()
-                .flat_map(|s| s.container_statuses.iter().flatten())
-                .any(|s| s.started == Some(true))
+            statuses(pod).any(|s| s.started == Some(true))
         })
         .await;
     assert!(
@@ -267,10 +222,7 @@ async fn probes_decide() {
     cluster.sh(&pod, "main", "rm /tmp/live").await;
     cluster
         .until("live", "restarted", |pod| {
-            pod.status
-                .iter()
-                .flat_map(|s| s.container_statuses.iter().flatten())
-                .any(|s| s.restart_count == 1)
+            statuses(pod).any(|s| s.restart_count == 1)
         })
         .await;
     let events = cluster.events("live").await.join("\n");
@@ -340,9 +292,7 @@ async fn security_settings_hold() {
     cluster.create("safe", spec).await;
     let mut root = forever("main");
     root["securityContext"] = json!({ "runAsNonRoot": true });
-    cluster
-        .create("root", json!({ "containers": [root] }))
-        .await;
+    cluster.create("root", kept(root)).await;
     let pod = cluster.ready("safe").await;
     let script = "id -u; id -g; id -G; touch /x 2>/dev/null || echo readonly; touch /data/x && stat -c %g /data/x; \
         cat /proc/sys/net/ipv4/ip_unprivileged_port_start; grep -E 'NoNewPrivs|CapBnd' /proc/self/status";
@@ -353,16 +303,7 @@ async fn security_settings_hold() {
     );
     let refused = cluster
         .until("root", "refused", |pod| {
-            let statuses = pod
-                .status
-                .iter()
-                .flat_map(|s| s.container_statuses.iter().flatten());
-            statuses.into_iter().any(|s| {
-                s.state
-                    .as_ref()
-                    .and_then(|s| s.waiting.as_ref()?.reason.as_deref())
-                    == Some("CreateContainerConfigError")
-            })
+            waits(pod, "CreateContainerConfigError")
         })
         .await;
     drop(refused);
@@ -401,7 +342,7 @@ async fn what_fills_the_disk_is_evicted_and_named() {
     };
     let mut main = shell("main", "head -c 50000000 /dev/zero > /opt/big; sleep 1000");
     main["resources"] = json!({ "limits": { "ephemeral-storage": "10Mi" } });
-    cluster.create("fat", json!({ "containers": [main] })).await;
+    cluster.create("fat", kept(main)).await;
     let pod = cluster.phase("fat", "Failed").await;
     let status = pod.status.expect("status");
     assert_eq!(status.reason.as_deref(), Some("Evicted"));

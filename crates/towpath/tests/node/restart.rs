@@ -1,6 +1,6 @@
 //! The agent goes and comes back; containers do not notice.
 
-use crate::cluster::{Cluster, forever, shell};
+use crate::cluster::{Cluster, first, forever, kept, once, shell, statuses};
 use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::json;
@@ -11,10 +11,10 @@ async fn containers_outlive_the_agent() {
     let Some(mut cluster) = Cluster::start().await else {
         return;
     };
+    cluster.create("stays", kept(forever("main"))).await;
     cluster
-        .create("stays", json!({ "containers": [forever("main")] }))
+        .create("ends", once(shell("main", "sleep 1.5; echo done; exit 7")))
         .await;
-    cluster.create("ends", json!({ "restartPolicy": "Never", "containers": [shell("main", "sleep 1.5; echo done; exit 7")] })).await;
     cluster
         .create(
             "goes",
@@ -54,10 +54,7 @@ async fn containers_outlive_the_agent() {
     }
     let pod = cluster.ready("stays").await;
     let status = pod.status.clone().expect("status");
-    assert_eq!(
-        status.container_statuses.expect("containers")[0].restart_count,
-        0
-    );
+    assert_eq!(first(&pod).restart_count, 0);
     assert_eq!(status.pod_ip, before.status.expect("status").pod_ip);
     assert_eq!(
         cluster.sh(&pod, "main", "exit 3").await.0,
@@ -66,13 +63,7 @@ async fn containers_outlive_the_agent() {
     );
     // What ended meanwhile ended as it did, not again.
     let ended = cluster.phase("ends", "Failed").await;
-    let terminated = ended
-        .status
-        .clone()
-        .expect("status")
-        .container_statuses
-        .expect("containers")
-        .remove(0)
+    let terminated = first(&ended)
         .state
         .expect("state")
         .terminated
@@ -101,9 +92,7 @@ async fn a_lost_shim_restarts_the_container_honestly() {
     let Some(cluster) = Cluster::start().await else {
         return;
     };
-    let created = cluster
-        .create("web", json!({ "containers": [forever("main")] }))
-        .await;
+    let created = cluster.create("web", kept(forever("main"))).await;
     cluster.ready("web").await;
     let id = format!("{}.main.0", created.uid().expect("uid"));
     let shim = cluster
@@ -119,18 +108,10 @@ async fn a_lost_shim_restarts_the_container_honestly() {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill");
     let pod = cluster
         .until("web", "restarted", |pod| {
-            pod.status
-                .iter()
-                .flat_map(|s| s.container_statuses.iter().flatten())
-                .any(|s| s.restart_count == 1 && s.ready)
+            statuses(pod).any(|s| s.restart_count == 1 && s.ready)
         })
         .await;
-    let last = pod
-        .status
-        .expect("status")
-        .container_statuses
-        .expect("containers")
-        .remove(0)
+    let last = first(&pod)
         .last_state
         .expect("last")
         .terminated
@@ -144,14 +125,9 @@ async fn after_down_nothing_is_run_twice_by_mistake() {
     let Some(mut cluster) = Cluster::start().await else {
         return;
     };
+    cluster.create("again", kept(forever("main"))).await;
     cluster
-        .create("again", json!({ "containers": [forever("main")] }))
-        .await;
-    cluster
-        .create(
-            "once",
-            json!({ "restartPolicy": "Never", "containers": [shell("main", "sleep 1000")] }),
-        )
+        .create("once", once(shell("main", "sleep 1000")))
         .await;
     cluster.ready("again").await;
     cluster.ready("once").await;
@@ -160,20 +136,12 @@ async fn after_down_nothing_is_run_twice_by_mistake() {
     cluster.restart_node().await;
     let pod = cluster
         .until("again", "restarted", |pod| {
-            pod.status
-                .iter()
-                .flat_map(|s| s.container_statuses.iter().flatten())
-                .any(|s| s.restart_count == 1 && s.ready)
+            statuses(pod).any(|s| s.restart_count == 1 && s.ready)
         })
         .await;
     assert_eq!(cluster.sh(&pod, "main", "exit 0").await.0, 0);
     let pod = cluster.phase("once", "Failed").await;
-    let ended = pod
-        .status
-        .expect("status")
-        .container_statuses
-        .expect("containers")
-        .remove(0)
+    let ended = first(&pod)
         .state
         .expect("state")
         .terminated

@@ -1,6 +1,6 @@
 //! Volumes and their updates.
 
-use crate::cluster::{Cluster, forever};
+use crate::cluster::{Cluster, forever, kept};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -81,9 +81,7 @@ async fn a_token_is_there_and_is_renewed_before_it_ends() {
     let Some(cluster) = Cluster::start().await else {
         return;
     };
-    cluster
-        .create("robot", json!({ "containers": [forever("main")] }))
-        .await;
+    cluster.create("robot", kept(forever("main"))).await;
     let pod = cluster.ready("robot").await;
     let dir = "/var/run/secrets/kubernetes.io/serviceaccount";
     let (_, text) = cluster

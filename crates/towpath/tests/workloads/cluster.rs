@@ -1,6 +1,7 @@
 //! An API server with controllers in a directory of its own, and the stand-in for a node.
 
 use futures::StreamExt;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::watcher::{self, Event};
@@ -89,6 +90,13 @@ impl Cluster {
         api.patch_status(name, &PatchParams::default(), &Patch::Merge(status))
             .await
             .expect("node status");
+        // A new node is tainted until its controller has seen that it is ready.
+        until("a node without taints", || async {
+            let spec = api.get(name).await.expect("node").spec;
+            let taints = spec.and_then(|s| s.taints).unwrap_or_default();
+            taints.is_empty().then_some(())
+        })
+        .await;
     }
 
     /// The typed API of namespace `default`.
@@ -132,6 +140,29 @@ impl Cluster {
         self.api::<Pod>().list(&list).await.expect("pods").items
     }
 
+    /// Waits until a pod has its node.
+    pub(crate) async fn scheduled(&self, pod: &str) {
+        until(&format!("{pod} has a node"), || async {
+            self.api::<Pod>()
+                .get(pod)
+                .await
+                .expect("pod")
+                .spec?
+                .node_name
+        })
+        .await;
+    }
+
+    /// Waits until a deployment has this many pods that serve.
+    pub(crate) async fn available(&self, deployment: &str, count: i32) {
+        until(&format!("{count} pods of {deployment}"), || async {
+            let found = self.api::<Deployment>().get(deployment).await;
+            let status = found.expect("deployment").status?;
+            (status.available_replicas == Some(count)).then_some(())
+        })
+        .await;
+    }
+
     pub(crate) async fn stop(mut self) {
         self.cancel.cancel();
         if let Some(services) = self.services.take() {
@@ -158,6 +189,12 @@ where
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("did not happen: {what}");
+}
+
+/// A pod of one container that asks for this much of the processor.
+pub(crate) fn pod(name: &str, cpu: &str) -> Value {
+    let container = json!({"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}});
+    json!({"metadata": {"name": name}, "spec": {"containers": [container]}})
 }
 
 pub(crate) fn template(app: &str, image: &str) -> Value {

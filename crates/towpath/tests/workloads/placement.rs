@@ -1,6 +1,6 @@
 //! The scheduler's queue, and the autoscaler.
 
-use crate::cluster::{Cluster, template, until};
+use crate::cluster::{Cluster, pod, template, until};
 use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -15,9 +15,7 @@ use towpath_stdx::{Clock, SystemClock};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_waits_with_a_reason_until_there_is_room() {
     let cluster = Cluster::start().await;
-    let big = json!({"metadata": {"name": "big"}, "spec": {"containers": [
-        {"name": "c", "image": "i", "resources": {"requests": {"cpu": "6"}}}]}});
-    cluster.create::<Pod>(big).await;
+    cluster.create::<Pod>(pod("big", "6")).await;
     let message = until("the reason", || async {
         let status = cluster.api::<Pod>().get("big").await.expect("pod").status?;
         let found = status
@@ -34,34 +32,16 @@ async fn a_pod_waits_with_a_reason_until_there_is_room() {
         .patch_status("one", &PatchParams::default(), &Patch::Merge(room))
         .await
         .expect("node");
-    until("scheduled", || async {
-        cluster
-            .api::<Pod>()
-            .get("big")
-            .await
-            .expect("pod")
-            .spec?
-            .node_name
-    })
-    .await;
+    cluster.scheduled("big").await;
 
     // Gates hold a pod back; cordons taint the node.
-    let gated = json!({"metadata": {"name": "gated"}, "spec": {
-        "schedulingGates": [{"name": "example.com/g"}], "containers": [{"name": "c", "image": "i"}]}});
+    let mut gated = pod("gated", "100m");
+    gated["spec"]["schedulingGates"] = json!([{"name": "example.com/g"}]);
     cluster.create::<Pod>(gated).await;
     cluster
         .patch::<Pod>("gated", json!({"spec": {"schedulingGates": []}}))
         .await;
-    until("released", || async {
-        cluster
-            .api::<Pod>()
-            .get("gated")
-            .await
-            .expect("pod")
-            .spec?
-            .node_name
-    })
-    .await;
+    cluster.scheduled("gated").await;
     let cordon = Patch::Merge(json!({"spec": {"unschedulable": true}}));
     nodes
         .patch("one", &PatchParams::default(), &cordon)
@@ -107,16 +87,7 @@ async fn busy_pods_get_company() {
     let web = json!({"metadata": {"name": "web"}, "spec": {
         "replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template("web", "one")}});
     cluster.create::<Deployment>(web).await;
-    until("two pods", || async {
-        let status = cluster
-            .api::<Deployment>()
-            .get("web")
-            .await
-            .expect("deployment")
-            .status?;
-        (status.available_replicas == Some(2)).then_some(())
-    })
-    .await;
+    cluster.available("web", 2).await;
     let names = cluster
         .pods("app=web")
         .await
@@ -129,16 +100,7 @@ async fn busy_pods_get_company() {
         "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 75}}}]}});
     cluster.create::<HorizontalPodAutoscaler>(autoscaler).await;
     // 150 % of requests against 75 %: twice as many.
-    until("four pods", || async {
-        let status = cluster
-            .api::<Deployment>()
-            .get("web")
-            .await
-            .expect("deployment")
-            .status?;
-        (status.available_replicas == Some(4)).then_some(())
-    })
-    .await;
+    cluster.available("web", 4).await;
     let status = until("the autoscaler's status", || async {
         let status = cluster
             .api::<HorizontalPodAutoscaler>()
