@@ -2,6 +2,7 @@
 //! area. Each test has a server of its own: directory, ports, networks.
 
 mod cli;
+mod commits;
 mod harness;
 mod identity;
 mod kubectl;
