@@ -1,8 +1,11 @@
 //! Objects every cluster starts with: namespaces, roles, priority classes. Made at each start
 //! where they are missing; roles that upstream keeps up to date are put right.
 
+use crate::aggregate;
+use crate::components;
 use crate::core::Core;
 use crate::kinds::Resource;
+use crate::rbac::{Rule, uncovered};
 use crate::record;
 use crate::write::refused;
 use serde_json::{Value, json};
@@ -74,8 +77,23 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), Failure> {
             },
         ));
     }
-    for role in facts::bootstrap_roles().into_iter().chain(own_roles()) {
-        ops.extend(reconciled(core, &state, role));
+    for role in facts::bootstrap_roles() {
+        ops.extend(reconciled(core, &state, role, Extra::Kept));
+    }
+    for role in components::objects() {
+        ops.extend(reconciled(core, &state, role, Extra::Withdrawn));
+    }
+    let bindings = "rbac.authorization.k8s.io/clusterrolebindings";
+    for name in components::WITHDRAWN {
+        let key = towpath_store::key("", name);
+        if state.get(bindings, &key).is_some() {
+            ops.push(Op::Delete {
+                resource: bindings.into(),
+                key,
+                expect: Expect::any(),
+                last: None,
+            });
+        }
     }
     if !ops.is_empty() {
         core.store
@@ -86,19 +104,7 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), Failure> {
             .await
             .map_err(refused)?;
     }
-    Ok(())
-}
-
-/// Components of this process have an identity each and take the same way as anyone; what they
-/// may do is said here.
-fn own_roles() -> Vec<Value> {
-    let api = "rbac.authorization.k8s.io/v1";
-    vec![json!({
-        "apiVersion": api, "kind": "ClusterRoleBinding",
-        "metadata": {"name": "system:towpath"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:towpath"}],
-    })]
+    aggregate::settle(core).await
 }
 
 fn resource_of(core: &Core, api_version: &str, kind: &str) -> Option<Arc<Resource>> {
@@ -140,9 +146,20 @@ fn missing(
     })
 }
 
-// A default role or binding that is missing, or whose content is not the default's and that is
+/// What becomes of rights that someone has added to a default role or binding.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extra {
+    /// As upstream: only what is missing is added.
+    Kept,
+    /// Our own components have what the table says.
+    Withdrawn,
+}
+
+const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+
+// A default role or binding that is missing, or lacks something of the default's, and that is
 // not marked to be left alone.
-fn reconciled(core: &Core, state: &Snapshot, mut wanted: Value) -> Option<Op> {
+fn reconciled(core: &Core, state: &Snapshot, mut wanted: Value, extra: Extra) -> Option<Op> {
     let resource = resource_of(
         core,
         wanted["apiVersion"].as_str()?,
@@ -150,26 +167,24 @@ fn reconciled(core: &Core, state: &Snapshot, mut wanted: Value) -> Option<Op> {
     )?;
     let namespace = wanted["metadata"]["namespace"].as_str().unwrap_or_default();
     let key = towpath_store::key(namespace, wanted["metadata"]["name"].as_str()?);
-    wanted["metadata"]["annotations"]["rbac.authorization.kubernetes.io/autoupdate"] =
-        "true".into();
+    wanted["metadata"]["annotations"][AUTOUPDATE] = "true".into();
     wanted["metadata"]["labels"]["kubernetes.io/bootstrapping"] = "rbac-defaults".into();
     match state.get(&resource.table, &key) {
         None => stamp(core, &mut wanted),
         Some(rec) => {
             let present = record::decode(rec);
-            let same = ["rules", "aggregationRule", "subjects", "roleRef"]
-                .iter()
-                .all(|part| present[*part] == wanted[*part]);
-            let kept = present["metadata"]["annotations"]["rbac.authorization.kubernetes.io/autoupdate"]
-                == "false";
-            if same || kept {
+            if present["metadata"]["annotations"][AUTOUPDATE] == "false" {
                 return None;
             }
-            let mut updated = present;
-            for part in ["rules", "aggregationRule", "subjects", "roleRef"] {
-                if !wanted[part].is_null() {
-                    updated[part] = wanted[part].clone();
+            let mut updated = present.clone();
+            for part in ["labels", "annotations"] {
+                for (key, value) in wanted["metadata"][part].as_object().into_iter().flatten() {
+                    updated["metadata"][part][key] = value.clone();
                 }
+            }
+            merge(&mut updated, &wanted, extra);
+            if updated == present {
+                return None;
             }
             wanted = updated;
         }
@@ -181,4 +196,71 @@ fn reconciled(core: &Core, state: &Snapshot, mut wanted: Value) -> Option<Op> {
         expect: Expect::any(),
         new,
     })
+}
+
+fn merge(present: &mut Value, wanted: &Value, extra: Extra) {
+    for part in ["aggregationRule", "roleRef"] {
+        if !wanted[part].is_null() {
+            present[part] = wanted[part].clone();
+        }
+    }
+    // The rules of an aggregated role are its controller's.
+    let parts: &[&str] = match wanted["aggregationRule"].is_object() {
+        true => &[],
+        false => &["rules", "subjects"],
+    };
+    for part in parts.iter().filter(|part| wanted[**part].is_array()) {
+        let missing: Vec<Value> = match *part {
+            "rules" => {
+                let held = [Arc::new(rules(present))];
+                uncovered(&held, &rules(wanted))
+                    .iter()
+                    .map(Rule::to_value)
+                    .collect()
+            }
+            _ => {
+                let held = present[*part].as_array().cloned().unwrap_or_default();
+                let subjects = wanted[*part].as_array().into_iter().flatten();
+                subjects.filter(|s| !held.contains(s)).cloned().collect()
+            }
+        };
+        match extra {
+            Extra::Withdrawn => present[*part] = wanted[*part].clone(),
+            Extra::Kept if missing.is_empty() => {}
+            Extra::Kept => {
+                let mut all = present[*part].as_array().cloned().unwrap_or_default();
+                all.extend(missing);
+                present[*part] = all.into();
+            }
+        }
+    }
+}
+
+fn rules(role: &Value) -> Vec<Rule> {
+    let rules = role["rules"].as_array().into_iter().flatten();
+    rules.map(Rule::read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_added_stays_and_what_is_missing_comes_back() {
+        let rule = |verb: &str| json!({"verbs": [verb], "apiGroups": [""], "resources": ["pods"]});
+        let wanted = json!({"rules": [rule("get"), rule("list")], "subjects": [{"name": "a"}]});
+        let mut role = json!({"rules": [rule("get"), rule("delete")], "subjects": [{"name": "b"}]});
+        merge(&mut role, &wanted, Extra::Kept);
+        assert_eq!(
+            role["rules"],
+            json!([rule("get"), rule("delete"), rule("list")])
+        );
+        assert_eq!(role["subjects"], json!([{"name": "b"}, {"name": "a"}]));
+        merge(&mut role, &wanted, Extra::Withdrawn);
+        assert_eq!(role, wanted);
+        let made_of = json!({"aggregationRule": {"clusterRoleSelectors": []}, "rules": []});
+        let mut role = json!({"rules": [rule("get")]});
+        merge(&mut role, &made_of, Extra::Kept);
+        assert_eq!(role["rules"], json!([rule("get")]));
+    }
 }

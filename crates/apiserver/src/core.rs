@@ -3,14 +3,16 @@
 
 use crate::admission;
 use crate::body::{self, Answer, Body, Incoming};
+use crate::components;
 use crate::kinds::Kinds;
 use crate::pki::Pki;
 use crate::rbac::{Ask, Rbac};
 use crate::route::{self, Query, Route, Target};
+use crate::sealed::Keys;
 use crate::token::Tokens;
 use crate::{
-    crd, delete, discovery, health, metrics, paging::Pages, read, reviews, streams, sub, watch,
-    write,
+    crd, delete, discovery, health, keys, metrics, paging::Pages, read, reviews, streams, sub,
+    watch, write,
 };
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -52,6 +54,8 @@ pub(crate) struct Core {
     pub(crate) rbac: Rbac,
     pub(crate) tokens: Tokens,
     pub(crate) pki: Pki,
+    /// Keys of what is sealed on disk.
+    pub(crate) seals: Arc<Keys>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) settings: Settings,
@@ -222,6 +226,12 @@ async fn dispatch(
     match routed {
         Route::Objects(target) => {
             authorize(&call, &ask(&target))?;
+            // A stream over WebSockets begins with GET, but it is no reading.
+            if target.verb == "get" && streams::is_session(&target) {
+                let mut more = ask(&target);
+                more.verb = "create";
+                authorize(&call, &more)?;
+            }
             objects(call, target, incoming, upgrade).await
         }
         Route::Discovery(parts) => {
@@ -230,6 +240,9 @@ async fn dispatch(
         }
         Route::Other => {
             authorize(&call, &path_ask(&call))?;
+            if call.path.starts_with("/keys/") {
+                return keys::serve(&call).await;
+            }
             health::serve(&call)
         }
         Route::Unknown => {
@@ -279,6 +292,9 @@ async fn objects(
         return reviews::serve(&call, &target, &bytes).await;
     }
     match (target.verb, target.subresource.as_str()) {
+        ("create", "") if resource.is("", "bindings") => {
+            sub::bind_named(&call, &target, &bytes).await
+        }
         ("create", "") => write::create(&call, &target, &bytes).await,
         ("update", "" | "status" | "finalize" | "ephemeralcontainers" | "resize" | "approval") => {
             write::update(&call, &target, &bytes).await
@@ -478,5 +494,30 @@ fn authorize(call: &Call, ask: &Ask<'_>) -> Result<(), Failure> {
     if call.may(ask) {
         return Ok(());
     }
+    if components::is_component(&call.principal) {
+        denied_component(&call.principal, ask);
+    }
     Err(deny(&call.principal, ask))
+}
+
+/// An apply that makes an object is a creation too.
+pub(crate) fn may_create(call: &Call, target: &Target) -> Result<(), Failure> {
+    let mut ask = ask(target);
+    ask.verb = "create";
+    authorize(call, &ask)
+}
+
+/// A component lacks a right: a fault of ours, said loudly.
+pub(crate) fn denied_component(principal: &Principal, ask: &Ask<'_>) {
+    tracing::error!(
+        component = principal.name,
+        verb = ask.verb,
+        group = ask.group,
+        resource = ask.resource,
+        subresource = ask.subresource,
+        namespace = ask.namespace,
+        name = ask.name,
+        path = ask.path,
+        "a component was denied: its role lacks a right"
+    );
 }

@@ -9,8 +9,8 @@ const SET: u8 = 0x31;
 const OID: u8 = 0x06;
 const EXPLICIT_VERSION: u8 = 0xa0;
 
-// One element: tag, content, what follows it.
-fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+/// One element: tag, content, what follows it.
+pub(crate) fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
@@ -34,8 +34,8 @@ fn expect(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         .map(|(_, content, rest)| (content, rest))
 }
 
-/// Object identifiers and texts of the subject, in order.
-pub(crate) fn subject(certificate: &[u8]) -> Option<Vec<(Vec<u8>, String)>> {
+/// The subject of a certificate, as it stands there.
+pub(crate) fn subject_element(certificate: &[u8]) -> Option<&[u8]> {
     let (certificate, _) = expect(certificate, SEQUENCE)?;
     let (mut body, _) = expect(certificate, SEQUENCE)?;
     if let Some((_, rest)) = expect(body, EXPLICIT_VERSION) {
@@ -45,7 +45,18 @@ pub(crate) fn subject(certificate: &[u8]) -> Option<Vec<(Vec<u8>, String)>> {
     for _ in 0..4 {
         body = element(body)?.2;
     }
-    let (mut names, _) = expect(body, SEQUENCE)?;
+    let rest = element(body)?.2;
+    Some(&body[..body.len() - rest.len()])
+}
+
+/// Object identifiers and texts of the subject, in order.
+pub(crate) fn subject(certificate: &[u8]) -> Option<Vec<(Vec<u8>, String)>> {
+    names(subject_element(certificate)?)
+}
+
+/// Object identifiers and texts of a name, in order.
+pub(crate) fn names(name: &[u8]) -> Option<Vec<(Vec<u8>, String)>> {
+    let (mut names, _) = expect(name, SEQUENCE)?;
     let mut found = Vec::new();
     while !names.is_empty() {
         let (mut set, rest) = expect(names, SET)?;

@@ -8,6 +8,27 @@ use towpath_api::status::Failure;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
+/// Whether nothing but what the garbage collector writes differs.
+fn only_for_collection(old: &Value, new: &Value) -> bool {
+    let bare = |object: &Value| {
+        let mut object = object.clone();
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            for key in [
+                "ownerReferences",
+                "finalizers",
+                "managedFields",
+                "resourceVersion",
+                "deletionTimestamp",
+                "deletionGracePeriodSeconds",
+            ] {
+                metadata.remove(key);
+            }
+        }
+        object
+    };
+    bare(old) == bare(new)
+}
+
 pub(crate) fn admit(change: &Change<'_>, new: &Value) -> Result<(), Failure> {
     let resource = &change.target.resource;
     if change
@@ -19,16 +40,23 @@ pub(crate) fn admit(change: &Change<'_>, new: &Value) -> Result<(), Failure> {
     {
         return Ok(());
     }
+    if change.old.is_some_and(|old| only_for_collection(old, new)) {
+        return Ok(());
+    }
     let name = new["metadata"]["name"].as_str().unwrap_or_default();
     let namespace = &change.target.namespace;
     let (verb, about, wanted) = match resource.plural.as_str() {
         "roles" | "clusterroles" => {
-            let rules: Vec<Rule> = new["rules"]
+            let mut rules: Vec<Rule> = new["rules"]
                 .as_array()
                 .into_iter()
                 .flatten()
                 .map(Rule::read)
                 .collect();
+            // Such a role may come to hold anything.
+            if new["aggregationRule"]["clusterRoleSelectors"].is_array() {
+                rules.extend(Rule::everything());
+            }
             (
                 "escalate",
                 (resource.plural.clone(), name.to_string()),
@@ -36,11 +64,6 @@ pub(crate) fn admit(change: &Change<'_>, new: &Value) -> Result<(), Failure> {
             )
         }
         "rolebindings" | "clusterrolebindings" => {
-            if change.old.is_some_and(|old| {
-                old["subjects"] == new["subjects"] && old["roleRef"] == new["roleRef"]
-            }) {
-                return Ok(());
-            }
             let role = new["roleRef"]["name"].as_str().unwrap_or_default();
             let cluster = new["roleRef"]["kind"] == "ClusterRole";
             let place = if cluster { "" } else { namespace.as_str() };

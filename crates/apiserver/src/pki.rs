@@ -2,17 +2,21 @@
 //! the key that signs tokens, kept under `<data>/pki`.
 
 use crate::keyring::Keyring;
+use crate::x509::{Request, Uses};
+use arc_swap::ArcSwap;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use towpath_stdx::{Clock, Random, Secret};
 
 /// Why there is no identity.
@@ -42,6 +46,33 @@ pub enum PkiError {
     /// TLS refuses what we made.
     #[error("set up TLS")]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+const DAY_SECONDS: u64 = 24 * 3600;
+const CLIENT_DAYS: u64 = 365;
+/// Life of the server's certificate.
+const SERVER_DAYS: u64 = 365;
+/// It is replaced when a third of its life is left.
+pub(crate) const RENEW_AFTER: Duration = Duration::from_secs(SERVER_DAYS * 2 / 3 * DAY_SECONDS);
+
+/// The certificate that new connections are shown; it can be replaced while others go on.
+#[derive(Debug)]
+pub(crate) struct Shown(ArcSwap<CertifiedKey>);
+
+impl Shown {
+    pub(crate) fn new(first: CertifiedKey) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::from_pointee(first)))
+    }
+
+    pub(crate) fn replace(&self, next: CertifiedKey) {
+        self.0.store(Arc::new(next));
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
 }
 
 // The key that signs tokens.
@@ -79,7 +110,7 @@ fn kept(path: &Path, make: impl FnOnce() -> Result<String, PkiError>) -> Result<
     Ok(text)
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = path.with_extension("part");
     let mut out = std::fs::OpenOptions::new()
         .write(true)
@@ -214,13 +245,14 @@ impl Pki {
         &self,
         mut params: CertificateParams,
         clock: &dyn Clock,
-        years_valid: i32,
+        days: u64,
     ) -> Result<(String, Vec<u8>, KeyPair), PkiError> {
         let ca_key = KeyPair::from_pem(&self.ca_key).map_err(made("the authority's key"))?;
         let issuer =
             Issuer::from_ca_cert_pem(&self.ca_pem, ca_key).map_err(made("the authority"))?;
         params.not_before = date_time_ymd(years(clock) - 1, 1, 1);
-        params.not_after = date_time_ymd(years(clock) + years_valid, 12, 31);
+        let end = clock.since_epoch() + Duration::from_secs(days * DAY_SECONDS);
+        params.not_after = date_time_ymd(1970, 1, 1) + end;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate().map_err(made("a key"))?;
         let certificate = params
@@ -229,19 +261,27 @@ impl Pki {
         Ok((certificate.pem(), certificate.der().to_vec(), key))
     }
 
-    /// A TLS configuration with a fresh server certificate for the given names and addresses;
-    /// client certificates of this authority are checked where offered.
-    pub(crate) fn server_config(
+    /// A fresh certificate of the server for the given names and addresses.
+    pub(crate) fn server_certificate(
         &self,
         names: &[String],
         clock: &dyn Clock,
-    ) -> Result<ServerConfig, PkiError> {
+    ) -> Result<CertifiedKey, PkiError> {
         let mut params =
             CertificateParams::new(names.to_vec()).map_err(made("the server's certificate"))?;
         params.distinguished_name = named("towpath-apiserver", None).distinguished_name;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        let (_, der, key) = self.issue(params, clock, 2)?;
+        let (_, der, key) = self.issue(params, clock, SERVER_DAYS)?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
+            .map_err(|error| PkiError::Tls(error.into()))?;
+        Ok(CertifiedKey::new(vec![CertificateDer::from(der)], key))
+    }
+
+    /// A TLS configuration that shows what `shown` holds at each handshake; client certificates
+    /// of this authority are checked where offered.
+    pub(crate) fn server_config(&self, shown: Arc<Shown>) -> Result<ServerConfig, PkiError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = |error: rustls::Error| PkiError::Tls(error.into());
         let mut roots = rustls::RootCertStore::empty();
@@ -253,15 +293,25 @@ impl Pki {
                 .allow_unauthenticated()
                 .build()
                 .map_err(|error| PkiError::Tls(error.into()))?;
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(tls)?
             .with_client_cert_verifier(clients)
-            .with_single_cert(vec![CertificateDer::from(der)], key)
-            .map_err(tls)?;
+            .with_cert_resolver(shown);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
+    }
+
+    /// A certificate (DER) for what a request asks.
+    pub(crate) fn sign(
+        &self,
+        request: &Request,
+        uses: Uses,
+        times: (u64, u64),
+        serial: [u8; 16],
+    ) -> Result<Vec<u8>, PkiError> {
+        let key = KeyPair::from_pem(&self.ca_key).map_err(made("the authority's key"))?;
+        request.sign(&pem_der(&self.ca_pem), &key, uses, times, serial)
     }
 
     /// A client certificate: common name = user, organization = group. Returns certificate and
@@ -274,7 +324,7 @@ impl Pki {
     ) -> Result<(String, Secret), PkiError> {
         let mut params = named(user, Some(group));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let (pem, _, key) = self.issue(params, clock, 1)?;
+        let (pem, _, key) = self.issue(params, clock, CLIENT_DAYS)?;
         Ok((pem, Secret::from(key.serialize_pem())))
     }
 }

@@ -60,6 +60,23 @@ impl Rule {
         }
     }
 
+    /// What an administrator may do.
+    pub(crate) fn everything() -> [Self; 2] {
+        let all = || vec!["*".to_string()];
+        let resources = Self {
+            verbs: all(),
+            groups: all(),
+            resources: all(),
+            ..Self::default()
+        };
+        let urls = Self {
+            verbs: all(),
+            urls: all(),
+            ..Self::default()
+        };
+        [resources, urls]
+    }
+
     fn has_resource(&self, ask: &Ask<'_>) -> bool {
         self.resources.iter().any(|item| {
             if ask.subresource.is_empty() {
@@ -112,7 +129,8 @@ struct Role {
 #[derive(Clone)]
 struct Binding {
     revision: u64,
-    subjects: Arc<Vec<String>>,
+    /// How a principal is looked up, and what the subject is called.
+    subjects: Arc<Vec<(String, String)>>,
     cluster_role: bool,
     role: String,
 }
@@ -121,6 +139,8 @@ struct Grant {
     /// Empty for all.
     namespace: String,
     rules: Rules,
+    /// Which binding of which role to whom.
+    by: Arc<str>,
 }
 
 #[derive(Default)]
@@ -166,11 +186,12 @@ fn binding(rec: &Rec) -> Binding {
         .filter_map(|subject| {
             let name = subject["name"].as_str()?;
             match subject["kind"].as_str()? {
-                "User" => Some(format!("u:{name}")),
-                "Group" => Some(format!("g:{name}")),
+                "User" => Some((format!("u:{name}"), format!("User {name:?}"))),
+                "Group" => Some((format!("g:{name}"), format!("Group {name:?}"))),
                 "ServiceAccount" => {
                     let namespace = subject["namespace"].as_str().unwrap_or(rec.namespace());
-                    Some(format!("u:system:serviceaccount:{namespace}:{name}"))
+                    let shown = format!("ServiceAccount {:?}", format!("{name}/{namespace}"));
+                    Some((format!("u:system:serviceaccount:{namespace}:{name}"), shown))
                 }
                 _ => None,
             }
@@ -183,6 +204,21 @@ fn binding(rec: &Rec) -> Binding {
             .as_str()
             .unwrap_or_default()
             .to_string(),
+    }
+}
+
+impl Binding {
+    fn describe(&self, rec: &Rec) -> String {
+        let role = if self.cluster_role {
+            "ClusterRole"
+        } else {
+            "Role"
+        };
+        let (kind, name) = match rec.namespace() {
+            "" => ("ClusterRoleBinding", rec.name().to_string()),
+            namespace => ("RoleBinding", format!("{}/{namespace}", rec.name())),
+        };
+        format!("{kind} {name:?} of {role} {:?}", self.role)
     }
 }
 
@@ -216,10 +252,12 @@ impl Compiled {
                     rec.namespace()
                 };
                 let rules = next.rules(&towpath_store::key(role_namespace, &binding.role));
-                for subject in binding.subjects.iter() {
+                let what = binding.describe(rec);
+                for (subject, shown) in binding.subjects.iter() {
                     let grant = Grant {
                         namespace: rec.namespace().to_string(),
                         rules: rules.clone(),
+                        by: format!("{what} to {shown}").into(),
                     };
                     next.grants.entry(subject.clone()).or_default().push(grant);
                 }
@@ -269,6 +307,28 @@ impl Rbac {
         held.clone()
     }
 
+    fn grants<T>(
+        &self,
+        state: &Snapshot,
+        principal: &Principal,
+        namespace: &str,
+        mut each: impl FnMut(&Grant) -> Option<T>,
+    ) -> Option<T> {
+        let compiled = self.compiled(state);
+        let subjects = std::iter::once(format!("u:{}", principal.name))
+            .chain(principal.groups.iter().map(|group| format!("g:{group}")));
+        for subject in subjects {
+            for grant in compiled.grants.get(&subject).into_iter().flatten() {
+                let applies = grant.namespace.is_empty()
+                    || (!namespace.is_empty() && grant.namespace == namespace);
+                if applies && let Some(found) = each(grant) {
+                    return Some(found);
+                }
+            }
+        }
+        None
+    }
+
     /// Rules that apply to a principal in a namespace (or, where empty, at cluster scope).
     pub(crate) fn rules(
         &self,
@@ -276,34 +336,35 @@ impl Rbac {
         principal: &Principal,
         namespace: &str,
     ) -> Vec<Rules> {
-        let compiled = self.compiled(state);
-        let subjects = std::iter::once(format!("u:{}", principal.name))
-            .chain(principal.groups.iter().map(|group| format!("g:{group}")));
         let mut found = Vec::new();
-        for subject in subjects {
-            for grant in compiled.grants.get(&subject).into_iter().flatten() {
-                if grant.namespace.is_empty()
-                    || (!namespace.is_empty() && grant.namespace == namespace)
-                {
-                    found.push(grant.rules.clone());
-                }
-            }
-        }
+        self.grants(state, principal, namespace, |grant| {
+            found.push(grant.rules.clone());
+            None::<()>
+        });
         found
     }
 
     /// Whether it is allowed.
     pub(crate) fn allowed(&self, state: &Snapshot, principal: &Principal, ask: &Ask<'_>) -> bool {
-        if principal
-            .groups
-            .iter()
-            .any(|group| group == "system:masters")
-        {
-            return true;
+        self.reason(state, principal, ask).is_some()
+    }
+
+    /// Why it is allowed, in upstream's words; `None` where it is not. Administrators need no
+    /// reason.
+    pub(crate) fn reason(
+        &self,
+        state: &Snapshot,
+        principal: &Principal,
+        ask: &Ask<'_>,
+    ) -> Option<String> {
+        let groups = &principal.groups;
+        if groups.iter().any(|group| group == "system:masters") {
+            return Some(String::new());
         }
-        self.rules(state, principal, ask.namespace)
-            .iter()
-            .any(|rules| rules.iter().any(|rule| rule.allows(ask)))
+        self.grants(state, principal, ask.namespace, |grant| {
+            let allows = grant.rules.iter().any(|rule| rule.allows(ask));
+            allows.then(|| format!("RBAC: allowed by {}", grant.by))
+        })
     }
 
     /// Rules of a role as they take effect.

@@ -8,7 +8,8 @@ use crate::rbac::Ask;
 use crate::route::Target;
 use crate::token;
 use serde_json::{Value, json};
-use towpath_api::status;
+use towpath_api::field::FieldError;
+use towpath_api::status::{self, Failure};
 use towpath_kit::traits::Principal;
 
 pub(crate) fn is_review(resource: &Resource) -> bool {
@@ -24,7 +25,9 @@ pub(crate) async fn serve(call: &Call, target: &Target, bytes: &[u8]) -> Answer 
         return Err(status::bad_request("the body is not an object"));
     }
     let spec = review["spec"].clone();
-    let status = match target.resource.kind.as_str() {
+    let kind = target.resource.kind.as_str();
+    check(kind, target, &spec)?;
+    let status = match kind {
         "TokenReview" => token_review(call, &spec),
         "SelfSubjectReview" => json!({"userInfo": token::user_info(&call.principal)}),
         "SelfSubjectAccessReview" => access(call, &call.principal, &spec),
@@ -42,6 +45,73 @@ pub(crate) async fn serve(call: &Call, target: &Target, bytes: &[u8]) -> Answer 
     }
     review["status"] = status;
     Ok(body::json(201, &review))
+}
+
+// What a question must hold to be one.
+fn check(kind: &str, target: &Target, spec: &Value) -> Result<(), Failure> {
+    let text = |part: &Value| part.as_str().unwrap_or_default().to_string();
+    let group = target.resource.group.as_str();
+    let mut errors = Vec::new();
+    match kind {
+        "TokenReview" if text(&spec["token"]).is_empty() => {
+            return Err(status::bad_request(
+                "token is required for TokenReview in authentication",
+            ));
+        }
+        "SelfSubjectRulesReview" if text(&spec["namespace"]).is_empty() => {
+            return Err(status::bad_request("no namespace on request"));
+        }
+        "SelfSubjectAccessReview" | "SubjectAccessReview" | "LocalSubjectAccessReview" => {
+            let resource = &spec["resourceAttributes"];
+            let path = &spec["nonResourceAttributes"];
+            let one =
+                "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            if resource.is_object() && path.is_object() {
+                let why = "cannot be specified in combination with resourceAttributes";
+                errors.push(FieldError::invalid(
+                    "spec.nonResourceAttributes",
+                    path.clone(),
+                    why,
+                ));
+            } else if !resource.is_object() && !path.is_object() {
+                errors.push(FieldError::invalid(
+                    "spec.resourceAttributes",
+                    Value::Null,
+                    one,
+                ));
+            }
+            let nobody = text(&spec["user"]).is_empty()
+                && spec["groups"].as_array().is_none_or(Vec::is_empty);
+            if kind != "SelfSubjectAccessReview" && nobody {
+                let why = "at least one of user or group must be specified";
+                errors.push(FieldError::invalid("spec.user", "", why));
+            }
+            if kind == "LocalSubjectAccessReview" {
+                let given = text(&resource["namespace"]);
+                if given != target.namespace {
+                    let why = "must match metadata.namespace";
+                    errors.push(FieldError::invalid(
+                        "spec.resourceAttributes.namespace",
+                        given,
+                        why,
+                    ));
+                }
+                if path.is_object() {
+                    let why = "disallowed on this kind of request";
+                    errors.push(FieldError::invalid(
+                        "spec.nonResourceAttributes",
+                        path.clone(),
+                        why,
+                    ));
+                }
+            }
+        }
+        _ => {}
+    }
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(status::invalid(group, kind, "", &errors)),
+    }
 }
 
 fn token_review(call: &Call, spec: &Value) -> Value {
@@ -65,7 +135,7 @@ fn token_review(call: &Call, spec: &Value) -> Value {
             }
             status
         }
-        None => json!({"user": {}, "error": "token not accepted"}),
+        None => json!({"user": {}, "error": "[invalid bearer token]"}),
     }
 }
 
@@ -81,37 +151,40 @@ fn subject(spec: &Value) -> Principal {
         .flatten()
         .filter_map(|g| g.as_str().map(str::to_string))
         .collect();
+    let extra = spec["extra"].as_object().into_iter().flatten();
+    principal.extra = extra
+        .map(|(key, values)| {
+            let values = values.as_array().into_iter().flatten();
+            let values = values.filter_map(|v| v.as_str().map(str::to_string));
+            (key.to_lowercase(), values.collect())
+        })
+        .collect();
     principal
 }
 
 fn access(call: &Call, principal: &Principal, spec: &Value) -> Value {
     let text = |part: &str, key: &str| spec[part][key].as_str().unwrap_or_default().to_string();
-    let allowed = if spec["resourceAttributes"].is_object() {
-        let part = "resourceAttributes";
-        let ask = Ask {
-            verb: &text(part, "verb"),
-            group: &text(part, "group"),
-            resource: &text(part, "resource"),
-            subresource: &text(part, "subresource"),
-            namespace: &text(part, "namespace"),
-            name: &text(part, "name"),
-            path: "",
-        };
-        call.core
-            .rbac
-            .allowed(&call.core.store.snapshot(), principal, &ask)
-    } else {
-        let part = "nonResourceAttributes";
-        let ask = Ask {
-            verb: &text(part, "verb"),
-            path: &text(part, "path"),
-            ..Ask::default()
-        };
-        call.core
-            .rbac
-            .allowed(&call.core.store.snapshot(), principal, &ask)
+    let resource = "resourceAttributes";
+    let path = "nonResourceAttributes";
+    let part = match spec[resource].is_object() {
+        true => resource,
+        false => path,
     };
-    json!({"allowed": allowed})
+    let ask = Ask {
+        verb: &text(part, "verb"),
+        group: &text(resource, "group"),
+        resource: &text(resource, "resource"),
+        subresource: &text(resource, "subresource"),
+        namespace: &text(resource, "namespace"),
+        name: &text(resource, "name"),
+        path: &text(path, "path"),
+    };
+    let state = call.core.store.snapshot();
+    match call.core.rbac.reason(&state, principal, &ask) {
+        Some(reason) if reason.is_empty() => json!({"allowed": true}),
+        Some(reason) => json!({"allowed": true, "reason": reason}),
+        None => json!({"allowed": false}),
+    }
 }
 
 fn rules(call: &Call, namespace: &str) -> Value {

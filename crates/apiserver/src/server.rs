@@ -1,13 +1,17 @@
 //! The server as the composition root sees it.
 
+use crate::aggregate;
 use crate::bootstrap;
+use crate::components;
 use crate::core::{Core, Settings, check_credential};
 use crate::crd;
+use crate::csr;
 use crate::expire;
 use crate::front::{self, InProcess};
 use crate::kinds::Kinds;
-use crate::pki::{Pki, PkiError};
+use crate::pki::{self, Pki, PkiError, Shown};
 use crate::rbac::{Ask, Rbac};
+use crate::sealed::{Keys, Sealed};
 use crate::token::Tokens;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -25,7 +29,7 @@ use towpath_kit::traits::{
     ResourceFigures,
 };
 use towpath_stdx::{Clock, Random, Secret, SystemClock, SystemRandom};
-use towpath_store::{Options, Store};
+use towpath_store::{Options, Sqlite, Store};
 
 /// Where and how to serve.
 #[derive(Clone, Debug)]
@@ -67,6 +71,9 @@ pub enum Error {
     /// The first objects could not be written.
     #[error("write the first objects: {0}")]
     Bootstrap(String),
+    /// Secrets could not be written anew.
+    #[error("seal the secrets with a new key: {0}")]
+    Rotate(String),
     /// The port is taken, or the address not there.
     #[error("listen on {address}")]
     Listen {
@@ -85,7 +92,11 @@ pub struct ApiServer {
     config: Arc<Config>,
     cancel: CancellationToken,
     listening: Arc<RwLock<Vec<SocketAddr>>>,
+    shown: Arc<parking_lot::Mutex<Vec<(IpAddr, Arc<Shown>)>>>,
 }
+
+/// How often it is looked whether certificates are due; a machine that slept must not miss it.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(6 * 3600);
 
 impl ApiServer {
     /// Opens the store, makes keys and first objects; serves in-process callers from then on.
@@ -101,8 +112,16 @@ impl ApiServer {
     ) -> Result<Self, Error> {
         let pki = Pki::open(&config.data_dir.join("pki"), &*clock, &*random)?;
         let directory = config.data_dir.join("objects");
-        let opened =
-            tokio::task::spawn_blocking(move || Store::open(&directory, Options::default())).await;
+        let keys = Arc::new(Keys::open(
+            config.data_dir.join("pki/secrets.key"),
+            &*random,
+        )?);
+        let seals = keys.clone();
+        let open = move || {
+            let backend = Sealed::new(Sqlite::open(&directory)?, seals);
+            Store::with_backend(Box::new(backend), &directory, Options::default())
+        };
+        let opened = tokio::task::spawn_blocking(open).await;
         let store = opened.map_err(|error| Error::Bootstrap(error.to_string()))??;
         let tokens = Tokens::new(&pki, clock.clone())?;
         let settings = Settings {
@@ -116,6 +135,7 @@ impl ApiServer {
             rbac: Rbac::default(),
             tokens,
             pki,
+            seals: keys,
             clock,
             random,
             settings,
@@ -135,10 +155,20 @@ impl ApiServer {
             config: Arc::new(config),
             cancel: CancellationToken::new(),
             listening: Arc::default(),
+            shown: Arc::default(),
         };
         towpath_daemon::spawn(
             "event expiry",
             expire::run(server.core.clone(), server.cancel.clone()),
+        );
+        towpath_daemon::spawn(
+            "aggregated roles",
+            aggregate::run(server.core.clone(), server.cancel.clone()),
+        );
+        towpath_daemon::spawn("certificate renewal", renew(server.clone()));
+        towpath_daemon::spawn(
+            "certificate requests",
+            csr::run(server.core.clone(), server.cancel.clone()),
         );
         Ok(server)
     }
@@ -172,6 +202,13 @@ impl ApiServer {
     /// Token of the administrator, made at first start (`pki/admin.token`).
     pub fn admin_token(&self) -> Secret {
         self.core.pki.admin_token.clone()
+    }
+
+    /// Seals all secrets on disk with a new key; returns its id.
+    pub async fn rotate_secrets_key(&self) -> Result<String, Error> {
+        crate::keys::rotate_secrets(&self.core)
+            .await
+            .map_err(|failure| Error::Rotate(failure.message))
     }
 
     /// Signs tokens with a new key from now on; tokens of earlier keys stay good until they end.
@@ -213,16 +250,30 @@ impl ApiServer {
         let fail = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(fail)?;
         let bound = listener.local_addr().map_err(fail)?;
-        let tls = self
-            .core
-            .pki
-            .server_config(&self.names(bound.ip()), &*self.core.clock)?;
+        let names = self.names(bound.ip());
+        let (pki, clock) = (&self.core.pki, &*self.core.clock);
+        let shown = Shown::new(pki.server_certificate(&names, clock)?);
+        let tls = pki.server_config(shown.clone())?;
+        self.shown.lock().push((bound.ip(), shown));
         towpath_daemon::spawn(
             format!("apiserver {bound}"),
             front::run(self.core.clone(), listener, tls, self.cancel.child_token()),
         );
         self.listening.write().push(bound);
         Ok(bound)
+    }
+
+    /// Makes new certificates for all listeners; connections that are open keep theirs.
+    pub fn rotate_certificates(&self) -> Result<(), PkiError> {
+        for (address, shown) in self.shown.lock().iter() {
+            let names = self.names(*address);
+            let next = self
+                .core
+                .pki
+                .server_certificate(&names, &*self.core.clock)?;
+            shown.replace(next);
+        }
+        Ok(())
     }
 
     /// Addresses that are served.
@@ -290,6 +341,28 @@ impl ApiServer {
     }
 }
 
+// Replaces the certificates in time, until the server stops.
+async fn renew(server: ApiServer) {
+    let now = || server.core.clock.since_epoch();
+    let mut made = now();
+    loop {
+        tokio::select! {
+            () = server.cancel.cancelled() => return,
+            () = tokio::time::sleep(CERTIFICATE_CHECK) => {}
+        }
+        if now().saturating_sub(made) < pki::RENEW_AFTER {
+            continue;
+        }
+        match server.rotate_certificates() {
+            Ok(()) => {
+                made = now();
+                tracing::info!("the server's certificates are new");
+            }
+            Err(error) => tracing::error!(error = chain(&error), "certificates not renewed"),
+        }
+    }
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -324,8 +397,11 @@ impl Authorizer for Doors {
             name: &action.name,
             path: "",
         };
-        self.0
-            .rbac
-            .allowed(&self.0.store.snapshot(), principal, &ask)
+        let state = self.0.store.snapshot();
+        let allowed = self.0.rbac.allowed(&state, principal, &ask);
+        if !allowed && components::is_component(principal) {
+            crate::core::denied_component(principal, &ask);
+        }
+        allowed
     }
 }

@@ -1,5 +1,6 @@
 //! Logs, exec and attach: found and checked here, streamed by the node.
 
+use crate::admission;
 use crate::body::{self, Answer, Body};
 use crate::core::Call;
 use crate::read;
@@ -20,6 +21,15 @@ pub(crate) fn is_stream(target: &Target) -> bool {
         )
 }
 
+/// Whether it runs something in the pod or talks to it.
+pub(crate) fn is_session(target: &Target) -> bool {
+    target.resource.is("", "pods")
+        && matches!(
+            target.subresource.as_str(),
+            "exec" | "attach" | "portforward"
+        )
+}
+
 pub(crate) async fn serve(
     call: Call,
     target: Target,
@@ -27,6 +37,9 @@ pub(crate) async fn serve(
 ) -> Answer {
     let rec = read::find(&call, &target)?;
     let pod = record::decode(&rec);
+    if target.subresource != "log" {
+        admission::connect(&call, &target).await?;
+    }
     match target.subresource.as_str() {
         "log" => log(&call, &target, &pod).await,
         "exec" | "attach" => exec(&call, &target, &pod, upgrade).await,

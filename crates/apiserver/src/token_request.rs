@@ -51,6 +51,9 @@ pub(crate) fn serve(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
     };
     let state = core.store.snapshot();
     bind(&state, &mut bound, &request["spec"]["boundObjectRef"])?;
+    let pod = bound.pod.as_ref().map(|pod| pod.name.as_str());
+    crate::admission::node_token(call, &state, &target.namespace, pod)
+        .map_err(|why| status::forbidden("", "serviceaccounts", &target.name, &why))?;
     let id = towpath_stdx::id::uuid(&*core.random);
     let life = Duration::from_secs(seconds.unsigned_abs());
     let (token, end) = core.tokens.issue(bound, audiences.clone(), life, id);

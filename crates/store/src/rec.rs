@@ -99,6 +99,29 @@ impl Rec {
         self.key.split_once('/').map_or(&self.key, |(_, name)| name)
     }
 
+    /// The body with nothing in its hole.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The same record with another body, for a back end that keeps bodies in a form of its own.
+    pub fn with_body(&self, body: Bytes) -> Self {
+        Self {
+            key: self.key.clone(),
+            revision: self.revision,
+            created: self.created,
+            meta: self.meta.clone(),
+            row: self.row,
+            body,
+            hole: self.hole,
+        }
+    }
+
+    /// Number of its row in the back end.
+    pub fn row(&self) -> i64 {
+        self.row
+    }
+
     /// Bytes before the revision and after it.
     pub fn halves(&self) -> (Bytes, Bytes) {
         let hole = self.hole as usize;

@@ -21,6 +21,8 @@ mod quota;
 mod strategy;
 mod webhooks;
 
+pub(crate) use builtin::node_token;
+
 use crate::core::Call;
 use crate::model;
 use crate::record;

@@ -62,6 +62,7 @@ pub(crate) async fn patch(call: &Call, target: &Target, bytes: Bytes) -> Answer 
             .get(&target.resource.table, &key)
             .is_none()
         {
+            crate::core::may_create(call, target)?;
             let mut object = patch.create(call, target, &options)?;
             model::shape(
                 &target.resource,

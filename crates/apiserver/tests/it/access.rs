@@ -251,3 +251,82 @@ async fn the_body_does_not_say_who_promoted() {
     assert_eq!(made["spec"]["approvals"][0]["by"], "admin");
     assert_eq!(made["spec"]["approvals"][1]["by"], "system:towpath:gitops");
 }
+
+#[tokio::test]
+async fn components_have_roles_of_their_own_and_are_refused_beyond() {
+    let server = Server::start().await;
+    let bindings = format!("{RBAC}/clusterrolebindings");
+    let (_, list) = server.get(&bindings).await;
+    let items = list["items"].as_array().expect("items");
+    for binding in items {
+        let names_components = binding["subjects"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|s| {
+                let name = s["name"].as_str().unwrap_or_default();
+                name == "system:towpath" || name.starts_with("system:towpath:")
+            });
+        if names_components {
+            assert_eq!(binding["roleRef"]["name"], binding["metadata"]["name"]);
+        }
+    }
+    let rights = server.api.authorizer();
+    let may = |component: &str, verb: &str, group: &str, resource: &str| {
+        let action = Action {
+            verb: verb.into(),
+            group: group.into(),
+            resource: resource.into(),
+            namespace: "default".into(),
+            ..Action::default()
+        };
+        rights.allowed(&Principal::component(component), &action)
+    };
+    assert!(may("pipeline", "create", "", "pods"));
+    assert!(!may("pipeline", "create", "apps", "deployments"));
+    assert!(!may("node", "create", "", "secrets") && !may("node", "create", "", "pods"));
+    assert!(!may("workloads", "create", "", "secrets"));
+    for component in [
+        "setup",
+        "net",
+        "node",
+        "workloads",
+        "source",
+        "pipeline",
+        "gitops",
+        "build",
+    ] {
+        assert!(!may(component, "impersonate", "", "users"), "{component}");
+        assert!(!may(
+            component,
+            "escalate",
+            "rbac.authorization.k8s.io",
+            "clusterroles"
+        ));
+    }
+    // What earlier versions gave them is taken back at the next start.
+    let old = json!({
+        "metadata": {"name": "system:towpath"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:towpath"}]
+    });
+    assert_eq!(server.call(Method::POST, &bindings, &old).await.0, 201);
+    let role = format!("{RBAC}/clusterroles/system:towpath:net");
+    let more = json!({"rules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]});
+    server
+        .call_as(
+            crate::harness::admin(),
+            Method::PATCH,
+            &role,
+            "application/merge-patch+json",
+            &more,
+        )
+        .await;
+    let server = server.restart().await;
+    assert_eq!(
+        server.get(&format!("{bindings}/system:towpath")).await.0,
+        404
+    );
+    let (_, role) = server.get(&role).await;
+    assert!(!role["rules"].to_string().contains("\"*\""), "{role}");
+}

@@ -1,6 +1,7 @@
 //! The API server as its clients see it: scripts of requests, watches, access, restarts.
 
 mod access;
+mod certificates;
 mod clients;
 mod door;
 mod fixtures;

@@ -8,8 +8,10 @@
 //! /metadata/name: a                  # values at JSON pointers; `~ text` = contains, `!` = absent
 //! ```
 //! `PATCH:merge`, `PATCH:json`, `PATCH:strategic`, `PATCH:apply` name the kind of patch;
-//! `peer settles 500` waits that many milliseconds for the peer's controllers, never for us;
+//! `peer settles 500` waits that many milliseconds for the peer's controllers, never for us,
+//! `settles 500` for both;
 //! a script that begins with `# own:` is about what only this server does.
+//! `as USER GROUP` impersonates a user in all requests that follow, `as -` ends that;
 //! `$name = /pointer` keeps a value for later requests as `${name}`.
 
 use crate::door::{Ask, Door};
@@ -69,13 +71,18 @@ async fn run(door: &Door, text: &str) -> Result<(), String> {
     let mut kept: BTreeMap<String, String> = BTreeMap::new();
     let mut lines = text.lines().enumerate().peekable();
     let mut answer = (0u16, Value::Null);
+    let mut who = String::new();
     while let Some((number, line)) = lines.next() {
         let line = fill(line, &kept);
         let at = number + 1;
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }
-        if let (Some(milliseconds), true) = (line.strip_prefix("peer settles "), door.is_peer()) {
+        let both = line.strip_prefix("settles ");
+        let peers = line
+            .strip_prefix("peer settles ")
+            .filter(|_| door.is_peer());
+        if let Some(milliseconds) = both.or(peers) {
             let wait = milliseconds
                 .trim()
                 .parse()
@@ -85,7 +92,9 @@ async fn run(door: &Door, text: &str) -> Result<(), String> {
         } else if line.starts_with("peer settles ") {
             continue;
         }
-        if let Some(code) = line.strip_prefix("=> ") {
+        if let Some(user) = line.strip_prefix("as ") {
+            who = user.trim().trim_start_matches('-').to_string();
+        } else if let Some(code) = line.strip_prefix("=> ") {
             if code.trim() != answer.0.to_string() {
                 return Err(format!(
                     "line {at}: status {} instead of {code}: {}",
@@ -118,7 +127,7 @@ async fn run(door: &Door, text: &str) -> Result<(), String> {
                 body.push_str(&fill(next, &kept));
                 body.push('\n');
             }
-            answer = request(door, method, path.trim(), &body)
+            answer = request_as(door, &who, method, path.trim(), &body)
                 .await
                 .map_err(|why| format!("line {at}: {why}"))?;
         }
@@ -138,6 +147,16 @@ async fn request(
     path: &str,
     body: &str,
 ) -> Result<(u16, Value), String> {
+    request_as(door, "", method, path, body).await
+}
+
+async fn request_as(
+    door: &Door,
+    who: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Result<(u16, Value), String> {
     let (method, kind) = method.split_once(':').unwrap_or((method, ""));
     let content_type = match kind {
         "" => "application/json",
@@ -152,7 +171,14 @@ async fn request(
     } else {
         serde_saphyr::from_str(body).map_err(|error| error.to_string())?
     };
-    let ask = Ask::new(method, path);
+    let mut ask = Ask::new(method, path);
+    let mut names = who.split_whitespace();
+    if let Some(user) = names.next() {
+        ask = ask.header("impersonate-user", user);
+    }
+    for group in names {
+        ask = ask.header("impersonate-group", group);
+    }
     let answer = match body {
         Value::Null => door.send(&ask.header("content-type", content_type)).await,
         body => door.send(&ask.json(content_type, &body)).await,

@@ -202,3 +202,66 @@ async fn a_new_key_signs_and_the_old_one_still_verifies() {
     };
     assert_eq!(mode("token.key"), 0o600);
 }
+
+#[tokio::test]
+async fn secrets_are_sealed_on_disk_and_rewritten_by_a_rotation() {
+    use base64::Engine;
+    let server = Server::start().await;
+    let plain = "correct horse battery staple";
+    let coded = base64::engine::general_purpose::STANDARD.encode(plain);
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let secret =
+        |name: &str| json!({"metadata": {"name": name}, "stringData": {"password": plain}});
+    for name in ["a", "b"] {
+        let (code, made) = server.call(Method::POST, secrets, &secret(name)).await;
+        assert_eq!(code, 201, "{made}");
+    }
+    server
+        .call(Method::DELETE, &format!("{secrets}/b"), &Value::Null)
+        .await;
+    let server = server.restart().await;
+    let found = |server: &Server| {
+        let files = std::fs::read_dir(server.dir.path().join("objects")).expect("objects");
+        files.flatten().any(|file| {
+            let bytes = std::fs::read(file.path()).expect("file");
+            let holds = |text: &str| {
+                bytes
+                    .windows(text.len())
+                    .any(|part| part == text.as_bytes())
+            };
+            holds(plain) || holds(&coded)
+        })
+    };
+    assert!(!found(&server));
+    let read = async |server: &Server| {
+        let (_, secret) = server.get(&format!("{secrets}/a")).await;
+        (
+            secret["data"]["password"].clone(),
+            secret["metadata"]["resourceVersion"].clone(),
+        )
+    };
+    let before = read(&server).await;
+    assert_eq!(before.0, coded.as_str());
+    let key = |server: &Server| {
+        std::fs::read_to_string(server.dir.path().join("pki/secrets.key")).expect("key")
+    };
+    let first = key(&server);
+    let (code, said) = server.call(Method::POST, "/keys/secrets", &json!({})).await;
+    assert_eq!(code, 200, "{said}");
+    let second = key(&server);
+    assert!(second.lines().count() == 1 && first != second);
+    let jane = crate::harness::user("jane");
+    let refused = server
+        .call_as(
+            jane,
+            Method::POST,
+            "/keys/secrets",
+            "application/json",
+            &json!({}),
+        )
+        .await;
+    assert_eq!(refused.0, 403);
+    let server = server.restart().await;
+    assert_eq!(read(&server).await, before);
+    assert!(!found(&server));
+}

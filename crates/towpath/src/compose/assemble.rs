@@ -1,6 +1,6 @@
 //! Which feature gets what from which other, and in which order they start.
 
-use super::{component, kubeconfig_file, listen, net_config, node_config, setup};
+use super::{build_runtime, component, kubeconfig_file, listen, net_config, node_config, setup};
 use crate::config::Config;
 use crate::http::{self, Kube};
 use anyhow::{Context, Result};
@@ -10,9 +10,8 @@ use std::sync::Arc;
 use tower::ServiceExt;
 use towpath_apiserver::ApiServer;
 use towpath_build::Engine;
-use towpath_container::{Backend, Runtime, RuntimeConfig};
 use towpath_daemon::Service;
-use towpath_kit::traits::{Images, Principal};
+use towpath_kit::traits::Images;
 use towpath_net::Net;
 use towpath_node::Node;
 use towpath_pipeline::{Pipeline, PipelineConfig};
@@ -97,12 +96,7 @@ async fn open_api(config: &Config, gateway: IpAddr) -> Result<(ApiServer, String
         .context("open the API server")?;
     let url = format!("https://{}", config.api);
     write_private(&kubeconfig_file(config), &api.kubeconfig(&url))?;
-    let root = Principal {
-        name: "system:towpath:setup".into(),
-        groups: vec!["system:masters".into(), "system:authenticated".into()],
-        ..Principal::default()
-    };
-    let client = towpath_kit::client::in_process(api.service(root));
+    let client = component(&api, "setup");
     setup::kinds(&client).await?;
     setup::services(&client, gateway, config.api.port(), config.http.port()).await?;
     Ok((api, url))
@@ -117,13 +111,7 @@ fn open_registry(config: &Config, gateway: IpAddr) -> Result<Registry> {
 }
 
 fn open_builder(config: &Config, registry: &Registry, net: &Net) -> Result<Engine> {
-    let runtime = Runtime::new(RuntimeConfig {
-        state_dir: config.data_dir.join("build/containers"),
-        shim_exe: std::env::current_exe().context("find the own program")?,
-        shim_args: vec!["shim".into()],
-        backend: Backend::Libcontainer,
-    })
-    .context("open the builder's containers")?;
+    let runtime = build_runtime(config)?;
     let settings = towpath_build::Config::new(config.data_dir.join("build"));
     let remote: Arc<dyn Images> = Arc::new(registry.clone());
     Engine::open(
@@ -226,18 +214,25 @@ fn parse_cidr(text: &str) -> Result<(IpAddr, u8)> {
     Ok((address.parse()?, length.parse()?))
 }
 
+// Whole or not at all, also where the disk is full or the server is killed meanwhile.
 fn write_private(path: &std::path::Path, text: &str) -> Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
+    if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    let unfinished = path.with_extension("new");
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options
+    let file = options
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())?;
-    Ok(())
+        .open(&unfinished);
+    let place = || format!("write {}", unfinished.display());
+    let mut file = file.with_context(place)?;
+    file.write_all(text.as_bytes()).with_context(place)?;
+    std::fs::rename(&unfinished, path).with_context(place)
 }
 
 /// The API without a socket, in the name of whoever the request was authenticated as.

@@ -1,8 +1,10 @@
 //! Plugins that are always on, one file each, in upstream's order.
 
+mod certificates;
 mod classes;
 mod lifecycle;
 mod limits;
+mod node_restriction;
 mod pod_security;
 mod priority;
 mod promotion;
@@ -33,11 +35,14 @@ pub(super) fn mutate(
     protection::mutate(change, new);
     runtime_class::mutate(change, new)?;
     promotion::mutate(change, new);
+    certificates::mutate(change, new);
     Ok(())
 }
 
 /// What only looks.
 pub(super) fn validate(change: &Change<'_>, new: &Value) -> Result<(), Failure> {
+    node_restriction::validate(change, new)?;
+    certificates::validate(change, new)?;
     limits::validate(change, new)?;
     pod_security::validate(change, new)?;
     priority::validate(change, new)?;
@@ -47,5 +52,8 @@ pub(super) fn validate(change: &Change<'_>, new: &Value) -> Result<(), Failure> 
 
 /// What forbids deletions.
 pub(super) fn delete(change: &Change<'_>) -> Result<(), Failure> {
-    lifecycle::delete(change)
+    lifecycle::delete(change)?;
+    node_restriction::delete(change)
 }
+
+pub(crate) use node_restriction::token as node_token;
