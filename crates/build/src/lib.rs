@@ -30,5 +30,5 @@ mod tree;
 mod users;
 
 pub use config::Config;
-pub use engine::Engine;
+pub use engine::{Engine, cleanup};
 pub use http::router;

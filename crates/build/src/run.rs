@@ -4,7 +4,7 @@ use crate::copy::Sources;
 use crate::dockerfile::instruction::Network;
 use crate::dockerfile::mounts::{self, MountType, RunMount};
 use crate::dockerfile::{Command, Findings, Place, Run};
-use crate::engine::{Build, input, other};
+use crate::engine::{Build, STEP_PREFIX, input, other};
 use crate::ignore::Ignore;
 use crate::layers::{Scratch, words};
 use crate::output::Lines;
@@ -203,7 +203,7 @@ pub(crate) async fn execute(
             &users::home(&tree, &state.image.config.user),
         );
     }
-    let id = format!("build-{}-{}", build.id, build.next_number());
+    let id = format!("{STEP_PREFIX}{}-{}", build.id, build.next_number());
     let mut held = Held::default();
     let mut all = vec![file_mount(
         &mut held,

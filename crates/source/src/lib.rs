@@ -23,6 +23,7 @@ mod pktline;
 mod protect;
 mod pushes;
 mod record;
+mod room;
 mod tree;
 
 pub use error::Error;

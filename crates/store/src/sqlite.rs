@@ -61,9 +61,11 @@ impl Sqlite {
         let file = directory.join("objects.db");
         let db = Connection::open(&file).map_err(|e| wrap(e.into()))?;
         let set_up = || -> rusqlite::Result<()> {
-            // One process at a time: a second one fails here instead of corrupting.
+            // One process at a time: a second one fails here instead of corrupting. Said before the
+            // file is touched, it also keeps the log's index in memory, so that opening needs no
+            // room on a disk that is full.
             db.execute_batch(
-                "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
+                "PRAGMA locking_mode=EXCLUSIVE; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
                  PRAGMA wal_autocheckpoint=0; PRAGMA cell_size_check=ON; PRAGMA cache_size=-2000;
                  CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL, crc INTEGER NOT NULL);
                  CREATE TABLE IF NOT EXISTS objects(id INTEGER PRIMARY KEY, resource TEXT NOT NULL, key TEXT NOT NULL,

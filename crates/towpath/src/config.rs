@@ -251,20 +251,22 @@ fn check(config: &Config) -> Result<(), Error> {
 
 fn jobs(limits: &JobLimits) -> Result<(), Error> {
     let processes = limits.processes.to_string();
+    // What a job's pod asks for, and what its runner needs.
     let quantities = [
-        ("jobs.cpu", Some(&limits.cpu)),
-        ("jobs.memory", limits.memory.as_ref()),
-        ("jobs.disk", Some(&limits.disk)),
-        ("jobs.processes", Some(&processes)),
+        ("jobs.cpu", Some(&limits.cpu), "100m"),
+        ("jobs.memory", limits.memory.as_ref(), "128Mi"),
+        ("jobs.disk", Some(&limits.disk), "64Mi"),
+        ("jobs.processes", Some(&processes), "32"),
     ];
-    for (name, value) in quantities {
+    let parse = towpath_api::quantity::Quantity::parse;
+    for (name, value, least) in quantities {
         let Some(value) = value else { continue };
-        let parsed = towpath_api::quantity::Quantity::parse(value);
-        if !parsed.is_ok_and(|quantity| quantity.sign() > 0) {
+        let enough = matches!((parse(value), parse(least)), (Ok(given), Ok(least)) if given.minus(least).sign() >= 0);
+        if !enough {
             return Err(Error::Value {
                 name: name.into(),
                 value: value.clone(),
-                reason: "a quantity above 0, e.g. 2, 500m, 4Gi".into(),
+                reason: format!("a quantity of at least {least}"),
             });
         }
     }

@@ -35,6 +35,10 @@ const OPTIONAL: [(&str, &str, &str); 1] = [(
     "mmdebstrap",
 )];
 
+const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
+// For all ports together.
+const BUSY_TRIES: u32 = 40;
+
 /// All problems that keep the server from starting.
 pub fn problems(config: &Config) -> Vec<Missing> {
     let mut found = Vec::new();
@@ -52,13 +56,15 @@ pub fn problems(config: &Config) -> Vec<Missing> {
     }
     found.extend(kernel());
     found.extend(cgroups());
+    let mut tries = BUSY_TRIES;
     for (address, purpose, flag) in [
         (config.http, "web UI", "--http"),
         (config.api, "Kubernetes API", "--api"),
         (config.ingress, "ingress", "--ingress"),
     ] {
-        found.extend(busy(address, purpose, flag));
+        found.extend(busy(address, purpose, flag, &mut tries));
     }
+    found.extend(room(&config.data_dir));
     if let Err(error) = std::fs::create_dir_all(&config.data_dir) {
         let what = format!(
             "data directory {} cannot be made: {error}",
@@ -81,6 +87,25 @@ pub fn warnings() -> Vec<Missing> {
             )
         })
         .collect()
+}
+
+// A running server refuses writes long before; to start one some files must be written.
+const START_BYTES: u64 = 2 << 20;
+
+fn room(data_dir: &Path) -> Option<Missing> {
+    let there = data_dir.ancestors().find(|dir| dir.is_dir())?;
+    let disk = rustix::fs::statvfs(there).ok()?;
+    let free = disk.f_bavail * disk.f_frsize;
+    (free < START_BYTES).then(|| {
+        let place = data_dir.display();
+        Missing::new(
+            format!("no space left: {free} bytes are free on the disk of {place}"),
+            format!(
+                "free at least {} MiB there, then start again; nothing was lost",
+                START_BYTES >> 20
+            ),
+        )
+    })
 }
 
 fn kernel() -> Vec<Missing> {
@@ -142,8 +167,15 @@ fn cgroups() -> Vec<Missing> {
         .collect()
 }
 
-fn busy(address: SocketAddr, purpose: &str, flag: &str) -> Option<Missing> {
-    let error = TcpListener::bind(address).err()?;
+// A server that was killed in the moment of starting a program leaves a copy of its listeners to
+// that child until the child has become the program, so a busy port gets a second to get free.
+fn busy(address: SocketAddr, purpose: &str, flag: &str, tries: &mut u32) -> Option<Missing> {
+    let mut error = TcpListener::bind(address).err()?;
+    while error.kind() == std::io::ErrorKind::AddrInUse && *tries > 0 {
+        *tries -= 1;
+        std::thread::sleep(BUSY_PAUSE);
+        error = TcpListener::bind(address).err()?;
+    }
     let what = format!("{address} for the {purpose} cannot be used: {error}");
     Some(Missing::new(
         what,
@@ -159,7 +191,7 @@ mod tests {
     fn a_busy_port_is_named_with_its_flag() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("address");
-        let missing = busy(address, "web UI", "--http").expect("busy");
+        let missing = busy(address, "web UI", "--http", &mut 2).expect("busy");
         assert!(missing.what.contains(&address.to_string()), "{missing:?}");
         assert!(missing.fix.contains("--http"), "{missing:?}");
     }

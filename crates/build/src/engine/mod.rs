@@ -43,6 +43,19 @@ pub(crate) struct Inner {
     secrets: PathBuf,
 }
 
+/// What names of steps start with; those of pods are uids.
+pub(crate) const STEP_PREFIX: &str = "build-";
+
+/// Ends the steps that a killed server left, without a server; `runtime` is the builder's own.
+pub async fn cleanup(runtime: &Runtime) -> Result<(), towpath_container::Error> {
+    let mut left = runtime.list();
+    left.extend(runtime.remnants());
+    for id in left {
+        runtime.remove(&id).await?;
+    }
+    Ok(())
+}
+
 impl Engine {
     /// Opens the directory and removes what a killed server left, steps included: the runtime
     /// must be the builder's own. `local` answers only for what is here, `remote` may pull.
@@ -87,14 +100,26 @@ impl Engine {
     // never used twice.
     fn clean(&self) {
         let inner = self.0.clone();
-        let left: Vec<String> = inner.runtime.list();
-        if left.is_empty() && inner.layers.empty_trash().is_ok() {
+        let mut left: Vec<String> = inner.runtime.list();
+        left.extend(inner.runtime.remnants());
+        // A server may be killed before a step's container is there, or after it is gone.
+        let sandboxes = inner.network.as_ref().map(|network| network.sandboxes());
+        let mut attached = sandboxes.unwrap_or_default();
+        attached.retain(|id| id.starts_with(STEP_PREFIX));
+        if left.is_empty() && attached.is_empty() && inner.layers.empty_trash().is_ok() {
             return;
         }
         towpath_daemon::spawn("build-clean", async move {
             for id in left {
                 if let Err(error) = inner.runtime.remove(&id).await {
                     tracing::warn!(id, %error, "step of an earlier build not removed");
+                }
+            }
+            for id in attached {
+                if let Some(network) = &inner.network
+                    && let Err(error) = network.detach(&id).await
+                {
+                    tracing::warn!(id, %error, "network of an earlier build not removed");
                 }
             }
             if let Err(error) = inner.layers.empty_trash() {

@@ -138,6 +138,20 @@ impl Runtime {
             .collect()
     }
 
+    /// State directories that are no containers: a start or a removal was cut off. Only for who
+    /// starts nothing at the same time.
+    pub fn remnants(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0.config.state_dir);
+        entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| !is_container(&entry.path()))
+            .filter_map(|e| e.file_name().into_string().ok())
+            .filter(|id| valid_id(id))
+            .collect()
+    }
+
     /// A container started earlier, perhaps by an earlier server.
     pub fn find(&self, id: &str) -> Result<Container, Error> {
         if !valid_id(id) || !is_container(&self.dir(id)) {

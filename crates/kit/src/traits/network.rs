@@ -37,6 +37,14 @@ pub trait PodNetwork: Send + Sync {
     async fn attach(&self, id: &str) -> Result<PodAddress, NetworkError>;
     /// Removes all of it.
     async fn detach(&self, id: &str) -> Result<(), NetworkError>;
+    /// Sandboxes that have something here, also from before a restart.
+    fn sandboxes(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.netns_dir());
+        let names = entries.into_iter().flatten().flatten();
+        names
+            .filter_map(|e| e.file_name().into_string().ok())
+            .collect()
+    }
     /// Text for the sandbox's `/etc/resolv.conf` under policy ClusterFirst.
     fn resolv_conf(&self, namespace: &str) -> String;
     /// Address of the host on the pod network, where the API and registry answer pods.

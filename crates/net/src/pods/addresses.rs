@@ -89,6 +89,11 @@ impl Addresses {
         Some((index, self.block.host(index)?))
     }
 
+    /// Who has one.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.by_id.keys().cloned().collect()
+    }
+
     /// Gives a sandbox's address back.
     pub(crate) fn release(&mut self, id: &str) -> Result<(), Error> {
         let path = self.dir.join(id);

@@ -237,6 +237,11 @@ impl PodNetwork for Pods {
         result.map_err(offered)
     }
 
+    fn sandboxes(&self) -> Vec<String> {
+        // The address is taken first and given back last.
+        self.addresses.lock().ids()
+    }
+
     fn resolv_conf(&self, namespace: &str) -> String {
         let domain = &self.config.cluster_dns_domain;
         let own = match namespace {

@@ -102,7 +102,9 @@ pub fn pod(
                 "workingDir": "/home/runner/work",
                 "env": [{"name": "TOWPATH_RUNNER_ROOT", "value": "/home/runner/work"}],
                 "resources": {
-                    "requests": {"cpu": "100m", "memory": "128Mi"},
+                    // Without one for the disk the limit would be the request, and a disk with
+                    // less to give than that would never run a job.
+                    "requests": {"cpu": "100m", "memory": "128Mi", "ephemeral-storage": "64Mi"},
                     "limits": {"cpu": limits.cpu, "memory": limits.memory, "ephemeral-storage": limits.ephemeral_storage},
                 },
                 "securityContext": {"allowPrivilegeEscalation": true, "runAsUser": 0},

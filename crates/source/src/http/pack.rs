@@ -137,6 +137,12 @@ pub(super) async fn advertise(
     let Some(dir) = front.repository(&name).await else {
         return not_found();
     };
+    // git shows the words of this answer; those to the push itself it does not.
+    if service == Service::ReceivePack
+        && let Some(why) = crate::room::refusal(front.trees.git.root())
+    {
+        return failure(StatusCode::INSUFFICIENT_STORAGE, why);
+    }
     let mut command = front.trees.git.command(&dir);
     speak(&mut command, service, &headers);
     command.arg("--http-backend-info-refs").arg(&dir);
@@ -299,6 +305,9 @@ pub(super) async fn push(
     let Some(dir) = front.repository(&name).await else {
         return not_found();
     };
+    if let Some(why) = crate::room::refusal(front.trees.git.root()) {
+        return failure(StatusCode::INSUFFICIENT_STORAGE, why);
+    }
     if !is_request_of(service, &headers) {
         return failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not a request of git");
     }

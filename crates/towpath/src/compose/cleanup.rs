@@ -10,6 +10,9 @@ pub async fn cleanup(config: &Config) -> Result<()> {
     towpath_node::cleanup(&node)
         .await
         .context("stop the containers")?;
+    towpath_build::cleanup(&super::build_runtime(config)?)
+        .await
+        .context("stop the steps of builds")?;
     let net = super::net_config(config)?;
     towpath_net::cleanup(&net)
         .await

@@ -15,6 +15,7 @@ use kube::Client;
 use std::path::PathBuf;
 use std::time::Duration;
 use towpath_apiserver::ApiServer;
+use towpath_container::{Backend, Runtime, RuntimeConfig};
 use towpath_daemon::Services;
 use towpath_kit::traits::Principal;
 use towpath_stdx::{Clock, SystemClock};
@@ -49,6 +50,17 @@ pub(crate) fn node_config(
     node.hidden_host_paths.push(config.data_dir.clone());
     node.pod_cidr = Some(config.pod_cidr.clone());
     Ok(node)
+}
+
+/// Containers of the builder's steps.
+pub(crate) fn build_runtime(config: &Config) -> Result<Runtime> {
+    let settings = RuntimeConfig {
+        state_dir: config.data_dir.join("build/containers"),
+        shim_exe: std::env::current_exe().context("find the own program")?,
+        shim_args: vec!["shim".into()],
+        backend: Backend::Libcontainer,
+    };
+    Runtime::new(settings).context("open the builder's containers")
 }
 
 /// Runs the server until it is told to stop or a service fails. `ready` is called once

@@ -189,15 +189,17 @@ impl Server {
         self.ok(&["up", "--quiet"]);
     }
 
-    /// SIGKILL.
-    pub(crate) fn kill(&self) {
+    /// Process id of the server.
+    pub(crate) fn pid(&self) -> i32 {
         let text = std::fs::read_to_string(self.dir.join("data/server.json")).expect("server.json");
         let state: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        let pid = state["pid"]
-            .as_i64()
-            .and_then(|p| i32::try_from(p).ok())
-            .expect("pid");
-        let pid = rustix::process::Pid::from_raw(pid).expect("pid");
+        let pid = state["pid"].as_i64();
+        pid.and_then(|p| i32::try_from(p).ok()).expect("pid")
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&self) {
+        let pid = rustix::process::Pid::from_raw(self.pid()).expect("pid");
         let descriptor =
             rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("pidfd");
         rustix::process::pidfd_send_signal(&descriptor, rustix::process::Signal::KILL)

@@ -1,12 +1,16 @@
 //! Journeys through the built binary and its parts together: one test binary, one module per
 //! area. Each test has a server of its own: directory, ports, networks.
 
+mod bad_input;
 mod cli;
 mod commits;
 mod harness;
 mod identity;
+mod kills;
 mod kubectl;
+mod misbehave;
 mod pipeline;
 mod repo;
 mod sync_kills;
+mod traces;
 mod web;
