@@ -1,8 +1,8 @@
 //! Subresources that are actions or views: scale, binding, eviction, tokens.
 
+use crate::admission::{self, Operation};
 use crate::body::{self, Answer};
 use crate::core::Call;
-use crate::delete;
 use crate::form;
 use crate::kinds::Resource;
 use crate::model;
@@ -14,8 +14,23 @@ use crate::token_request;
 use crate::write::{self, Options};
 use serde_json::{Value, json};
 use towpath_api::scale::{self, Paths};
-use towpath_api::selector::Label;
 use towpath_api::status::{self, Failure};
+
+/// `bindings` are no objects: to make one is to bind the pod of its name.
+pub(crate) async fn bind_named(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
+    let binding = parse(call, bytes)?;
+    let name = binding["metadata"]["name"].as_str().unwrap_or_default();
+    let kinds = call.core.kinds.load();
+    let resource = kinds
+        .resource("", "v1", "pods")
+        .ok_or_else(status::no_such_resource)?;
+    let pod = Target {
+        resource: resource.clone(),
+        name: name.to_string(),
+        ..target.clone()
+    };
+    bind(call, &pod, bytes).await
+}
 
 pub(crate) async fn serve(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
     match (target.verb, target.subresource.as_str()) {
@@ -30,7 +45,7 @@ pub(crate) async fn serve(call: &Call, target: &Target, bytes: &[u8]) -> Answer 
             set_scale(call, target, &options, |_| Ok(sent.clone())).await
         }
         ("create", "binding") => bind(call, target, bytes).await,
-        ("create", "eviction") => evict(call, target, bytes).await,
+        ("create", "eviction") => crate::evict::serve(call, target, bytes).await,
         ("create", "token") => token_request::serve(call, target, bytes),
         ("get", _) => read::get(call, target),
         (verb, _) => Err(status::method_not_allowed(
@@ -120,7 +135,9 @@ pub(crate) async fn patch_scale(
 
 // The scheduler's decision: sets the node once, and says so in the pod's conditions.
 async fn bind(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
-    let binding = parse(call, bytes)?;
+    let mut binding = parse(call, bytes)?;
+    let dry_run = Options::read(call)?.dry_run;
+    admission::act(call, target, Operation::Create, &mut binding, dry_run).await?;
     let node = binding["target"]["name"]
         .as_str()
         .unwrap_or_default()
@@ -169,52 +186,3 @@ async fn bind(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
     ))
 }
 
-// A deletion that disruption budgets may forbid for now.
-async fn evict(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
-    let eviction = parse(call, bytes)?;
-    let rec = read::find(call, target)?;
-    let pod = record::decode(&rec);
-    let state = call.core.store.snapshot();
-    let running = !matches!(
-        pod["status"]["phase"].as_str(),
-        Some("Succeeded" | "Failed" | "Pending")
-    );
-    if running && pod["metadata"]["deletionTimestamp"].is_null() {
-        for budget in state.range("policy/poddisruptionbudgets", &target.namespace, None) {
-            let budget = record::decode(budget);
-            let selector = Label::from_object(&budget["spec"]["selector"])
-                .map_err(|e| status::internal(e.to_string()))?;
-            if !selector.matches(&pod["metadata"]["labels"]) {
-                continue;
-            }
-            if budget["status"]["disruptionsAllowed"].as_i64().unwrap_or(0) < 1 {
-                let name = budget["metadata"]["name"].as_str().unwrap_or_default();
-                let mut failure = status::too_many_requests(
-                    "Cannot evict pod as it would violate the pod's disruption budget.",
-                    10,
-                );
-                failure.details = Some(json!({"causes": [{
-                    "reason": "DisruptionBudget",
-                    "message": format!("The disruption budget {name} does not allow evicting pods currently")
-                }]}));
-                return Err(failure);
-            }
-        }
-    }
-    let dry_run = Options::read(call)?.dry_run;
-    let options = serde_json::to_vec(&eviction["deleteOptions"]).unwrap_or_default();
-    let options = if eviction["deleteOptions"].is_object() {
-        options
-    } else {
-        Vec::new()
-    };
-    let pod = Target {
-        subresource: String::new(),
-        ..target.clone()
-    };
-    delete::evict(call, &pod, &options, dry_run).await?;
-    Ok(body::json(
-        201,
-        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
-    ))
-}

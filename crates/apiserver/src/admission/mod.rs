@@ -13,6 +13,7 @@
 //! Every step sees the same [`Change`] and may add [`Effects`]: writes that happen in the
 //! object's transaction or not at all. Warnings and audit annotations go to the call's notes.
 
+mod action;
 mod builtin;
 mod expressions;
 mod policies;
@@ -27,6 +28,7 @@ use crate::core::Call;
 use crate::model;
 use crate::record;
 use crate::route::Target;
+pub(crate) use action::{act, connect};
 pub(crate) use quota::Turn;
 use serde_json::Value;
 pub(crate) use strategy::{mark, released};

@@ -103,6 +103,7 @@ async fn journey(door: &Door) {
     requests(&world).await;
     deletion(&world).await;
     conditions(&world).await;
+    actions(&world).await;
     custom(&world).await;
 }
 
@@ -486,6 +487,77 @@ async fn conditions(world: &World<'_>) {
             "{message}"
         );
     }
+}
+
+/// Streams, evictions and bindings are shown too, as objects of their own.
+async fn actions(world: &World<'_>) {
+    let rules = |operation: &str, part: &str| json!({"rules": [{"operations": [operation], "apiGroups": [""], "apiVersions": ["v1"], "resources": [format!("pods/{part}")]}]});
+    let pod = json!({"metadata": {"name": "acted"}, "spec": {"automountServiceAccountToken": false, "containers": [{"name": "c", "image": "i"}]}});
+    let pods = "/api/v1/namespaces/hooked/pods";
+    let (code, answer) = world.door.call("POST", pods, &pod).await;
+    assert_eq!(code, 201, "{answer}");
+    world
+        .add(VALIDATING, "exec", "/deny/409", rules("CONNECT", "exec"))
+        .await;
+    let path = format!("{pods}/acted/exec?command=ls&command=-l&stdout=true&container=c");
+    let (code, answer) = world.door.call("POST", &path, &Value::Null).await;
+    assert_eq!(code, 409, "{answer}");
+    let taken = world.hooks.taken();
+    let request = &taken.first().expect("the hook was asked").1;
+    assert_eq!(request["operation"], "CONNECT");
+    assert_eq!(
+        (
+            &request["subResource"],
+            &request["name"],
+            &request["oldObject"],
+            &request["options"]
+        ),
+        (&json!("exec"), &json!("acted"), &Value::Null, &Value::Null)
+    );
+    assert_eq!(
+        request["kind"],
+        json!({"group": "", "version": "v1", "kind": "PodExecOptions"})
+    );
+    assert_eq!(
+        request["object"],
+        json!({"kind": "PodExecOptions", "apiVersion": "v1", "stdout": true, "container": "c", "command": ["ls", "-l"]})
+    );
+    world.remove(VALIDATING, "exec").await;
+    world
+        .add(
+            VALIDATING,
+            "evict",
+            "/deny/409",
+            rules("CREATE", "eviction"),
+        )
+        .await;
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "acted", "namespace": "hooked"}});
+    let (code, answer) = world
+        .door
+        .call("POST", &format!("{pods}/acted/eviction"), &eviction)
+        .await;
+    assert_eq!(code, 409, "{answer}");
+    let taken = world.hooks.taken();
+    let request = &taken.first().expect("the hook was asked").1;
+    assert_eq!(
+        (
+            &request["kind"]["group"],
+            &request["kind"]["kind"],
+            &request["subResource"]
+        ),
+        (&json!("policy"), &json!("Eviction"), &json!("eviction"))
+    );
+    world.remove(VALIDATING, "evict").await;
+    world
+        .add(VALIDATING, "bind", "/deny/409", rules("CREATE", "binding"))
+        .await;
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "acted"}, "target": {"kind": "Node", "name": "n"}});
+    let (code, answer) = world
+        .door
+        .call("POST", &format!("{pods}/acted/binding"), &binding)
+        .await;
+    assert_eq!(code, 409, "{answer}");
+    world.remove(VALIDATING, "bind").await;
 }
 
 /// What a hook adds to a custom resource is pruned and defaulted by its schema.
