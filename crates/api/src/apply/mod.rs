@@ -17,7 +17,7 @@ mod tests;
 
 pub use managed::{Entry, decode as entries};
 pub use set::{Element, Scalar, Set};
-pub use typed::{Comparison, Malformed, compare, paths, zero};
+pub use typed::{Comparison, Malformed, compare, merge, paths, zero};
 
 use crate::schema::Schema;
 use crate::status::{self, Failure};

@@ -318,7 +318,7 @@ pub struct Malformed {
 
 /// `new` over `old`: nothing is removed, leaves of `new` win, lists follow `new`'s order where it
 /// names items.
-pub(super) fn merge(schema: &Schema, old: &Value, new: &Value) -> Result<Value, Malformed> {
+pub fn merge(schema: &Schema, old: &Value, new: &Value) -> Result<Value, Malformed> {
     let merged = merge_node(Some(schema), Some(old), Some(new)).map_err(|mut error| {
         if error.path.is_empty() {
             error.path = ".".into();

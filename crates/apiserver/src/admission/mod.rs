@@ -1,8 +1,8 @@
 //! What the server adds to objects and forbids, in one fixed order:
 //!
 //! 1. [`builtin`] plugins that complete objects,
-//! 2. mutating [`webhooks`]; where one changes the object, plugins and hooks that ask for it
-//!    see it once more,
+//! 2. mutating [`policies`] and [`webhooks`]; where one changes the object, plugins and those that
+//!    ask for it see it once more,
 //! 3. what the server itself fills in ([`strategy`]),
 //! 4. schema and validation (the caller's, between [`mutate`] and [`validate`]),
 //! 5. plugins that only look,
@@ -140,14 +140,17 @@ pub(crate) async fn mutate(
     effects: &mut Effects,
 ) -> Result<(), Failure> {
     builtin::mutate(change, new, effects)?;
+    let (mut policies, mut hooks) = Default::default();
+    let mut again = policies::mutate(change, new, &mut policies)?;
     if webhooks::mutates(change, Some(new)) {
-        let mut rounds = webhooks::Rounds::default();
-        if webhooks::mutate(change, new, &mut rounds).await? {
-            // What a hook added is completed like what a client sent; the conditions of the
-            // transaction are known already.
-            builtin::mutate(change, new, &mut Effects::default())?;
-            webhooks::mutate(change, new, &mut rounds).await?;
-        }
+        again |= webhooks::mutate(change, new, &mut hooks).await?;
+    }
+    if again {
+        // What was added is completed like what a client sent; the conditions of the transaction
+        // are known already.
+        builtin::mutate(change, new, &mut Effects::default())?;
+        policies::mutate(change, new, &mut policies)?;
+        webhooks::mutate(change, new, &mut hooks).await?;
     }
     model::default(&change.target.resource, new);
     strategy::prepare(change, new, effects)

@@ -248,6 +248,10 @@ impl Checker<'_> {
     fn field(&mut self, at: u32, object: &Object, field: &str) -> Type {
         match object.fields.get(field) {
             Some(kind) => kind.clone(),
+            // A message that takes any field.
+            None if object.fields.is_empty() && self.env.message(&object.name).is_some() => {
+                Type::Dyn
+            }
             None => {
                 self.issue(at, format!("undefined field '{field}'"));
                 Type::Error

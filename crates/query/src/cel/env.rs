@@ -117,7 +117,8 @@ impl Env {
         self
     }
 
-    /// With one more message that expressions may make; one without fields takes any.
+    /// With one more message that expressions may make. One without fields takes any, and so do
+    /// those of its fields: with `Object` there are `Object.spec` and `Object.spec.template`.
     pub fn with_message(mut self, name: &str, object: Arc<Object>) -> Self {
         self.messages.insert(name.into(), object);
         self
@@ -128,7 +129,17 @@ impl Env {
     }
 
     pub(crate) fn message(&self, name: &str) -> Option<Arc<Object>> {
-        self.messages.get(name).cloned()
+        if let Some(known) = self.messages.get(name) {
+            return Some(known.clone());
+        }
+        let (root, _) = name.split_once('.')?;
+        let open = self.messages.get(root)?.fields.is_empty();
+        open.then(|| {
+            Arc::new(Object {
+                name: name.to_string(),
+                ..Object::default()
+            })
+        })
     }
 
     /// Overloads of a function, where it is known here.

@@ -189,6 +189,29 @@ impl Value {
         }
     }
 
+    /// Whether messages stand in fields of their own names: `spec: Object.spec{...}`. `path` is
+    /// the name of the outermost; the error names one that does not.
+    pub fn fields_match(&self, path: &str) -> Result<(), String> {
+        match self {
+            Value::Map(map) => {
+                if let Some(name) = map.object.as_deref().filter(|name| *name != path) {
+                    return Err(format!(
+                        "unexpected type name \"{name}\", expected \"{path}\", which matches field name path from root Object type"
+                    ));
+                }
+                map.entries.iter().try_for_each(|(key, value)| match key {
+                    Key::String(field) if map.object.is_some() => {
+                        value.fields_match(&format!("{path}.{field}"))
+                    }
+                    _ => value.fields_match(path),
+                })
+            }
+            Value::List(list) => list.items.iter().try_for_each(|v| v.fields_match(path)),
+            Value::Optional(Some(inner)) => inner.fields_match(path),
+            _ => Ok(()),
+        }
+    }
+
     /// Type of a literal.
     pub(crate) fn static_type(&self) -> Type {
         match self {

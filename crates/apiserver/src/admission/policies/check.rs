@@ -1,6 +1,6 @@
 //! Policies and bindings as they are written: expressions compile and give what they must.
 
-use super::read::{Reader, Wanted, list, text};
+use super::read::{Reader, Wanted, list, patch_of, text};
 use crate::admission::Change;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -19,8 +19,10 @@ pub(crate) fn check(change: &Change<'_>, new: &Value) -> Result<(), Failure> {
     let unchanged = change.old.is_some_and(|old| old["spec"] == new["spec"]);
     let errors = match resource.plural.as_str() {
         _ if unchanged => Vec::new(),
-        "validatingadmissionpolicies" => policy(&new["spec"]),
-        "validatingadmissionpolicybindings" => binding(&new["spec"]),
+        "validatingadmissionpolicies" => policy(&new["spec"], false),
+        "mutatingadmissionpolicies" => policy(&new["spec"], true),
+        "validatingadmissionpolicybindings" => binding(&new["spec"], true),
+        "mutatingadmissionpolicybindings" => binding(&new["spec"], false),
         _ => Vec::new(),
     };
     match errors.is_empty() {
@@ -47,7 +49,7 @@ impl Findings {
     }
 }
 
-fn policy(spec: &Value) -> Vec<FieldError> {
+fn policy(spec: &Value, mutating: bool) -> Vec<FieldError> {
     let mut found = Findings::default();
     let params = spec["paramKind"].is_object();
     if params {
@@ -84,6 +86,10 @@ fn policy(spec: &Value) -> Vec<FieldError> {
         } else if let Err(why) = reader.variable(name, source) {
             found.invalid(&field("expression"), source, why);
         }
+    }
+    if mutating {
+        mutations(spec, &reader, &mut found);
+        return found.0;
     }
     let (validations, annotations) = (list(spec, "validations"), list(spec, "auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
@@ -156,6 +162,63 @@ fn validation(value: &Value, at: &str, reader: &Reader, found: &mut Findings) {
     }
 }
 
+fn mutations(spec: &Value, reader: &Reader, found: &mut Findings) {
+    let rules = list(&spec["matchConstraints"], "resourceRules").iter();
+    for operation in rules.flat_map(|rule| list(rule, "operations")) {
+        let known = ["*", "CONNECT", "CREATE", "UPDATE"];
+        if !operation.as_str().is_some_and(|one| known.contains(&one)) {
+            let field = "spec.matchConstraints.resourceRules.operations";
+            let error = FieldError::unsupported(field, operation.clone(), &known);
+            found.0.push(error);
+        }
+    }
+    let all = list(spec, "mutations");
+    if all.is_empty() {
+        found.required("spec.mutations", "mutations must contain at least one item");
+    }
+    for (at, mutation) in all.iter().enumerate() {
+        let field = |name: &str| format!("spec.mutations[{at}].{name}");
+        let kind = text(mutation, "patchType");
+        let other = match kind {
+            "JSONPatch" => "applyConfiguration",
+            "ApplyConfiguration" => "jsonPatch",
+            "" => {
+                found.required(&field("patchType"), "");
+                continue;
+            }
+            given => {
+                let known = ["ApplyConfiguration", "JSONPatch"];
+                let error = FieldError::unsupported(field("patchType"), given, &known);
+                found.0.push(error);
+                continue;
+            }
+        };
+        let (_, key, wanted) = patch_of(mutation);
+        let source = text(&mutation[key], "expression").trim();
+        if !mutation[key].is_object() {
+            let why = format!("must be specified when patchType is {kind}");
+            found.required(&field(key), &why);
+        } else if source.is_empty() {
+            found.required(&field(&format!("{key}.expression")), "");
+        } else if let Err(why) = reader.compile(source, wanted, false) {
+            found.invalid(&field(&format!("{key}.expression")), source, why);
+        }
+        if mutation[other].is_object() {
+            let why = format!("must not be specified when patchType is {kind}");
+            found.invalid(&field(other), &format!("{{{other}}}"), why);
+        }
+    }
+    match text(spec, "reinvocationPolicy") {
+        "Never" | "IfNeeded" => {}
+        "" => found.required("spec.reinvocationPolicy", ""),
+        given => {
+            let known = ["IfNeeded", "Never"];
+            let error = FieldError::unsupported("spec.reinvocationPolicy", given, &known);
+            found.0.push(error);
+        }
+    }
+}
+
 fn audited(annotations: &[Value], reader: &Reader, found: &mut Findings) {
     if annotations.len() > ANNOTATIONS {
         let why = format!("must not have more than {ANNOTATIONS} auditAnnotations");
@@ -195,7 +258,7 @@ fn rules(value: &Value, at: &str, found: &mut Findings) {
     }
 }
 
-fn binding(spec: &Value) -> Vec<FieldError> {
+fn binding(spec: &Value, acts: bool) -> Vec<FieldError> {
     let mut found = Findings::default();
     if text(spec, "policyName").is_empty() {
         found.required("spec.policyName", "");
@@ -219,6 +282,9 @@ fn binding(spec: &Value) -> Vec<FieldError> {
     }
     if spec["matchResources"].is_object() {
         rules(&spec["matchResources"], "spec.matchResources", &mut found);
+    }
+    if !acts {
+        return found.0;
     }
     let actions = list(spec, "validationActions");
     if actions.is_empty() {

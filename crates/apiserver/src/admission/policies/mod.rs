@@ -1,4 +1,5 @@
-//! `ValidatingAdmissionPolicy`: expressions that writes are held to, where a binding says so.
+//! `ValidatingAdmissionPolicy` and `MutatingAdmissionPolicy`: expressions that writes are held to
+//! or changed by, where a binding says so.
 //!
 //! Policies and bindings are read from the store's present state, so that a change of one takes
 //! effect with its own commit. A policy sees the object in the version its rules name; its
@@ -6,16 +7,18 @@
 
 mod check;
 mod matching;
+mod mutate;
 mod parameters;
 mod read;
 mod registry;
 mod scene;
 
-use super::expressions;
 use super::Change;
+use super::expressions;
 use crate::kinds::Resource;
 pub(super) use check::check;
 use matching::Object;
+pub(super) use mutate::mutate;
 pub(crate) use registry::Registry;
 use registry::{Binding, Policy};
 use scene::Scene;
@@ -51,7 +54,7 @@ struct Denial {
 /// Holds a write to the policies; `new` is absent where it is a deletion.
 pub(super) fn validate(change: &Change<'_>, new: Option<&Value>) -> Result<(), Failure> {
     let core = &change.call.core;
-    let policies = core.admission.policies.present(change.state);
+    let policies = core.admission.policies.validating(change.state);
     if policies.is_empty() || is_exempt(&change.target.resource) {
         return Ok(());
     }
@@ -236,10 +239,7 @@ fn message(validation: &registry::Validation, scene: &Scene<'_>) -> String {
         }
     }
     match validation.message.trim() {
-        "" => format!(
-            "failed expression: {}",
-            validation.expression.source.trim()
-        ),
+        "" => format!("failed expression: {}", validation.expression.source.trim()),
         message => message.to_string(),
     }
 }

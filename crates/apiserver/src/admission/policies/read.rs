@@ -1,7 +1,9 @@
 //! From objects to policies: what expressions may name, and what they must give.
 
 use super::matching::Matches;
-use super::registry::{Annotation, Binding, Expression, ParamKind, ParamRef, Policy, Validation};
+use super::registry::{
+    Annotation, Binding, Expression, Mutation, ParamKind, ParamRef, Patch, Policy, Validation,
+};
 use crate::admission::expressions::ENV;
 use serde_json::Value;
 use std::sync::{Arc, LazyLock};
@@ -59,7 +61,22 @@ pub(super) enum Wanted {
     Text,
     TextOrNull,
     Anything,
+    /// `Object{...}`.
+    Apply,
+    /// `[JSONPatch{...}]`.
+    Patches,
 }
+
+static JSON_PATCH: LazyLock<Arc<Object>> = LazyLock::new(|| {
+    let texts = ["op", "path", "from"].map(|name| (Arc::from(name), Type::String));
+    Arc::new(Object {
+        name: "JSONPatch".into(),
+        fields: texts
+            .into_iter()
+            .chain([(Arc::from("value"), Type::Dyn)])
+            .collect(),
+    })
+});
 
 impl Reader {
     pub(super) fn new(params: bool) -> Self {
@@ -87,7 +104,23 @@ impl Reader {
         wanted: Wanted,
         message: bool,
     ) -> Result<Program, String> {
-        let env = if message { &self.plain } else { &self.env };
+        let patching;
+        let env = match wanted {
+            Wanted::Apply | Wanted::Patches => {
+                let root = Object {
+                    name: "Object".into(),
+                    ..Object::default()
+                };
+                patching = self
+                    .env
+                    .clone()
+                    .with_message("Object", Arc::new(root))
+                    .with_message("JSONPatch", JSON_PATCH.clone());
+                &patching
+            }
+            _ if message => &self.plain,
+            _ => &self.env,
+        };
         let program = env
             .compile(source)
             .map_err(|issues| match issues.unplaced {
@@ -100,6 +133,11 @@ impl Reader {
             Wanted::Text => *output == Type::String,
             Wanted::TextOrNull => matches!(output, Type::String | Type::Null),
             Wanted::Anything => true,
+            Wanted::Apply => matches!(output, Type::Object(object) if object.name == "Object"),
+            Wanted::Patches => matches!(output, Type::List(item) if match &**item {
+                Type::Object(object) => object.name == "JSONPatch",
+                other => *other == Type::Dyn,
+            }),
         };
         if fits || *output == Type::Dyn {
             return Ok(program);
@@ -107,6 +145,8 @@ impl Reader {
         let wanted = match wanted {
             Wanted::Bool => "bool",
             Wanted::TextOrNull => "one of [string null_type]",
+            Wanted::Apply => "Object",
+            Wanted::Patches => "list(JSONPatch)",
             _ => "string",
         };
         Err(format!("must evaluate to {wanted} but got {output}"))
@@ -193,7 +233,26 @@ pub(super) fn policy(name: &str, spec: &Value, bindings: Vec<Binding>) -> Policy
                 expression: expression(annotation, "valueExpression", Wanted::TextOrNull, false),
             })
             .collect(),
+        mutations: list(spec, "mutations")
+            .iter()
+            .map(|mutation| {
+                let (patch, key, wanted) = patch_of(mutation);
+                Mutation {
+                    patch,
+                    expression: expression(&mutation[key], "expression", wanted, false),
+                }
+            })
+            .collect(),
+        reinvoke: text(spec, "reinvocationPolicy") == "IfNeeded",
         bindings,
+    }
+}
+
+/// How a mutation changes objects, where its expression is, and what that must give.
+pub(super) fn patch_of(mutation: &Value) -> (Patch, &'static str, Wanted) {
+    match text(mutation, "patchType") {
+        "JSONPatch" => (Patch::Json, "jsonPatch", Wanted::Patches),
+        _ => (Patch::Apply, "applyConfiguration", Wanted::Apply),
     }
 }
 

@@ -11,8 +11,17 @@ use towpath_api::selector::Label;
 use towpath_query::cel::Program;
 use towpath_store::{Snapshot, Table};
 
-const POLICIES: &str = "admissionregistration.k8s.io/validatingadmissionpolicies";
-const BINDINGS: &str = "admissionregistration.k8s.io/validatingadmissionpolicybindings";
+/// Tables of policies and of their bindings.
+type Tables = (&'static str, &'static str);
+
+const VALIDATING: Tables = (
+    "admissionregistration.k8s.io/validatingadmissionpolicies",
+    "admissionregistration.k8s.io/validatingadmissionpolicybindings",
+);
+const MUTATING: Tables = (
+    "admissionregistration.k8s.io/mutatingadmissionpolicies",
+    "admissionregistration.k8s.io/mutatingadmissionpolicybindings",
+);
 
 /// An expression, compiled; stored ones compiled once, so an error is one of this server.
 pub(super) struct Expression {
@@ -34,6 +43,21 @@ pub(super) struct Annotation {
     pub(super) expression: Expression,
 }
 
+/// One change a policy makes.
+pub(super) struct Mutation {
+    pub(super) patch: Patch,
+    pub(super) expression: Expression,
+}
+
+/// What the expression of a mutation gives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patch {
+    /// `Object{...}`, merged as server-side apply merges.
+    Apply,
+    /// RFC 6902, as `[JSONPatch{...}]`.
+    Json,
+}
+
 /// The kind of a policy's parameters.
 pub(super) struct ParamKind {
     pub(super) api_version: String,
@@ -51,6 +75,9 @@ pub(super) struct Policy {
     pub(super) variables: BTreeMap<String, Expression>,
     pub(super) validations: Vec<Validation>,
     pub(super) annotations: Vec<Annotation>,
+    pub(super) mutations: Vec<Mutation>,
+    /// `reinvocationPolicy: IfNeeded`.
+    pub(super) reinvoke: bool,
     pub(super) bindings: Vec<Binding>,
 }
 
@@ -79,30 +106,46 @@ struct Known {
 
 /// Remembers what was read last.
 #[derive(Default)]
-pub(crate) struct Registry(Mutex<Option<Known>>);
+pub(crate) struct Registry {
+    validating: Mutex<Option<Known>>,
+    mutating: Mutex<Option<Known>>,
+}
 
 impl Registry {
-    /// The policies of a state of the store that have bindings.
-    pub(super) fn present(&self, state: &Snapshot) -> Arc<Vec<Policy>> {
-        if state.count(POLICIES) == 0 || state.count(BINDINGS) == 0 {
-            return Arc::default();
-        }
-        let (policies, bindings) = (state.table(POLICIES), state.table(BINDINGS));
-        let mut known = self.0.lock();
-        if let Some(known) = known.as_ref()
-            && known.policies.ptr_eq(&policies)
-            && known.bindings.ptr_eq(&bindings)
-        {
-            return known.found.clone();
-        }
-        let found = Arc::new(all(&policies, &bindings));
-        *known = Some(Known {
-            policies,
-            bindings,
-            found: found.clone(),
-        });
-        found
+    /// The validating policies of a state of the store that have bindings.
+    pub(super) fn validating(&self, state: &Snapshot) -> Arc<Vec<Policy>> {
+        present(&self.validating, VALIDATING, state)
     }
+
+    /// The mutating ones.
+    pub(super) fn mutating(&self, state: &Snapshot) -> Arc<Vec<Policy>> {
+        present(&self.mutating, MUTATING, state)
+    }
+}
+
+fn present(
+    known: &Mutex<Option<Known>>,
+    (policies, bindings): Tables,
+    state: &Snapshot,
+) -> Arc<Vec<Policy>> {
+    if state.count(policies) == 0 || state.count(bindings) == 0 {
+        return Arc::default();
+    }
+    let (policies, bindings) = (state.table(policies), state.table(bindings));
+    let mut known = known.lock();
+    if let Some(known) = known.as_ref()
+        && known.policies.ptr_eq(&policies)
+        && known.bindings.ptr_eq(&bindings)
+    {
+        return known.found.clone();
+    }
+    let found = Arc::new(all(&policies, &bindings));
+    *known = Some(Known {
+        policies,
+        bindings,
+        found: found.clone(),
+    });
+    found
 }
 
 // Tables are in the order of names.
