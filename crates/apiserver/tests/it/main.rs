@@ -1,14 +1,19 @@
 //! The API server as its clients see it: scripts of requests, watches, access, restarts.
 
 mod access;
+mod audit;
 mod certificates;
 mod clients;
+mod contract;
+mod crash;
 mod door;
 mod fixtures;
 mod harness;
 mod hooks;
+mod normal;
 mod peer;
 mod protobuf;
+mod random;
 mod scripts;
 mod tokens;
 mod watches;
