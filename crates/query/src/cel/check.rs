@@ -83,6 +83,13 @@ impl Checker<'_> {
         match &mut expr.kind {
             Kind::Const(value) => value.static_type(),
             Kind::Ident(name) => {
+                // A leading dot names what is outermost, past variables of macros.
+                if let Some(outer) = name.strip_prefix('.')
+                    && let Some(kind) = self.env.variable(outer).cloned()
+                {
+                    *name = outer.into();
+                    return kind;
+                }
                 if let Some(kind) = self.lookup(name) {
                     return kind;
                 }
@@ -176,8 +183,10 @@ impl Checker<'_> {
                     };
                     if !self.fits(&wanted, &given) {
                         let message = format!(
-                            "expected type of field '{}' is '{wanted}' but provided type is '{given}'",
-                            field.name
+                            "expected type of field '{}' is '{}' but provided type is '{}'",
+                            field.name,
+                            wanted.told(),
+                            given.told()
                         );
                         self.issue(field.at, message);
                     }
@@ -193,8 +202,9 @@ impl Checker<'_> {
             Type::Optional(inner) if optional => (*inner).clone(),
             other => {
                 if optional && !other.is_dyn() {
+                    let told = other.told();
                     let message =
-                        format!("expected type 'optional_type({other})' but found '{other}'");
+                        format!("expected type 'optional_type({told})' but found '{told}'");
                     self.issue(expr.at, message);
                 }
                 other
@@ -234,7 +244,7 @@ impl Checker<'_> {
                 Type::Error
             }
             other => {
-                let message = format!("type '{other}' does not support field selection");
+                let message = format!("type '{}' does not support field selection", other.told());
                 self.issue(at, message);
                 Type::Dyn
             }
@@ -311,7 +321,7 @@ impl Checker<'_> {
             let mut wrong = false;
             for (arg, kind) in call.args.iter().zip(&given) {
                 if !self.fits(kind, &Type::Bool) {
-                    let kind = self.known.fill(kind, true);
+                    let kind = self.known.fill(kind, true).told();
                     self.issue(arg.at, format!("expected type 'bool' but found '{kind}'"));
                     wrong = true;
                 }
@@ -346,7 +356,7 @@ impl Checker<'_> {
         result.unwrap_or_else(|| {
             let given: Vec<String> = given
                 .iter()
-                .map(|kind| self.known.fill(kind, true).to_string())
+                .map(|kind| self.known.fill(kind, true).told())
                 .collect();
             let signature = match call.target {
                 Some(_) => format!("{}.({})", given[0], given[1..].join(", ")),
@@ -377,6 +387,7 @@ impl Checker<'_> {
                 (Type::Dyn, Type::Dyn)
             }
             other => {
+                let other = other.told();
                 let message = format!(
                     "expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"
                 );
@@ -408,6 +419,7 @@ impl Checker<'_> {
         let found = self.of(expr);
         if !self.fits(wanted, &found) {
             let (wanted, found) = (self.known.fill(wanted, true), self.known.fill(&found, true));
+            let (wanted, found) = (wanted.told(), found.told());
             let message = format!("expected type '{wanted}' but found '{found}'");
             self.issue(expr.at, message);
         }

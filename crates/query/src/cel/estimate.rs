@@ -663,6 +663,8 @@ impl Coster<'_> {
                 let (node, count) = (target?, on?);
                 let mut path = node.path.clone();
                 let item = match path.is_empty() {
+                    // Elements of what is only known when it runs do not count, as upstream.
+                    _ if !matches!(node.kind, Type::List(_)) => ZERO,
                     true => UNKNOWN,
                     false => {
                         path.push("@items".into());

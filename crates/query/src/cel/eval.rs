@@ -335,7 +335,10 @@ impl Run<'_> {
     fn either(&mut self, call: &Call, target: &Expr) -> Result_ {
         let first = self.expr(target)?;
         let Value::Optional(inner) = first else {
-            return no_overload();
+            return match &*call.function {
+                "orValue" => Ok(first),
+                _ => no_overload(),
+            };
         };
         match (inner, &*call.function) {
             (Some(value), "orValue") => Ok((*value).clone()),
@@ -543,7 +546,19 @@ impl Run<'_> {
                 return result;
             }
         }
-        no_overload()
+        let operator = function.starts_with(['_', '-', '!', '@']);
+        let types: Vec<&str> = args.iter().map(Value::type_name).collect();
+        match function {
+            "startsWith" | "endsWith" | "contains" | "matches" => no_overload(),
+            "size" | "_<_" | "_<=_" | "_>_" | "_>=_" => {
+                fault(format!("no such overload: {function}"))
+            }
+            _ if operator => no_overload(),
+            _ => fault(format!(
+                "no such overload: {function}({})",
+                types.join(", ")
+            )),
+        }
     }
 
     fn index(&mut self, on: &Value, index: &Value, optional: bool) -> Result_ {
@@ -568,12 +583,13 @@ impl Run<'_> {
                     Value::Int(n) => i128::from(*n),
                     Value::Uint(n) => i128::from(*n),
                     Value::Double(n) if n.fract() == 0.0 && n.abs() < 2e19 => *n as i128,
-                    other => {
+                    Value::Double(n) => {
                         return fault(format!(
                             "unsupported index value {} in list",
-                            strings::show(other)
+                            strings::double(*n, 21)
                         ));
                     }
+                    other => return fault(no_index(other)),
                 };
                 let found = usize::try_from(place)
                     .ok()
@@ -584,7 +600,7 @@ impl Run<'_> {
                 }
                 found
             }
-            _ => return no_overload(),
+            _ => None,
         };
         match (found, optional) {
             (Some(value), true) => Ok(Value::some(value)),
@@ -666,8 +682,13 @@ fn repeated(key: &Key) -> Result_ {
 fn member(on: &Value, field: &Arc<str>) -> Result<Option<Value>, Error> {
     match on {
         Value::Map(map) => Ok(map.entries.get(&Key::String(field.clone())).cloned()),
-        _ => no_overload(),
+        Value::List(_) => fault(no_index(&Value::String(field.clone()))),
+        _ => Ok(None),
     }
+}
+
+fn no_index(index: &Value) -> String {
+    format!("unsupported index type '{}' in list", index.type_name())
 }
 
 fn compare(function: &str, a: &Value, b: &Value) -> Result_ {
@@ -675,7 +696,13 @@ fn compare(function: &str, a: &Value, b: &Value) -> Result_ {
         return fault("NaN values cannot be ordered");
     }
     let Some(order) = order(a, b) else {
-        return no_overload();
+        return match (a, b) {
+            // Types that have an order, but not with each other.
+            (Value::List(_) | Value::Map(_) | Value::Null, _) => {
+                fault(format!("no such overload: {function}"))
+            }
+            _ => no_overload(),
+        };
     };
     Ok(Value::Bool(match function {
         "_<_" => order == Ordering::Less,

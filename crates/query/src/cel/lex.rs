@@ -216,7 +216,7 @@ impl Lexer<'_> {
             }
             self.at += 1;
             if c == '\\' && !raw {
-                self.escape(bytes, &mut out)?;
+                self.escape(begin, bytes, &mut out)?;
             } else {
                 out.extend(c.encode_utf8(&mut [0; 4]).bytes());
             }
@@ -230,7 +230,7 @@ impl Lexer<'_> {
         }
     }
 
-    fn escape(&mut self, bytes: bool, out: &mut Vec<u8>) -> Result<(), Error> {
+    fn escape(&mut self, begin: usize, bytes: bool, out: &mut Vec<u8>) -> Result<(), Error> {
         let at = self.at - 1;
         let Some(c) = self.peek(0) else {
             return self.fail(at, "Syntax error: token recognition error: open string");
@@ -275,7 +275,7 @@ impl Lexer<'_> {
         }
         match char::from_u32(value) {
             Some(c) => out.extend(c.encode_utf8(&mut [0; 4]).bytes()),
-            None => return self.fail(at, "invalid unicode code point"),
+            None => return self.fail(begin, "invalid unicode code point"),
         }
         Ok(())
     }

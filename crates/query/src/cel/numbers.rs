@@ -17,7 +17,7 @@ pub(crate) fn call(run: &mut Run<'_>, function: &str, args: &[Value]) -> Option<
             _ => None,
         },
         "int" | "uint" | "double" | "bool" | "bytes" | "duration" | "timestamp" => {
-            Some(convert(function, args.first()?))
+            convert(function, args.first()?)
         }
         "getFullYear" | "getMonth" | "getDayOfYear" | "getDayOfMonth" | "getDate"
         | "getDayOfWeek" | "getHours" | "getMinutes" | "getSeconds" | "getMilliseconds" => {
@@ -119,8 +119,8 @@ fn no_conversion(value: &Value, to: &str) -> Result_ {
     ))
 }
 
-fn convert(to: &str, value: &Value) -> Result_ {
-    match (to, value) {
+fn convert(to: &str, value: &Value) -> Option<Result_> {
+    Some(match (to, value) {
         ("int", Value::Int(_))
         | ("uint", Value::Uint(_))
         | ("double", Value::Double(_))
@@ -174,20 +174,8 @@ fn convert(to: &str, value: &Value) -> Result_ {
             Some((seconds, nanos)) => Ok(Value::Timestamp(seconds, nanos)),
             None => no_conversion(value, to),
         },
-        (
-            _,
-            Value::Null
-            | Value::Bool(_)
-            | Value::Int(_)
-            | Value::Uint(_)
-            | Value::Double(_)
-            | Value::String(_)
-            | Value::Bytes(_)
-            | Value::List(_)
-            | Value::Map(_),
-        ) => super::eval::no_overload(),
-        _ => super::eval::no_overload(),
-    }
+        _ => return None,
+    })
 }
 
 fn number(text: &str) -> Option<i64> {
@@ -211,7 +199,9 @@ fn float(text: &str) -> Option<f64> {
     {
         return None;
     }
-    lower.parse().ok()
+    let number: f64 = lower.parse().ok()?;
+    // What is too large for a number is none, unless it says so.
+    (number.is_finite() || bare.starts_with(['i', 'n'])).then_some(number)
 }
 
 fn part(function: &str, args: &[Value]) -> Option<Result_> {

@@ -378,13 +378,14 @@ impl Parser {
         if RESERVED.contains(&&*name) {
             return Err(Issue::new(place, format!("reserved identifier: {name}")));
         }
-        // A leading dot names the root, which is where everything is looked up anyway.
-        let _ = prefix;
         if let Some(open) = self.take("(") {
             let args = self.arguments(")")?;
             return macros::expand(self, open, &name, None, args);
         }
-        self.node(at, Kind::Ident(name))
+        match prefix {
+            "" => self.node(at, Kind::Ident(name)),
+            prefix => self.node(place, Kind::Ident(format!("{prefix}{name}").into())),
+        }
     }
 
     /// `a.b.C` where a brace follows: the name of a message; consumed only then.
@@ -436,6 +437,9 @@ impl Parser {
     fn list(&mut self, at: u32) -> Parsed<Expr> {
         self.at += 1;
         let mut items = Vec::new();
+        if self.is(",") {
+            self.at += 1;
+        }
         while !self.is("]") {
             let optional = self.take("?").is_some();
             let value = self.expr()?;
@@ -451,6 +455,9 @@ impl Parser {
     fn map(&mut self, at: u32) -> Parsed<Expr> {
         self.at += 1;
         let mut entries = Vec::new();
+        if self.is(",") {
+            self.at += 1;
+        }
         while !self.is("}") {
             let optional = self.take("?").is_some();
             let key = self.expr()?;

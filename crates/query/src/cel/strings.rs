@@ -8,10 +8,11 @@ use super::value::{Key, Value};
 
 pub(crate) fn call(run: &mut Run<'_>, function: &str, args: &[Value]) -> Option<Result_> {
     if function == "string" {
-        return Some(convert(args.first()?));
+        return convert(args.first()?);
     }
     if let [Value::List(list), rest @ ..] = args
         && function == "join"
+        && list.items.iter().all(|item| item.as_str().is_some())
     {
         return Some(join(run, &list.items, rest));
     }
@@ -255,12 +256,12 @@ pub(crate) fn quoted(text: &str) -> String {
     out
 }
 
-fn convert(value: &Value) -> Result_ {
-    Ok(match value {
-        Value::String(_) => return Ok(value.clone()),
+fn convert(value: &Value) -> Option<Result_> {
+    Some(Ok(match value {
+        Value::String(_) => value.clone(),
         Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => text.into(),
-            Err(_) => return fault("invalid UTF-8 in bytes, cannot convert to string"),
+            Err(_) => return Some(fault("invalid UTF-8 in bytes, cannot convert to string")),
         },
         Value::Double(n) => double(*n, 6).into(),
         Value::Bool(_)
@@ -270,8 +271,8 @@ fn convert(value: &Value) -> Result_ {
         | Value::Timestamp(..) => show(value).into(),
         Value::Ip(ip) => ip.to_string().into(),
         Value::Cidr(cidr) => cidr.to_string().into(),
-        _ => return super::eval::no_overload(),
-    })
+        _ => return None,
+    }))
 }
 
 /// A number as Go's `%g` with the fewest digits.
@@ -334,10 +335,7 @@ pub(crate) fn check_format(text: &str, args: &[Type]) -> Result<(), (Option<usiz
             while rest.next_if(char::is_ascii_digit).is_some() {}
         }
         let Some(clause) = rest.next() else {
-            return Err((
-                None,
-                "could not parse formatting clause: unexpected end of string".into(),
-            ));
+            return Err((None, "unexpected end of string".into()));
         };
         let only = match clause {
             's' => None,

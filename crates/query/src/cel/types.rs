@@ -76,6 +76,20 @@ impl Type {
         Type::Optional(Arc::new(inner))
     }
 
+    /// The type in messages about expressions.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Type::Null => "null".into(),
+            Type::Duration => "duration".into(),
+            Type::Timestamp => "timestamp".into(),
+            Type::List(item) => format!("list({})", item.told()),
+            Type::Map(key, value) => format!("map({}, {})", key.told(), value.told()),
+            Type::Optional(inner) => format!("optional_type({})", inner.told()),
+            Type::Type(inner) => format!("type({})", inner.told()),
+            other => other.to_string(),
+        }
+    }
+
     pub(crate) fn is_dyn(&self) -> bool {
         matches!(self, Type::Dyn | Type::Error)
     }
@@ -100,7 +114,7 @@ impl fmt::Display for Type {
         match self {
             Type::Dyn => f.write_str("dyn"),
             Type::Error => f.write_str("!error!"),
-            Type::Null => f.write_str("null"),
+            Type::Null => f.write_str("null_type"),
             Type::Bool => f.write_str("bool"),
             Type::Int => f.write_str("int"),
             Type::Uint => f.write_str("uint"),

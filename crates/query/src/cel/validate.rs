@@ -64,6 +64,7 @@ fn alike(types: impl Iterator<Item = (u32, Type)>, issues: &mut Vec<Issue>) -> b
             None => first = Some(kind),
             Some(known) if *known == kind => {}
             Some(known) => {
+                let (known, kind) = (known.told(), kind.told());
                 let message = format!("expected type '{known}' but found '{kind}'");
                 issues.push(Issue::new(at, message));
                 return false;

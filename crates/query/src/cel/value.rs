@@ -479,23 +479,9 @@ pub(crate) fn numbers(a: &Value, b: &Value) -> Option<Ordering> {
     }
 }
 
-// Exact: a double beyond the whole numbers is above or below all of them.
+// As upstream compares: beyond the range of the whole number by range, within it as doubles.
 fn against(double: f64, whole: i128) -> Option<Ordering> {
-    if double.is_nan() {
-        return None;
-    }
-    if double >= 1e20 {
-        return Some(Ordering::Greater);
-    }
-    if double <= -1e20 {
-        return Some(Ordering::Less);
-    }
-    let floor = double.floor();
-    Some((floor as i128).cmp(&whole).then(if double > floor {
-        Ordering::Greater
-    } else {
-        Ordering::Equal
-    }))
+    double.partial_cmp(&(whole as f64))
 }
 
 /// Order of two values of an ordered type.
