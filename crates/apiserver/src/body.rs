@@ -32,7 +32,18 @@ where
 }
 
 /// A response's body: bytes, or a stream of them.
-pub struct Body(Kind);
+pub struct Body(Kind, Option<End>);
+
+// Something to do when a body is gone, sent or not.
+struct End(Option<Box<dyn FnOnce() + Send>>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(end) = self.0.take() {
+            end();
+        }
+    }
+}
 
 enum Kind {
     Once(Option<Bytes>),
@@ -41,13 +52,26 @@ enum Kind {
 
 impl Body {
     pub(crate) fn stream(stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
-        Self(Kind::Stream(Box::pin(stream)))
+        Self(Kind::Stream(Box::pin(stream)), None)
+    }
+
+    /// The bytes, where it is not a stream.
+    pub(crate) fn whole(&self) -> Option<Bytes> {
+        match &self.0 {
+            Kind::Once(bytes) => Some(bytes.clone().unwrap_or_default()),
+            Kind::Stream(_) => None,
+        }
+    }
+
+    /// Does something once the body is gone.
+    pub(crate) fn at_end(&mut self, end: impl FnOnce() + Send + 'static) {
+        self.1 = Some(End(Some(Box::new(end))));
     }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        Self(Kind::Once(Some(bytes).filter(|b| !b.is_empty())))
+        Self(Kind::Once(Some(bytes).filter(|b| !b.is_empty())), None)
     }
 }
 

@@ -2,6 +2,7 @@
 //! impersonate, authorize, then the handler of its verb.
 
 use crate::admission;
+use crate::audit::{self, About, Audit, Draft};
 use crate::body::{self, Answer, Body, Incoming};
 use crate::components;
 use crate::kinds::Kinds;
@@ -56,6 +57,7 @@ pub(crate) struct Core {
     pub(crate) pki: Pki,
     /// Keys of what is sealed on disk.
     pub(crate) seals: Arc<Keys>,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) settings: Settings,
@@ -83,6 +85,8 @@ pub(crate) struct Call {
     pub(crate) path: String,
     /// What the answer says beside itself.
     pub(crate) notes: Arc<Notes>,
+    /// The audit event in the making.
+    pub(crate) draft: Arc<Draft>,
 }
 
 /// Remarks made while a request is handled.
@@ -184,12 +188,27 @@ pub(crate) fn serve(
 }
 
 async fn handle(core: Arc<Core>, request: Request<Incoming>, given: Option<Principal>) -> Answer {
-    let (mut parts, incoming) = request.into_parts();
-    let principal = match given {
+    let (parts, incoming) = request.into_parts();
+    let draft = Arc::new(core.audit.begin(&parts));
+    let audit = core.audit.clone();
+    let answer = understand(core, parts, incoming, given, draft.clone()).await;
+    let mut answer = answer.unwrap_or_else(|failure| body::failure(&failure));
+    audit.answered(draft, &mut answer);
+    Ok(answer)
+}
+
+async fn understand(
+    core: Arc<Core>,
+    mut parts: Parts,
+    incoming: Incoming,
+    given: Option<Principal>,
+    draft: Arc<Draft>,
+) -> Answer {
+    let who = match given {
         Some(principal) => principal,
         None => authenticate(&core, &parts.headers)?,
     };
-    let principal = impersonate(&core, principal, &parts.headers)?;
+    let principal = impersonate(&core, who.clone(), &parts.headers)?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let path = parts.uri.path().to_string();
     let mut routed = route::route(&core.kinds.load(), &parts.method, &path, &query)?;
@@ -209,12 +228,41 @@ async fn handle(core: Arc<Core>, request: Request<Incoming>, given: Option<Princ
         query,
         path,
         notes: Arc::default(),
+        draft: draft.clone(),
     };
+    let acting_as = (who != call.principal).then_some(&call.principal);
+    let about = about(&call, &routed);
+    call.core.audit.understood(&draft, &who, acting_as, about);
     let notes = call.notes.clone();
+    draft.notes(&notes);
     let answer = dispatch(call, routed, incoming, upgrade).await;
     let mut answer = answer.unwrap_or_else(|failure| body::failure(&failure));
     body::warn(&mut answer, &notes.warnings());
     Ok(answer)
+}
+
+// What the request is about, as the audit policy sees it.
+fn about(call: &Call, routed: &Route) -> About {
+    match routed {
+        Route::Objects(target) => {
+            let ask = ask(target);
+            About {
+                verb: ask.verb.into(),
+                group: ask.group.into(),
+                version: target.resource.version.clone(),
+                resource: ask.resource.into(),
+                subresource: ask.subresource.into(),
+                namespace: ask.namespace.into(),
+                name: ask.name.into(),
+                path: call.path.clone(),
+            }
+        }
+        _ => About {
+            verb: path_ask(call).verb.into(),
+            path: call.path.clone(),
+            ..About::default()
+        },
+    }
 }
 
 async fn dispatch(
@@ -242,6 +290,9 @@ async fn dispatch(
             authorize(&call, &path_ask(&call))?;
             if call.path.starts_with("/keys/") {
                 return keys::serve(&call).await;
+            }
+            if call.path == "/audit" {
+                return audit::serve(&call).await;
             }
             health::serve(&call)
         }
@@ -288,6 +339,7 @@ async fn objects(
         _ => {}
     }
     let bytes = read_body(incoming).await?;
+    call.draft.body(&bytes);
     if reviews::is_review(&resource) {
         return reviews::serve(&call, &target, &bytes).await;
     }
@@ -491,9 +543,14 @@ pub(crate) fn deny(principal: &Principal, ask: &Ask<'_>) -> Failure {
 }
 
 fn authorize(call: &Call, ask: &Ask<'_>) -> Result<(), Failure> {
-    if call.may(ask) {
+    const DECISION: &str = "authorization.k8s.io/decision";
+    let state = call.core.store.snapshot();
+    if let Some(reason) = call.core.rbac.reason(&state, &call.principal, ask) {
+        call.annotate(DECISION, "allow");
+        call.annotate("authorization.k8s.io/reason", reason);
         return Ok(());
     }
+    call.annotate(DECISION, "forbid");
     if components::is_component(&call.principal) {
         denied_component(&call.principal, ask);
     }

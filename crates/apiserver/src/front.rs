@@ -1,6 +1,7 @@
 //! The door on the network: TLS, HTTP/1.1 and HTTP/2, deadlines, and the in-process service
 //! beside it, which takes the same way.
 
+use crate::audit::Peer;
 use crate::body::{self, Body, Incoming};
 use crate::core::{Core, serve};
 use crate::pki;
@@ -102,7 +103,8 @@ async fn connection(
             .clone()
             .filter(|_| !request.headers().contains_key(http::header::AUTHORIZATION));
         async move {
-            let request = request.map(body::incoming);
+            let mut request = request.map(body::incoming);
+            request.extensions_mut().insert(Peer(peer.ip()));
             Ok::<_, Infallible>(serve(core, request, given).await)
         }
     });

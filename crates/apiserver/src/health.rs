@@ -27,6 +27,7 @@ pub(crate) fn serve(call: &Call) -> Answer {
                     "/.well-known/openid-configuration",
                     "/healthz",
                     "/livez",
+                    "/metrics",
                     "/openapi/v2",
                     "/openapi/v3",
                     "/openid/v1/jwks",
@@ -52,6 +53,7 @@ pub(crate) fn serve(call: &Call) -> Answer {
                 "id_token_signing_alg_values_supported": ["ES256"],
             }),
         )),
+        "/metrics" => Ok(body::text(200, call.core.audit.metrics())),
         "/openid/v1/jwks" => {
             let set = serde_json::to_vec(&call.core.tokens.key_set()).unwrap_or_default();
             Ok(body::response(200, "application/jwk-set+json", set))

@@ -13,6 +13,7 @@ mod accept;
 mod admission;
 mod aggregate;
 mod alloc;
+mod audit;
 mod body;
 mod bootstrap;
 mod components;

@@ -1,6 +1,7 @@
 //! The server as the composition root sees it.
 
 use crate::aggregate;
+use crate::audit::Audit;
 use crate::bootstrap;
 use crate::components;
 use crate::core::{Core, Settings, check_credential};
@@ -71,6 +72,14 @@ pub enum Error {
     /// The first objects could not be written.
     #[error("write the first objects: {0}")]
     Bootstrap(String),
+    /// The audit policy cannot be used.
+    #[error("read the audit policy {path}: {why}")]
+    AuditPolicy {
+        /// File.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Secrets could not be written anew.
     #[error("seal the secrets with a new key: {0}")]
     Rotate(String),
@@ -112,6 +121,12 @@ impl ApiServer {
     ) -> Result<Self, Error> {
         let pki = Pki::open(&config.data_dir.join("pki"), &*clock, &*random)?;
         let directory = config.data_dir.join("objects");
+        let audit = Audit::open(&config.data_dir, clock.clone(), random.clone());
+        let unusable = |(path, why): (PathBuf, String)| Error::AuditPolicy {
+            path: path.display().to_string(),
+            why,
+        };
+        let audit = Arc::new(audit.map_err(unusable)?);
         let keys = Arc::new(Keys::open(
             config.data_dir.join("pki/secrets.key"),
             &*random,
@@ -136,6 +151,7 @@ impl ApiServer {
             tokens,
             pki,
             seals: keys,
+            audit,
             clock,
             random,
             settings,
@@ -336,6 +352,7 @@ impl ApiServer {
     pub async fn stop(&self) {
         self.core.closing.cancel();
         self.cancel.cancel();
+        self.core.audit.flush().await;
         let store = self.core.store.clone();
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
     }
