@@ -1,7 +1,7 @@
 //! What a definition may say in rules: they compile, are not empty words, use the old value only
 //! where there is one, and cannot cost too much for any object of the schema.
 
-use super::{KEY, Wrong, compile, list, path, shape, text};
+use super::{KEY, Validator, Wrong, compile, list, path, shape, text};
 use crate::field::{FieldError, join};
 use serde_json::{Value, json};
 use towpath_query::cel::REQUEST_BYTES;
@@ -28,6 +28,8 @@ pub fn schema_path(versions: &[Value], at: usize) -> Option<String> {
 struct Found {
     schema: Vec<FieldError>,
     rules: Vec<FieldError>,
+    /// About defaults that their own rules do not allow.
+    defaults: Vec<FieldError>,
     total: u64,
     expensive: Vec<(String, u64)>,
 }
@@ -55,9 +57,14 @@ pub fn check(schema: &Value, path: &str) -> Vec<FieldError> {
     let Found {
         schema: mut errors,
         rules,
+        defaults,
         total,
         expensive,
     } = found;
+    // Upstream looks at defaults first, and at rules only where those are right.
+    if !defaults.is_empty() {
+        return defaults;
+    }
     errors.extend(rules);
     if total > SCHEMA_LIMIT {
         errors.extend(expensive.into_iter().map(|(path, _)| {
@@ -135,6 +142,21 @@ fn node(schema: &Value, place: &Place, found: &mut Found) {
     // Types of a schema that is wrong in itself would only confuse.
     if found.schema.len() == before {
         rules(schema, place, found);
+    }
+    if let Some(default) = schema.get("default").filter(|value| !value.is_null())
+        && found.schema.is_empty()
+        && let Some(validator) = Validator::of_part(schema)
+    {
+        let path = join(&place.path, "default");
+        for error in validator.check(default, None) {
+            let field = match error.field.as_str() {
+                "<nil>" => String::new(),
+                _ => error.field.clone(),
+            };
+            found
+                .defaults
+                .push(FieldError { field, ..error }.beneath(&path));
+        }
     }
 }
 

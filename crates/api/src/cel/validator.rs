@@ -36,6 +36,11 @@ impl Validator {
         build(schema, schema, true)
     }
 
+    /// The rules that a part of a schema has for values of it.
+    pub(super) fn of_part(schema: &Json) -> Option<Validator> {
+        build(schema, schema, false)
+    }
+
     /// All findings about an object.
     pub fn check(&self, new: &Json, old: Option<&Json>) -> Vec<FieldError> {
         let mut run = Run {

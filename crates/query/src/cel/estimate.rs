@@ -774,7 +774,8 @@ impl Coster<'_> {
             }
             _ => {
                 let by = overload.ends_with("_sortByAssociatedKeys");
-                if !by && !(overload.starts_with("list_") && overload.ends_with("_sort")) {
+                let sorts = overload.starts_with("list_") && overload.ends_with("_sort");
+                if !by && !sorts {
                     return None;
                 }
                 let texts = overload.contains("_string_") || overload.contains("_bytes_");

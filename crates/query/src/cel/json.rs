@@ -152,7 +152,7 @@ impl Merge {
 
 fn base64(text: &str) -> Option<Vec<u8>> {
     let bare = text.trim_end_matches('=');
-    if text.len() % 4 != 0 || text.len() - bare.len() > 2 {
+    if !text.len().is_multiple_of(4) || text.len() - bare.len() > 2 {
         return None;
     }
     let mut out = Vec::with_capacity(bare.len() * 3 / 4);

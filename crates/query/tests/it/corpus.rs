@@ -15,6 +15,7 @@ fn directory() -> PathBuf {
 
 /// What the files say is still what the real libraries say; with `BLESS=1` it is written.
 #[test]
+#[allow(clippy::disallowed_methods)] // the peer is a program of its own
 fn expectations_are_the_peers() {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers");
     let peer = std::env::var_os("TOWPATH_PEERS")

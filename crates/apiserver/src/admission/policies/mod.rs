@@ -65,7 +65,7 @@ pub(super) fn validate(change: &Change<'_>, new: Option<&Value>) -> Result<(), F
         namespace: namespace.as_ref(),
         new,
     };
-    let mut denied = None;
+    let (mut denied, mut requests) = (None, Requests::default());
     for policy in policies.iter() {
         let Some(resource) = matching::version(&policy.matches, &object, &kinds) else {
             continue;
@@ -79,7 +79,8 @@ pub(super) fn validate(change: &Change<'_>, new: Option<&Value>) -> Result<(), F
             if !bound {
                 continue;
             }
-            let found = bound_to(&object, policy, binding, &resource, &mut annotations);
+            let request = requests.of(&object, &resource);
+            let found = bound_to(&object, policy, binding, (&resource, request), &mut annotations);
             for (index, denial) in found.into_iter().enumerate() {
                 act(change, policy, binding, index, denial, &mut denied);
             }
@@ -92,6 +93,22 @@ pub(super) fn validate(change: &Change<'_>, new: Option<&Value>) -> Result<(), F
     match denied {
         None => Ok(()),
         Some((message, reason)) => Err(refusal(change, new, &message, &reason)),
+    }
+}
+
+/// The request as expressions see it, made once for each version that policies ask for.
+#[derive(Default)]
+struct Requests(Vec<(Arc<Resource>, expressions::Scene)>);
+
+impl Requests {
+    fn of(&mut self, object: &Object<'_>, resource: &Arc<Resource>) -> &expressions::Scene {
+        let known = self.0.iter().position(|(r, _)| Arc::ptr_eq(r, resource));
+        let at = known.unwrap_or_else(|| {
+            let scene = expressions::Scene::new(object.change, resource, object.new);
+            self.0.push((resource.clone(), scene));
+            self.0.len() - 1
+        });
+        &self.0[at].1
     }
 }
 
@@ -154,7 +171,7 @@ fn bound_to(
     object: &Object<'_>,
     policy: &Policy,
     binding: &Binding,
-    resource: &Arc<Resource>,
+    (resource, request): (&Arc<Resource>, &expressions::Scene),
     annotations: &mut BTreeMap<String, Vec<String>>,
 ) -> Vec<Denial> {
     let failed = |message: String| match policy.fails_open {
@@ -169,9 +186,8 @@ fn bound_to(
         Err(why) => return failed(why),
     };
     let mut found = Vec::new();
-    let request = expressions::Scene::new(object.change, resource, object.new);
     for parameter in parameters {
-        let scene = Scene::new(&request, object, resource, policy, parameter.as_ref());
+        let scene = Scene::new(request, object, resource, policy, parameter.as_ref());
         match evaluate(policy, &scene, annotations) {
             Ok(denials) => found.extend(denials),
             Err(why) => found.extend(failed(why)),
