@@ -17,6 +17,8 @@ pub enum Exit {
     Differs = 3,
     /// A person must act first.
     WaitingForHuman = 4,
+    /// It failed, and the environment was taken back to what ran before.
+    RolledBack = 5,
     /// No such thing.
     NotFound = 6,
     /// Not logged in, or not permitted.

@@ -38,7 +38,7 @@ pub(crate) fn wanted(
     if !has_failed || failed.spec.goes_back() {
         return None;
     }
-    let name = format!("{cause}-back");
+    let name = PromotionSpec::way_back(cause);
     let newer = promotions.iter().any(|p| {
         let ended = p.status.as_ref().is_some_and(|s| s.phase.is_final());
         p.name_any() == name || (!ended && age(p) > age(failed))

@@ -51,6 +51,11 @@ impl PromotionSpec {
     pub fn goes_back(&self) -> bool {
         matches!(self.kind.as_str(), "rollback" | "auto-rollback")
     }
+
+    /// Name of the promotion that takes back a failed one by itself.
+    pub fn way_back(failed: &str) -> String {
+        format!("{failed}-back")
+    }
 }
 
 /// One person's yes.

@@ -1,5 +1,6 @@
 //! One commit's way, live: spinners on a terminal, one line per change without one.
 
+use super::promote;
 use crate::connection::Connection;
 use crate::exit::{Exit, Problem};
 use futures::stream::{BoxStream, SelectAll, StreamExt};
@@ -61,8 +62,9 @@ pub async fn follow(connection: &Connection, goal: &Goal) -> Result<Exit, Proble
                     );
                     promoted.insert(promotion.name_any(), promotion);
                 }
-                if let Some(exit) = promotion_end(&promoted, goal, &mut view) {
-                    return Ok(exit);
+                if let Some(bad) = promotion_end(&promoted, goal, &mut view) {
+                    let say = |line: &str| view.note(line);
+                    return Ok(promote::after_failure(client, bad, say).await);
                 }
             }
             Seen::Environment(environment) if wanted(&environment, goal) => {
@@ -190,11 +192,11 @@ fn run_end(run: &Run, goal: &Goal, view: &mut View) -> Option<Exit> {
     Some(Exit::Failed)
 }
 
-fn promotion_end(
-    promotions: &BTreeMap<String, Promotion>,
+fn promotion_end<'p>(
+    promotions: &'p BTreeMap<String, Promotion>,
     goal: &Goal,
     view: &mut View,
-) -> Option<Exit> {
+) -> Option<&'p Promotion> {
     use towpath_kit::kinds::PromotionPhase::{Failed, Refused};
     let stage = goal.stage.as_deref()?;
     let bad = promotions.values().find(|p| {
@@ -205,7 +207,7 @@ fn promotion_end(
         .iter()
         .flat_map(|s| &s.evidence)
         .for_each(|line| view.note(line));
-    Some(Exit::Failed)
+    Some(bad)
 }
 
 /// Live lines: a spinner each on a terminal that wants it, else one line per change.

@@ -9,7 +9,11 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 use std::time::Duration;
-use towpath_kit::kinds::{Promotion, PromotionPhase, PromotionSpec};
+use towpath_kit::kinds::{Environment, Promotion, PromotionPhase, PromotionSpec};
+
+// A way back begins at once or not at all; how long it takes is its own matter.
+const BACK_BEGINS: Duration = Duration::from_secs(10);
+const NEVER: Duration = Duration::from_secs(24 * 3600);
 
 /// Bring a release into an environment
 ///
@@ -148,7 +152,11 @@ async fn follow(client: &Client, promotion: &Promotion, approved: bool) -> Resul
                 .iter()
                 .filter(|_| exit != Exit::Reached)
                 .for_each(|e| eprintln!("  {e}"));
-            return Ok(exit);
+            let failed = status.phase == PromotionPhase::Failed;
+            return Ok(match failed {
+                true => after_failure(client, promotion, |line| eprintln!("{line}")).await,
+                false => exit,
+            });
         }
     }
     Err(Problem::new(
@@ -156,6 +164,52 @@ async fn follow(client: &Client, promotion: &Promotion, approved: bool) -> Resul
         "watch",
         "the watch ended before the promotion did",
     ))
+}
+
+/// How a failed promotion ends: where its environment takes releases back by itself, that is
+/// waited for.
+pub async fn after_failure(client: &Client, failed: &Promotion, mut say: impl FnMut(&str)) -> Exit {
+    let namespace = failed.namespace().unwrap_or_default();
+    let environments: Api<Environment> = Api::namespaced(client.clone(), &namespace);
+    let environment = environments.get_opt(&failed.spec.environment).await;
+    let takes_back = environment
+        .ok()
+        .flatten()
+        .is_some_and(|e| e.spec.promotion.auto_rollback);
+    let refused = failed
+        .status
+        .as_ref()
+        .is_some_and(|s| s.phase == PromotionPhase::Refused);
+    if !takes_back || refused || failed.spec.goes_back() {
+        return Exit::Failed;
+    }
+    let api: Api<Promotion> = Api::namespaced(client.clone(), &namespace);
+    let name = PromotionSpec::way_back(&failed.name_any());
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut events = Box::pin(watcher::watcher(api, config.streaming_lists()));
+    let mut begun = false;
+    loop {
+        // None is made where nothing was healthy before, or someone was faster.
+        let limit = if begun { NEVER } else { BACK_BEGINS };
+        let Ok(Some(event)) = tokio::time::timeout(limit, events.next()).await else {
+            return Exit::Failed;
+        };
+        let Ok(watcher::Event::Apply(now) | watcher::Event::InitApply(now)) = event else {
+            continue;
+        };
+        if !begun {
+            say(&format!("taking it back: {name}"));
+            begun = true;
+        }
+        let status = now.status.unwrap_or_default();
+        if status.phase.is_final() {
+            say(&format!("{:?}: {}", status.phase, status.message));
+            return match status.phase {
+                PromotionPhase::Succeeded => Exit::RolledBack,
+                _ => Exit::Failed,
+            };
+        }
+    }
 }
 
 fn end(phase: PromotionPhase) -> Option<Exit> {

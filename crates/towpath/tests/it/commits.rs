@@ -3,6 +3,7 @@
 use crate::harness::{Server, able, busybox};
 use crate::repo::Repo;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 const WORKFLOW: &str = "\
@@ -51,13 +52,25 @@ spec:
 const KUSTOMIZATION: &str =
     "resources: [app.yaml]\nimages:\n- name: demo/hello\n  newTag: latest\n";
 
-fn environment() -> Value {
+fn environment(promotion: Value) -> Value {
     json!({
         "apiVersion": "towpath.dev/v1alpha1", "kind": "Environment",
         "metadata": {"name": "hello-dev", "namespace": "demo"},
         "spec": {"repository": "hello", "stage": "dev", "branch": "main", "path": "deploy",
-            "namespace": "target", "promotion": {"auto": true}},
+            "namespace": "target", "promotion": promotion},
     })
+}
+
+// The project and its environment, before the first push.
+async fn project<'a>(server: &'a Server, busybox: PathBuf, promotion: Value) -> Repo<'a> {
+    let repo = Repo::new(server);
+    std::fs::copy(busybox, repo.dir.join("busybox")).expect("busybox");
+    repo.write("Dockerfile", DOCKERFILE);
+    repo.write("deploy/app.yaml", DEPLOYMENTS);
+    repo.write("deploy/kustomization.yaml", KUSTOMIZATION);
+    let path = "/apis/towpath.dev/v1alpha1/namespaces/demo/environments";
+    repo.web.create(path, &environment(promotion)).await;
+    repo
 }
 
 // The pods of the environment, once there are two, all ready, and one names the commit.
@@ -93,13 +106,7 @@ async fn pods_name_the_commit_of_their_image() {
         return;
     };
     let server = Server::start();
-    let repo = Repo::new(&server);
-    std::fs::copy(busybox, repo.dir.join("busybox")).expect("busybox");
-    repo.write("Dockerfile", DOCKERFILE);
-    repo.write("deploy/app.yaml", DEPLOYMENTS);
-    repo.write("deploy/kustomization.yaml", KUSTOMIZATION);
-    let path = "/apis/towpath.dev/v1alpha1/namespaces/demo/environments";
-    repo.web.create(path, &environment()).await;
+    let repo = project(&server, busybox, json!({"auto": true})).await;
     let first = repo.push(WORKFLOW);
     let (hello, beside) = pods(&server, &repo, &first).await;
     let labels = &hello["metadata"]["labels"];
@@ -132,4 +139,51 @@ async fn pods_name_the_commit_of_their_image() {
     ];
     let commits = server.kubectl_ok(&command);
     assert_eq!(commits, format!("{second}\n{second}\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_promotion_is_taken_back_and_the_command_says_so() {
+    let Some(busybox) = busybox().filter(|_| able(None)) else {
+        return;
+    };
+    let server = Server::start();
+    let repo = project(&server, busybox, json!({"autoRollback": true})).await;
+    let promote = async |sha: &str| {
+        let path = "/apis/towpath.dev/v1alpha1/namespaces/demo/releases";
+        let end = Instant::now() + Duration::from_secs(90);
+        while !repo
+            .web
+            .items(path)
+            .await
+            .iter()
+            .any(|r| r["spec"]["sha"] == sha)
+        {
+            assert!(Instant::now() < end, "no release\n{}", server.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let output = server.run(&["promote", sha, "hello-dev", "--wait"]);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), words)
+    };
+    let good = repo.push(WORKFLOW);
+    let (code, words) = promote(&good).await;
+    assert_eq!(code, Some(0), "{words}");
+    let wrong = "---\napiVersion: v1\nkind: Service\nmetadata: {name: wrong}\nspec: {ports: [{port: 99999999}]}\n";
+    repo.write("deploy/app.yaml", &format!("{DEPLOYMENTS}{wrong}"));
+    let bad = repo.push(WORKFLOW);
+    let (code, words) = promote(&bad).await;
+    assert_eq!(code, Some(5), "{words}");
+    assert!(
+        words.contains("wrong") && words.contains("taking it back"),
+        "{words}"
+    );
+    pods(&server, &repo, &good).await;
+    let path = "/apis/towpath.dev/v1alpha1/namespaces/demo/environments/hello-dev";
+    let status = repo.web.object(path).await["status"].clone();
+    assert_eq!(status["sha"], good);
+    let (code, words) = promote(&bad).await;
+    assert!(
+        code == Some(1) && words.contains("on hold"),
+        "{code:?} {words}"
+    );
 }
