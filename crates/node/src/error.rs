@@ -44,6 +44,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The API refuses writes for want of space.
+    pub(crate) fn is_full(&self) -> bool {
+        let Self::Api { source, .. } = self else {
+            return false;
+        };
+        matches!(&**source, kube::Error::Api(status) if status.code == 507)
+    }
+
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }

@@ -23,6 +23,22 @@ const REPORT: Duration = Duration::from_secs(300);
 pub(crate) async fn register(agent: &Agent) -> Result<(), Error> {
     let api: Api<Node> = Api::all(agent.client.clone());
     let name = &agent.config.name;
+    match put(agent, &api).await {
+        // On a full disk nothing can be written, and pods run on all the same: the node as an
+        // earlier start has left it does until its next report.
+        Err(error) if error.is_full() => match api.get_opt(name).await {
+            Ok(Some(_)) => {
+                tracing::warn!(node = name, "kept as it was: the disk is full");
+                Ok(())
+            }
+            _ => Err(error),
+        },
+        other => other,
+    }
+}
+
+async fn put(agent: &Agent, api: &Api<Node>) -> Result<(), Error> {
+    let name = &agent.config.name;
     let what = || format!("register node {name}");
     let mut labels = json!({
         "kubernetes.io/hostname": name,
@@ -51,7 +67,7 @@ pub(crate) async fn register(agent: &Agent) -> Result<(), Error> {
         }
         Err(error) => return Err(Error::api(what())(error)),
     }
-    report(agent, &api).await
+    report(agent, api).await
 }
 
 async fn report(agent: &Agent, api: &Api<Node>) -> Result<(), Error> {

@@ -14,13 +14,9 @@ pub(super) async fn kinds(client: &Client) -> Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for crd in towpath_kit::kinds::crds() {
         let name = crd.name_any();
-        api.patch(
-            &name,
-            &PatchParams::apply("towpath").force(),
-            &Patch::Apply(&crd),
-        )
-        .await
-        .with_context(|| format!("install kind {name}"))?;
+        put(&api, &name, &crd)
+            .await
+            .with_context(|| format!("install kind {name}"))?;
     }
     for crd in towpath_kit::kinds::crds() {
         let established = kube::runtime::conditions::is_crd_established();
@@ -65,12 +61,26 @@ async fn apply(client: &Client, namespace: &str, value: serde_json::Value) -> Re
     let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
     let name = object.name_any();
-    api.patch(
-        &name,
-        &PatchParams::apply("towpath").force(),
-        &Patch::Apply(&object),
-    )
-    .await
-    .with_context(|| format!("publish {} {namespace}/{name}", types.kind))?;
-    Ok(())
+    put(&api, &name, &object)
+        .await
+        .with_context(|| format!("publish {} {namespace}/{name}", types.kind))
+}
+
+// A full disk does not keep a server from starting: reads and deletes are what is needed then,
+// and what an earlier start has put there does for now.
+async fn put<K>(api: &Api<K>, name: &str, object: &K) -> Result<(), kube::Error>
+where
+    K: Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
+{
+    let params = PatchParams::apply("towpath").force();
+    match api.patch(name, &params, &Patch::Apply(object)).await {
+        Err(kube::Error::Api(status)) if status.code == 507 => match api.get_opt(name).await? {
+            Some(_) => {
+                tracing::warn!(name, "kept as it was: {}", status.message);
+                Ok(())
+            }
+            None => Err(kube::Error::Api(status)),
+        },
+        other => other.map(drop),
+    }
 }

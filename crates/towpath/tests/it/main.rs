@@ -4,6 +4,7 @@
 mod bad_input;
 mod cli;
 mod commits;
+mod full;
 mod harness;
 mod identity;
 mod kills;
