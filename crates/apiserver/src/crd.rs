@@ -7,8 +7,8 @@ use crate::metrics;
 use crate::record;
 use serde_json::{Value, json};
 use std::cmp::Reverse;
-use std::sync::Arc;
-use towpath_api::cel::{self, Validator};
+use std::sync::{Arc, OnceLock};
+use towpath_api::cel;
 use towpath_api::field::FieldError;
 use towpath_api::scale;
 use towpath_api::schema::Schema;
@@ -231,7 +231,6 @@ fn resource(
 ) -> Option<Resource> {
     let source = version["schema"]["openAPIV3Schema"].clone();
     let schema = Schema::from_crd(&source).ok()?;
-    let rules = Validator::new(&source);
     let version_name = text(version, "name");
     let sub = |name: &str, foreign: Option<(&str, &str, &str)>| {
         let (group, version, kind) = foreign.unwrap_or((group, version_name, text(names, "kind")));
@@ -257,7 +256,7 @@ fn resource(
     let custom = Custom {
         schema,
         source,
-        rules,
+        rules: OnceLock::new(),
         columns: version["additionalPrinterColumns"].clone(),
         status,
         scale,

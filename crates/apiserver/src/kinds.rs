@@ -5,7 +5,8 @@
 use serde_json::Value;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use towpath_api::cel::Validator;
 use towpath_api::facts;
 use towpath_api::schema::{Schema, builtin};
 
@@ -45,12 +46,21 @@ pub(crate) struct Custom {
     pub(crate) schema: Schema,
     /// `openAPIV3Schema` as given, for publishing.
     pub(crate) source: Value,
-    /// Its rules, where it has any.
-    pub(crate) rules: Option<towpath_api::cel::Validator>,
+    /// Its rules; compiled when an object is written first, since definitions are read again with
+    /// every change of one.
+    pub(crate) rules: OnceLock<Option<Validator>>,
     pub(crate) columns: Value,
     pub(crate) status: bool,
     pub(crate) scale: Option<towpath_api::scale::Paths>,
     pub(crate) selectable: Vec<String>,
+}
+
+impl Custom {
+    /// The expressions of the schema, where it has any.
+    pub(crate) fn rules(&self) -> Option<&Validator> {
+        let rules = self.rules.get_or_init(|| Validator::new(&self.source));
+        rules.as_ref()
+    }
 }
 
 impl Resource {

@@ -218,7 +218,7 @@ pub(crate) fn validate(
     let errors = match (&resource.custom, subresource, old) {
         (Some(custom), _, _) => {
             let mut errors = validate::custom(&custom.schema, resource.namespaced, new, old);
-            if let Some(rules) = &custom.rules {
+            if let Some(rules) = custom.rules() {
                 validate::custom_rules(rules, new, old, &mut errors);
             }
             errors
