@@ -12,6 +12,7 @@ mod parameters;
 mod read;
 mod registry;
 mod scene;
+mod types;
 
 use super::Change;
 use super::expressions;

@@ -33,6 +33,7 @@ pub(in crate::admission) fn mutate(
     new: &mut Value,
     rounds: &mut Rounds,
 ) -> Result<bool, Failure> {
+    super::types::complete(change, new);
     let core = &change.call.core;
     let policies = core.admission.policies.mutating(change.state);
     if policies.is_empty() || is_exempt(&change.target.resource) {

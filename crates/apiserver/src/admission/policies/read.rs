@@ -98,6 +98,15 @@ impl Reader {
         }
     }
 
+    /// Objects have this type instead of any.
+    pub(super) fn object(&mut self, kind: Type) {
+        for env in [&mut self.env, &mut self.plain] {
+            *env = std::mem::take(env)
+                .with("object", kind.clone())
+                .with("oldObject", kind.clone());
+        }
+    }
+
     pub(super) fn compile(
         &self,
         source: &str,
