@@ -18,7 +18,8 @@ const MESSAGE_BYTES: usize = 5 * 1024;
 /// The rules of a schema.
 #[derive(Debug)]
 pub struct Validator {
-    shape: Arc<Shape>,
+    /// Where there are rules.
+    shape: Option<Arc<Shape>>,
     /// `type` of the schema, which findings show.
     kind: String,
     /// Of a list whose elements have identities.
@@ -55,11 +56,16 @@ impl Validator {
 
 fn build(rules: &Json, schema: &Json, root: bool) -> Option<Validator> {
     let root = root || schema["x-kubernetes-embedded-resource"] == true;
-    let shape = shape(schema, root, "selfType")?;
-    let compiled = list(rules, KEY)
-        .iter()
-        .filter_map(|rule| compile(rule, schema, &shape)?.0.ok())
-        .collect();
+    // Only where it is needed: it is made of all that is beneath.
+    let (mut own, mut compiled) = (None, Vec::new());
+    if !list(rules, KEY).is_empty() {
+        let shape = shape(schema, root, "selfType")?;
+        let all = list(rules, KEY).iter();
+        compiled = all
+            .filter_map(|rule| compile(rule, schema, &shape)?.0.ok())
+            .collect();
+        own = Some(shape);
+    }
     let mut fields = BTreeMap::new();
     for (name, field) in rules["properties"].as_object().into_iter().flatten() {
         if let Some(own) = schema["properties"].get(name)
@@ -79,7 +85,7 @@ fn build(rules: &Json, schema: &Json, root: bool) -> Option<Validator> {
         _ => &[],
     };
     let found = Validator {
-        shape,
+        shape: own,
         kind: text(schema, "type").to_string(),
         keys: keys
             .iter()
@@ -202,14 +208,14 @@ impl Run {
         old: Option<&Json>,
         same: Same,
     ) -> Result<(), Spent> {
-        if at.rules.is_empty() {
+        let Some(shape) = at.shape.as_ref().filter(|_| !at.rules.is_empty()) else {
             return Ok(());
-        }
-        let value = Value::of_shape(new, &at.shape);
+        };
+        let value = Value::of_shape(new, shape);
         let uses_old = at.rules.iter().any(|rule| rule.uses_old);
         let before = old
             .filter(|_| uses_old)
-            .map(|old| Value::of_shape(old, &at.shape));
+            .map(|old| Value::of_shape(old, shape));
         let plain = Scene {
             value: value.clone(),
             old: before.clone(),

@@ -81,7 +81,13 @@ pub(super) fn validate(change: &Change<'_>, new: Option<&Value>) -> Result<(), F
                 continue;
             }
             let request = requests.of(&object, &resource);
-            let found = bound_to(&object, policy, binding, (&resource, request), &mut annotations);
+            let found = bound_to(
+                &object,
+                policy,
+                binding,
+                (&resource, request),
+                &mut annotations,
+            );
             for (index, denial) in found.into_iter().enumerate() {
                 act(change, policy, binding, index, denial, &mut denied);
             }
