@@ -9,15 +9,16 @@
 //! * services: [`endpoints`];
 //! * storage: [`volumes`];
 //! * life and death: [`namespaces`], [`namespace_defaults`], [`garbage`], [`nodes`];
-//! * bounds: [`quota`];
+//! * bounds: [`quota`], [`disruption`];
 //! * placement: [`scheduler`].
 //!
-//! Not here: daemon sets, cron jobs, disruption budgets, pre-emption.
+//! Not here: daemon sets, cron jobs, pre-emption.
 
 mod autoscaler;
 mod caches;
 mod context;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod error;
 mod expectations;
@@ -126,6 +127,7 @@ async fn run(
         namespace_defaults::run(c.clone(), stop.clone()),
         garbage::run(c.clone(), namespaces, left.clone(), stop.clone()),
         quota::run(c.clone(), left, stop.clone()),
+        disruption::run(c.clone(), stop.clone()),
         nodes::run(c.clone(), stop.clone()),
         scheduler::run(c.clone(), stop.clone()),
         autoscaler,

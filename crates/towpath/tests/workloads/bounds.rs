@@ -1,9 +1,11 @@
-//! Quotas with the controller behind them: what is there is counted, what goes is given back.
+//! Quotas and disruption budgets with the controllers behind them: what is there is counted, what
+//! goes is given back.
 
 use crate::cluster::{Cluster, from, template, until};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 fn used(quota: &ResourceQuota, name: &str) -> Option<String> {
@@ -85,5 +87,55 @@ async fn what_is_there_is_counted_and_what_goes_is_given_back() {
         .expect("delete");
     until_used(&cluster, "pods", "0").await;
     until_used(&cluster, "count/deployments.apps", "0").await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn evictions_wait_for_the_budget() {
+    let cluster = Cluster::start().await;
+    let _: Deployment = cluster
+        .create(json!({"metadata": {"name": "kept"}, "spec": {
+            "replicas": 3, "selector": {"matchLabels": {"app": "kept"}}, "template": template("kept", "i")}}))
+        .await;
+    let _: PodDisruptionBudget = cluster
+        .create(json!({"metadata": {"name": "kept"}, "spec": {
+            "maxUnavailable": 1, "selector": {"matchLabels": {"app": "kept"}}}}))
+        .await;
+    let budgets = cluster.api::<PodDisruptionBudget>();
+    let until_allowed = async |wanted: i32| {
+        until("the budget's status", || async {
+            let budget = budgets.get("kept").await.expect("budget");
+            let status = budget.status?;
+            let known = (status.expected_pods, status.disruptions_allowed);
+            (known == (Some(3), Some(wanted))).then_some(())
+        })
+        .await;
+    };
+    until_allowed(1).await;
+    let names: Vec<String> = cluster
+        .pods("app=kept")
+        .await
+        .into_iter()
+        .filter_map(|pod| pod.metadata.name)
+        .collect();
+    let pods = cluster.api::<Pod>();
+    let how = EvictParams::default();
+    // All at once: one goes, the others are told to wait.
+    let all = names.iter().map(|name| pods.evict(name, &how));
+    let all = futures::future::join_all(all).await;
+    let gone = all.iter().filter(|answer| answer.is_ok()).count();
+    assert_eq!(gone, 1, "{all:?}");
+    let refused = all.into_iter().find_map(Result::err).expect("a refusal");
+    assert!(
+        refused.to_string().contains("disruption budget"),
+        "{refused}"
+    );
+    // Its place is taken, and the next may go.
+    until_allowed(1).await;
+    let names = cluster.pods("app=kept").await;
+    let name = names[0].metadata.name.clone().expect("name");
+    pods.evict(&name, &EvictParams::default())
+        .await
+        .expect("eviction");
     cluster.stop().await;
 }

@@ -7,4 +7,5 @@ mod jobs;
 mod life;
 mod placement;
 mod rollout;
+mod services;
 mod storage;

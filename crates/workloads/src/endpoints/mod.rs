@@ -2,6 +2,7 @@
 
 mod backends;
 mod legacy;
+mod mirror;
 mod slices;
 
 #[cfg(test)]
@@ -12,6 +13,7 @@ use crate::objects;
 use crate::{Error, selector};
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use towpath_kit::cache::{Change, Key};
@@ -20,17 +22,24 @@ use towpath_kit::queue::Queue;
 
 /// Runs until `cancel`.
 pub(crate) async fn run(context: Arc<Context>, cancel: CancellationToken) {
-    let (queue, older) = (Queue::default(), Queue::default());
+    let (queue, older, mirrors) = (Queue::default(), Queue::default(), Queue::default());
     watch(&context, &[queue.clone(), older.clone()]);
-    let (q, o) = (queue.clone(), older.clone());
+    let (q, o, m) = (queue.clone(), older.clone(), mirrors.clone());
+    context
+        .caches
+        .services
+        .on_change(move |change| m.add(change.key.clone()));
+    let m = mirrors.clone();
     context.caches.slices.on_change(move |change| {
-        for slice in [change.old, change.new]
-            .into_iter()
-            .flatten()
-            .filter(|s| slices::is_ours(s))
-        {
-            if let Some(service) = slices::service_of(slice) {
-                q.add(Key::new(&change.key.namespace, service));
+        for slice in [change.old, change.new].into_iter().flatten() {
+            let Some(service) = slices::service_of(slice) else {
+                continue;
+            };
+            let key = Key::new(&change.key.namespace, service);
+            if slices::is_ours(slice) {
+                q.add(key);
+            } else if mirror::is_ours(slice) {
+                m.add(key);
             }
         }
     });
@@ -38,6 +47,11 @@ pub(crate) async fn run(context: Arc<Context>, cancel: CancellationToken) {
         .caches
         .endpoints
         .on_change(move |change| o.add(change.key.clone()));
+    let m = mirrors.clone();
+    context
+        .caches
+        .endpoints
+        .on_change(move |change| m.add(change.key.clone()));
     tokio::join!(
         context::run(
             "endpointslice",
@@ -51,9 +65,17 @@ pub(crate) async fn run(context: Arc<Context>, cancel: CancellationToken) {
             "endpoints",
             older,
             1,
+            context.clone(),
+            cancel.clone(),
+            |c, key| async move { reconcile_legacy(&c, &key).await }
+        ),
+        context::run(
+            "endpointslice mirror",
+            mirrors,
+            1,
             context,
             cancel,
-            |c, key| async move { reconcile_legacy(&c, &key).await }
+            |c, key| async move { reconcile_mirror(&c, &key).await }
         ),
     );
 }
@@ -135,6 +157,24 @@ async fn reconcile_slices(context: &Context, key: &Key) -> Result<Next, Error> {
         return Ok(Next::Wait);
     };
     let plan = slices::plan(&service, &pods_of(context, &service), &have);
+    apply(context, plan).await
+}
+
+async fn reconcile_mirror(context: &Context, key: &Key) -> Result<Next, Error> {
+    let mut have = context.caches.slices.in_namespace(&key.namespace);
+    have.retain(|s| mirror::is_ours(s) && slices::service_of(s) == Some(key.name.as_str()));
+    let endpoints = context.caches.endpoints.get(key);
+    let service = context.caches.services.get(key);
+    let wanted = match (&endpoints, &service) {
+        (Some(endpoints), Some(service)) if mirror::wants(endpoints, service) => {
+            mirror::wanted(endpoints)
+        }
+        _ => BTreeMap::new(),
+    };
+    apply(context, slices::compare(wanted, &have)).await
+}
+
+async fn apply(context: &Context, plan: slices::Plan) -> Result<Next, Error> {
     for slice in &plan.update {
         objects::replace(&context.client, slice).await?;
     }

@@ -12,9 +12,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const MOST_ENDPOINTS: usize = 100;
+pub(super) const MOST_ENDPOINTS: usize = 100;
 pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 const HEADLESS: &str = "service.kubernetes.io/headless";
 
@@ -54,6 +54,14 @@ pub(crate) fn plan(service: &Service, pods: &[Arc<Pod>], have: &[Arc<EndpointSli
             wanted.insert(slice.metadata.name.clone().unwrap_or_default(), slice);
         }
     }
+    compare(wanted, have)
+}
+
+/// What makes the slices that are there those that are wanted.
+pub(super) fn compare(
+    mut wanted: BTreeMap<String, EndpointSlice>,
+    have: &[Arc<EndpointSlice>],
+) -> Plan {
     let mut plan = Plan::default();
     for old in have {
         match wanted.remove(old.metadata.name.as_deref().unwrap_or_default()) {
