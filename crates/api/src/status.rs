@@ -156,6 +156,18 @@ pub fn uid_precondition(
     conflict(group, resource, name, &why)
 }
 
+/// 409: a delete whose UID or revision precondition does not hold, in the words of the store.
+pub fn delete_precondition(kind: &str, name: &str, why: &str) -> Failure {
+    conflict("", kind, name, why)
+}
+
+/// 409: the name is taken by an object on its way out.
+pub fn being_deleted(group: &str, resource: &str, name: &str) -> Failure {
+    let mut failure = already_exists(group, resource, name);
+    failure.message = format!("object is being deleted: {}", failure.message);
+    failure
+}
+
 /// 409: a server-side apply that would take fields of other managers, one `(message, field)` each.
 pub fn apply_conflict(message: impl Into<String>, causes: &[(String, String)]) -> Failure {
     let causes: Vec<Value> = causes
@@ -287,7 +299,7 @@ pub fn denied(request: Denied<'_>) -> Failure {
     forbidden(request.group, request.resource, request.name, &why)
 }
 
-/// 405: the resource has no such verb.
+/// 405: the subresource has no such verb.
 pub fn method_not_allowed(group: &str, resource: &str, verb: &str) -> Failure {
     let name = qualified(group, resource);
     let message = format!(
@@ -295,6 +307,12 @@ pub fn method_not_allowed(group: &str, resource: &str, verb: &str) -> Failure {
         quote(&name)
     );
     Failure::new(405, "MethodNotAllowed", message).about(group, resource, "")
+}
+
+/// 405 of upstream's router, which names neither resource nor verb.
+pub fn no_such_method() -> Failure {
+    let message = "the server does not allow this method on the requested resource";
+    Failure::new(405, "MethodNotAllowed", message).plain()
 }
 
 /// 406: no accepted media type can be produced.
@@ -324,6 +342,12 @@ pub fn unsupported_media_type(accepted: &[&str]) -> Failure {
         accepted.join(", ")
     );
     Failure::new(415, "UnsupportedMediaType", message)
+}
+
+/// 413: a patch of too many operations.
+pub fn too_many_operations(message: &str) -> Failure {
+    let message = format!("Request entity too large: {message}");
+    Failure::new(413, "RequestEntityTooLarge", message)
 }
 
 /// 422 for a patch that does not fit the object.

@@ -318,11 +318,7 @@ async fn objects(
             .is_some_and(|sub| sub.verbs.iter().any(|verb| verb == target.verb)),
     };
     if !supported {
-        return Err(status::method_not_allowed(
-            &resource.group,
-            &resource.plural,
-            target.verb,
-        ));
+        return Err(status::no_such_method());
     }
     if streams::is_stream(&target) {
         return streams::serve(call, target, upgrade).await;

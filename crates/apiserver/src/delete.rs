@@ -14,6 +14,7 @@ use crate::route::Target;
 use crate::write;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use towpath_api::field::FieldError;
 use towpath_api::status::{self, Failure, MODIFIED};
 use towpath_store::{Expect, Op, Rec, Refused, Txn};
 
@@ -44,31 +45,61 @@ fn options(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, Failure> {
             .or(call.query.get(key))
             .map(str::to_string)
     };
-    let orphan = body["orphanDependents"]
-        .as_bool()
-        .map(|orphan| if orphan { "Orphan" } else { "Background" }.to_string());
-    let propagation = text("propagationPolicy").or(orphan);
-    if let Some(other) = propagation
-        .as_deref()
-        .filter(|p| !matches!(*p, "Orphan" | "Background" | "Foreground"))
+    if let Some(kind) = body["kind"]
+        .as_str()
+        .filter(|kind| *kind != "DeleteOptions")
     {
         return Err(status::bad_request(format!(
-            "propagationPolicy: Unsupported value: {other:?}"
+            "no kind {kind:?} is registered for version {} in scheme \"pkg/runtime/scheme.go\"",
+            body["apiVersion"]
         )));
     }
-    let grace = body["gracePeriodSeconds"].as_i64().or(call
+    let refused = |error| status::invalid("meta.k8s.io", "DeleteOptions", "", &[error]);
+    let orphan = body["orphanDependents"].as_bool().or(call
         .query
-        .get("gracePeriodSeconds")
-        .and_then(|v| v.parse().ok()));
-    if grace.is_some_and(|grace| grace < 0) {
-        return Err(status::bad_request(
-            "gracePeriodSeconds: Invalid value: must be greater than or equal to 0",
-        ));
+        .get("orphanDependents")
+        .map(|_| call.query.is("orphanDependents")));
+    let given = text("propagationPolicy").filter(|policy| !policy.is_empty());
+    if let Some(given) = given.as_deref() {
+        if orphan.is_some() {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            let error = FieldError::invalid("propagationPolicy", given, why);
+            return Err(refused(error));
+        }
+        if !matches!(given, "Orphan" | "Background" | "Foreground") {
+            let known = ["Foreground", "Background", "Orphan", "nil"];
+            let error = FieldError::unsupported("propagationPolicy", given, &known);
+            return Err(refused(error));
+        }
     }
-    let dry_run = body["dryRun"]
-        .as_array()
-        .is_some_and(|all| all.iter().any(|v| v == "All"))
-        || call.query.all("dryRun").any(|value| value == "All");
+    let orphan = orphan.map(|orphan| if orphan { "Orphan" } else { "Background" }.to_string());
+    let propagation = given.or(orphan);
+    let asked: Vec<&str> = match body["dryRun"].as_array() {
+        Some(all) => all.iter().filter_map(Value::as_str).collect(),
+        None => call.query.all("dryRun").filter(|v| !v.is_empty()).collect(),
+    };
+    if asked.iter().any(|value| *value != "All") {
+        let error = FieldError::unsupported("dryRun", json!(asked), &["All"]);
+        return Err(refused(error));
+    }
+    let number = |text: &str| {
+        let number: Result<i64, _> = text.parse();
+        number.map_err(|_| {
+            let why = format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
+            status::bad_request(why)
+        })
+    };
+    let grace = match (
+        &body["gracePeriodSeconds"],
+        call.query.get("gracePeriodSeconds"),
+    ) {
+        (Value::Null, Some(text)) if !text.is_empty() => Some(number(text)?),
+        (Value::Null, _) => None,
+        (given, _) => Some(number(&given.to_string())?),
+    };
+    // Upstream takes a negative one as the shortest.
+    let grace = grace.map(|grace| if grace < 0 { 1 } else { grace });
+    let dry_run = !asked.is_empty();
     Ok(DeleteOptions {
         grace: grace.map(|grace| grace as u64),
         propagation,
@@ -197,7 +228,7 @@ async fn remove(
                 resource: table,
                 key,
                 expect,
-                last: None,
+                last: resource.is("", "pods").then_some(new),
             });
             ops.extend(admission::released(&change));
         }
@@ -238,12 +269,14 @@ fn preconditions(target: &Target, current: &Rec, options: &DeleteOptions) -> Res
         .as_deref()
         .filter(|uid| **uid != *current.meta.uid)
     {
-        return Err(status::uid_precondition(
-            &resource.group,
-            &resource.plural,
+        let why = format!(
+            "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
+            current.meta.uid
+        );
+        return Err(status::delete_precondition(
+            &resource.kind,
             &target.name,
-            uid,
-            &current.meta.uid,
+            &why,
         ));
     }
     let present = current.revision.to_string();
@@ -253,11 +286,10 @@ fn preconditions(target: &Target, current: &Rec, options: &DeleteOptions) -> Res
         .filter(|wanted| **wanted != present)
     {
         let why = format!(
-            "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {present}"
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({present}). The object might have been modified"
         );
-        return Err(status::conflict(
-            &resource.group,
-            &resource.plural,
+        return Err(status::delete_precondition(
+            &resource.kind,
             &target.name,
             &why,
         ));
@@ -279,6 +311,11 @@ fn mark(call: &Call, resource: &Resource, object: &mut Value, options: &DeleteOp
     let held = waits(&object["metadata"]["finalizers"])
         || is_namespace && waits(&object["spec"]["finalizers"]);
     if !held && grace == 0 {
+        if resource.is("", "pods") {
+            // Its last state says that it was deleted, and at once.
+            object["metadata"]["deletionTimestamp"] = towpath_stdx::clock::rfc3339(now).into();
+            object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+        }
         return false;
     }
     let marked = !object["metadata"]["deletionTimestamp"].is_null();
@@ -345,7 +382,8 @@ pub(crate) async fn collection(call: &Call, target: &Target, bytes: &[u8]) -> An
     let options = options(call, bytes)?;
     let filter = Filter::new(target, &call.query)?;
     let state = call.core.store.snapshot();
-    let (found, _) = read::select(&state, target, &filter, None, 0);
+    let limit = crate::list_options::limit(&call.query)?;
+    let (found, _) = read::select(&state, target, &filter, None, limit);
     let mut items = Vec::with_capacity(found.len());
     for rec in found {
         let one = Target {
@@ -354,7 +392,8 @@ pub(crate) async fn collection(call: &Call, target: &Target, bytes: &[u8]) -> An
             ..target.clone()
         };
         match remove(call, &one, &options).await {
-            Ok((rec, _)) => items.push(form::serve_version(&target.resource, record::decode(&rec))),
+            // What is answered is what was found, as upstream does it.
+            Ok(_) => items.push(form::serve_version(&target.resource, record::decode(&rec))),
             Err(failure) if failure.code == 404 => {}
             Err(failure) => return Err(failure),
         }

@@ -7,7 +7,7 @@ use crate::model;
 use crate::route::Target;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use towpath_api::status::Failure;
+use towpath_api::status::{self, Failure};
 use towpath_api::table::Include;
 
 /// Form and resource of an answer that goes on (a watch).
@@ -36,6 +36,34 @@ fn partial(object: Value) -> Value {
 /// How much of each object a table carries.
 fn include(call: &Call) -> Include {
     Include::parse(call.query.get("includeObject")).unwrap_or(Include::Metadata)
+}
+
+/// The form that is asked for, where it is one of a single object or of a list as wanted.
+pub(crate) fn wanted(call: &Call, list: Option<&str>) -> Result<Form, Failure> {
+    let accept = call.header(http::header::ACCEPT);
+    let form = negotiate(accept)?;
+    let whole = accept.contains("as=PartialObjectMetadataList");
+    let refused = |text: String| {
+        let mut failure = status::not_acceptable(&[]);
+        failure.message = text;
+        Err(failure)
+    };
+    match (form, list) {
+        (Form::Partial, Some(kind)) if !whole => refused(format!(
+            "you requested PartialObjectMetadata, but the requested object is a list (*core.{kind})"
+        )),
+        (Form::Partial, None) if whole => refused(
+            "you requested PartialObjectMetadataList, but the requested object is not a list"
+                .into(),
+        ),
+        (Form::Table, _) if Include::parse(call.query.get("includeObject")).is_none() => {
+            Err(status::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {:?}: must be 'Metadata', 'Object', 'None', or empty",
+                call.query.get("includeObject").unwrap_or_default()
+            )))
+        }
+        (form, _) => Ok(form),
+    }
 }
 
 /// One object in the wanted form.

@@ -33,6 +33,7 @@ mod health;
 mod keyring;
 mod keys;
 mod kinds;
+mod list_options;
 mod metrics;
 mod model;
 mod openapi;

@@ -292,9 +292,21 @@ pub(crate) fn apply_config(
         &ignored(resource, subresource),
         force,
     )?;
-    Ok(new
+    let mut new = new
         .or_else(|| old.cloned())
-        .unwrap_or_else(|| config.clone()))
+        .unwrap_or_else(|| config.clone());
+    // Empty, they are not written.
+    if let Some(metadata) = new["metadata"].as_object_mut() {
+        metadata.retain(|key, value| {
+            !(matches!(key.as_str(), "finalizers" | "ownerReferences")
+                && *value == Value::Array(Vec::new()))
+        });
+    }
+    // What changed nothing else is no write.
+    Ok(match old {
+        Some(old) if *old == new => old.clone(),
+        _ => new,
+    })
 }
 
 fn merged(

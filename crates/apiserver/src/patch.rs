@@ -6,6 +6,7 @@ use crate::model;
 use crate::route::Target;
 use crate::write::{self, Options};
 use serde_json::Value;
+use towpath_api::field::FieldError;
 use towpath_api::status::{self, Failure};
 
 /// A patch as it came in.
@@ -21,6 +22,54 @@ enum Kind {
     Merge,
     Strategic,
     Apply,
+}
+
+/// A patch may not make another object of the one it is for.
+pub(crate) fn same_object(target: &Target, new: &Value, old: &Value) -> Result<(), Failure> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    let (was, is) = (&old["metadata"], &new["metadata"]);
+    let name = text(&is["name"]);
+    if name != target.name {
+        return Err(status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            target.name
+        )));
+    }
+    let namespace = text(&is["namespace"]);
+    if !namespace.is_empty() && namespace != target.namespace {
+        return Err(status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    let resource = &target.resource;
+    let (group, kind) = (&resource.group, &resource.kind);
+    if old["kind"] != new["kind"] || old["apiVersion"] != new["apiVersion"] {
+        let why = format!(
+            "converting ({}.{}) to ({kind}): unknown conversion",
+            text(&new["apiVersion"]),
+            text(&new["kind"])
+        );
+        let error = FieldError::invalid("patch", new.to_string(), why);
+        return Err(status::invalid("", "", "", &[error]));
+    }
+    let fixed = |key: &str| {
+        let changed = !is[key].is_null() && is[key] != was[key];
+        changed.then(|| {
+            FieldError::invalid(
+                format!("metadata.{key}"),
+                is[key].clone(),
+                "field is immutable",
+            )
+        })
+    };
+    let errors: Vec<_> = ["uid", "deletionTimestamp"]
+        .into_iter()
+        .filter_map(fixed)
+        .collect();
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(status::invalid(group, kind, &target.name, &errors)),
+    }
 }
 
 /// Reads one YAML (or JSON) document.
@@ -49,7 +98,13 @@ impl Patch {
                     known.push("application/strategic-merge-patch+json");
                 }
                 known.push("application/apply-patch+yaml");
-                return Err(status::unsupported_media_type(&known));
+                let mut failure = status::unsupported_media_type(&known);
+                if !target.resource.is_custom() {
+                    // Upstream's router knows the types of built-in kinds and says no more.
+                    failure.message = "415: Unsupported Media Type".into();
+                    failure.details = Some(serde_json::json!({}));
+                }
+                return Err(failure);
             }
         };
         let (body, twice) = match kind {
@@ -62,6 +117,10 @@ impl Patch {
 
     pub(crate) fn is_apply(&self) -> bool {
         self.kind == Kind::Apply
+    }
+
+    pub(crate) fn body(&self) -> &Value {
+        &self.body
     }
 
     pub(crate) fn twice(&self) -> &[String] {
@@ -86,9 +145,29 @@ impl Patch {
         old: Option<&Value>,
     ) -> Result<Value, Failure> {
         let mut config = self.body.clone();
-        write::kind_of(&target.resource, &mut config)?;
+        let resource = &target.resource;
+        let text = |key: &str| config[key].as_str().unwrap_or_default().to_string();
+        let (version, kind) = (text("apiVersion"), text("kind"));
+        if version != resource.api_version() || kind != resource.kind {
+            let slash = if version.contains('/') { "" } else { "/" };
+            return Err(status::bad_request(format!(
+                "invalid object type: {slash}{version}, Kind={kind}"
+            )));
+        }
+        write::kind_of(resource, &mut config)?;
         let name = config["metadata"]["name"].as_str().unwrap_or_default();
-        if !name.is_empty() && name != target.name {
+        if name.is_empty() {
+            return Err(write::undeterminable(target));
+        }
+        let uid = config["metadata"]["uid"].as_str().unwrap_or_default();
+        if old.is_none() && !uid.is_empty() {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            let (group, plural) = (&resource.group, &resource.plural);
+            return Err(status::conflict(group, plural, &target.name, &why));
+        }
+        if name != target.name {
             return Err(status::bad_request(format!(
                 "the name of the object ({name}) does not match the name on the URL ({})",
                 target.name

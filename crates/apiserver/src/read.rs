@@ -41,7 +41,7 @@ pub(crate) fn find(call: &Call, target: &Target) -> Result<Arc<Rec>, Failure> {
 }
 
 pub(crate) fn get(call: &Call, target: &Target) -> Answer {
-    let form = negotiate(call.header(ACCEPT))?;
+    let form = form::wanted(call, None)?;
     if let Some(wanted) = call.query.number("resourceVersion")? {
         let current = call.core.store.revision();
         if wanted > current {
@@ -79,7 +79,8 @@ struct Page {
 
 fn page(call: &Call) -> Result<Page, Failure> {
     let core = &call.core;
-    let limit = call.query.number("limit")?.unwrap_or(0) as usize;
+    crate::list_options::check(&call.query, false)?;
+    let limit = crate::list_options::limit(&call.query)?;
     let now = core.clock.monotonic();
     if let Some(token) = call.query.get("continue").filter(|t| !t.is_empty()) {
         if call
@@ -111,12 +112,6 @@ fn page(call: &Call) -> Result<Page, Failure> {
         return Err(status::too_large_resource_version(wanted, state.revision()));
     }
     match call.query.get("resourceVersionMatch").unwrap_or_default() {
-        "" | "NotOlderThan" => {}
-        "Exact" if wanted == 0 => {
-            return Err(status::bad_request(
-                "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-            ));
-        }
         "Exact" if wanted != state.revision() => {
             let state = core.pages.get(wanted, now);
             let state = state.ok_or_else(|| {
@@ -130,12 +125,7 @@ fn page(call: &Call) -> Result<Page, Failure> {
                 limit,
             });
         }
-        "Exact" => {}
-        other => {
-            return Err(status::bad_request(format!(
-                "unknown resourceVersionMatch {other:?}"
-            )));
-        }
+        _ => {}
     }
     Ok(Page {
         state,
@@ -181,7 +171,7 @@ pub(crate) fn select(
 }
 
 pub(crate) fn list(call: &Call, target: &Target) -> Answer {
-    let form = negotiate(call.header(ACCEPT))?;
+    let form = form::wanted(call, Some(&target.resource.list_kind))?;
     let filter = Filter::new(target, &call.query)?;
     let page = page(call)?;
     let (items, more) = select(

@@ -117,6 +117,11 @@ pub(crate) fn route(
         Some("api" | "apis") => return Ok(Route::Discovery(parts)),
         _ => return Ok(Route::Other),
     };
+    // The old form of a watch: a path of its own.
+    let (old_watch, rest) = match rest {
+        [first, more @ ..] if first == "watch" && !more.is_empty() => (true, more),
+        rest => (false, rest),
+    };
     let (namespace, rest) = match rest {
         // `namespaces/x`, `namespaces/x/status` and `…/finalize` are about the namespace itself.
         [first, name, more @ ..]
@@ -152,7 +157,7 @@ pub(crate) fn route(
         return Ok(Route::Unknown);
     }
     let collection = name.is_empty();
-    let wants_watch = query.is("watch");
+    let wants_watch = old_watch || query.is("watch");
     if let (true, true, Some(only)) = (
         collection,
         wants_watch,
@@ -171,13 +176,19 @@ pub(crate) fn route(
         Method::DELETE if collection => "deletecollection",
         Method::DELETE => "delete",
         _ => {
-            return Err(status::method_not_allowed(
-                group,
-                plural,
-                &method.as_str().to_lowercase(),
-            ));
+            return Err(status::no_such_method());
         }
     };
+    // Across namespaces objects are read only.
+    let misplaced = match verb {
+        "create" => subresource.is_empty() && !collection,
+        "update" | "patch" => collection,
+        _ => false,
+    };
+    let across = resource.namespaced && namespace.is_empty();
+    if misplaced || across && matches!(verb, "create" | "deletecollection") {
+        return Err(status::no_such_method());
+    }
     Ok(Route::Objects(Target {
         resource: resource.clone(),
         namespace: namespace.to_string(),

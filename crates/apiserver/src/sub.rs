@@ -40,8 +40,16 @@ pub(crate) async fn serve(call: &Call, target: &Target, bytes: &[u8]) -> Answer 
             Ok(body::json(200, &scale::read(&paths(target)?, &object)))
         }
         ("update", "scale") => {
-            let options = Options::read(call)?;
+            let mut options = Options::read(call)?;
+            options.scale = true;
             let sent = scale_body(call, bytes)?;
+            let named = sent["metadata"]["name"].as_str().unwrap_or_default();
+            if named != target.name {
+                return Err(status::bad_request(format!(
+                    "the name of the object ({named}) does not match the name on the URL ({})",
+                    target.name
+                )));
+            }
             set_scale(call, target, &options, |_| Ok(sent.clone())).await
         }
         ("create", "binding") => bind(call, target, bytes).await,
@@ -71,6 +79,11 @@ fn parse(call: &Call, bytes: &[u8]) -> Result<Value, Failure> {
 
 fn scale_body(call: &Call, bytes: &[u8]) -> Result<Value, Failure> {
     let sent = parse(call, bytes)?;
+    not_negative(&sent)?;
+    Ok(sent)
+}
+
+fn not_negative(sent: &Value) -> Result<(), Failure> {
     if sent["spec"]["replicas"].as_i64().unwrap_or(0) < 0 {
         let error = towpath_api::field::FieldError::invalid(
             "spec.replicas",
@@ -80,7 +93,7 @@ fn scale_body(call: &Call, bytes: &[u8]) -> Result<Value, Failure> {
         let name = sent["metadata"]["name"].as_str().unwrap_or_default();
         return Err(status::invalid("autoscaling", "Scale", name, &[error]));
     }
-    Ok(sent)
+    Ok(())
 }
 
 async fn set_scale(
@@ -111,23 +124,53 @@ async fn set_scale(
     Ok(body::json(200, &scale::read(&paths, &object)))
 }
 
+/// To those who own fields, an apply of the scale is one of the object's own count.
+async fn apply_scale(call: &Call, target: &Target, options: &Options, patch: &Patch) -> Answer {
+    let paths = paths(target)?;
+    let sent = patch.body();
+    if sent["kind"] != "Scale" || sent["apiVersion"] != "autoscaling/v1" {
+        return Err(status::bad_request(
+            "invalid object type: not autoscaling/v1, Kind=Scale",
+        ));
+    }
+    let whole = Target {
+        subresource: String::new(),
+        ..target.clone()
+    };
+    let resource = &target.resource;
+    let rec = write::replace(call, &whole, options, |old| {
+        let mut config = json!({
+            "apiVersion": resource.api_version(),
+            "kind": resource.kind,
+            "metadata": {"name": target.name},
+        });
+        scale::write(&paths, sent, &mut config);
+        let now = call.core.clock.rfc3339();
+        let how = (options.manager.as_str(), options.force, now.as_str());
+        // Its owners come with it.
+        model::apply_config(resource, "scale", Some(old), &config, how)
+    })
+    .await?;
+    let object = form::serve_version(resource, record::decode(&rec));
+    Ok(body::json(200, &scale::read(&paths, &object)))
+}
+
 pub(crate) async fn patch_scale(
     call: &Call,
     target: &Target,
     options: &Options,
     patch: &Patch,
 ) -> Answer {
+    if patch.is_apply() {
+        return apply_scale(call, target, options, patch).await;
+    }
     set_scale(call, target, options, |shown| {
         let mut bare = shown.clone();
         if let Some(metadata) = bare["metadata"].as_object_mut() {
             metadata.remove("resourceVersion");
         }
         let new = patch.apply_plain(&target.resource, &bare)?;
-        if new["spec"]["replicas"].as_i64().unwrap_or(0) < 0 {
-            return Err(status::bad_request(
-                "spec.replicas: Invalid value: must be greater than or equal to 0",
-            ));
-        }
+        not_negative(&new)?;
         Ok(new)
     })
     .await
@@ -142,9 +185,14 @@ async fn bind(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
         .as_str()
         .unwrap_or_default()
         .to_string();
+    let kind = binding["target"]["kind"].as_str().unwrap_or_default();
+    if !matches!(kind, "" | "Node") {
+        return Err(status::untold(format!(
+            "target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\""
+        )));
+    }
     if node.is_empty() {
-        let error = towpath_api::field::FieldError::required("target.name", "");
-        return Err(status::invalid("", "Binding", &target.name, &[error]));
+        return Err(status::untold("target.name: Required value"));
     }
     let named = binding["metadata"]["name"].as_str().unwrap_or_default();
     if !named.is_empty() && named != target.name {
@@ -162,6 +210,9 @@ async fn bind(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
         let fail = |why: String| Err(status::conflict("", "pods/binding", &target.name, &why));
         if !old["metadata"]["deletionTimestamp"].is_null() {
             return fail(format!("pod {} is being deleted, cannot be assigned to a host", target.name));
+        }
+        if old["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+            return fail(format!("pod {} has non-empty .spec.schedulingGates", target.name));
         }
         if let Some(taken) = old["spec"]["nodeName"].as_str().filter(|n| !n.is_empty()) {
             return fail(format!("pod {} is already assigned to node {taken:?}", target.name));
@@ -185,4 +236,3 @@ async fn bind(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
         &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
     ))
 }
-

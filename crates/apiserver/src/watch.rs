@@ -56,11 +56,7 @@ pub(crate) fn serve(call: Call, target: Target) -> Answer {
         .get("sendInitialEvents")
         .map(|_| query.is("sendInitialEvents"));
     let bookmarks = query.is("allowWatchBookmarks");
-    if send_initial.is_some() && query.get("resourceVersionMatch") != Some("NotOlderThan") {
-        return Err(status::bad_request(
-            "sendInitialEvents: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ));
-    }
+    crate::list_options::check(query, true)?;
     let state = call.core.store.snapshot();
     if let Some(from) = from.filter(|from| *from > state.revision()) {
         return Err(status::too_large_resource_version(from, state.revision()));
@@ -123,6 +119,7 @@ impl State {
         }
         if self.initial.is_empty()
             && let Some(revision) = self.initial_end.take()
+            && self.bookmarks
         {
             self.bookmark(&mut out, revision, true);
         }
@@ -170,8 +167,10 @@ impl State {
                 self.next_bookmark = now + BOOKMARK_EVERY;
                 // All up to the published revision was looked at: the cursor stands there.
                 match self.watch.ready(EVENTS) {
-                    Ok(events) if events.is_empty() && self.bookmarks => {
-                        self.bookmark(out, self.watch.cursor(), false);
+                    Ok(events) if events.is_empty() => {
+                        if self.bookmarks {
+                            self.bookmark(out, self.watch.cursor(), false);
+                        }
                     }
                     Ok(events) => {
                         self.backlog.extend(events);
@@ -210,8 +209,7 @@ impl State {
     }
 
     fn bookmark(&self, out: &mut Vec<u8>, revision: u64, initial_end: bool) {
-        let mut metadata =
-            json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }

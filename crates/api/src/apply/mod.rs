@@ -429,11 +429,13 @@ fn untypable(config: &Value, error: &Malformed) -> Failure {
 
 fn typed_patch(config: &Value, why: &str) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    // Group and version, the group of the core being empty.
+    let version = text(&config["apiVersion"]);
+    let slash = if version.contains('/') { "" } else { "/" };
     format!(
-        "failed to create typed patch object ({}/{}; {}, Kind={}): {why}",
+        "failed to create typed patch object ({}/{}; {slash}{version}, Kind={}): {why}",
         text(&config["metadata"]["namespace"]),
         text(&config["metadata"]["name"]),
-        text(&config["apiVersion"]),
         text(&config["kind"])
     )
 }

@@ -17,6 +17,9 @@ pub enum Error {
     /// The patch is not in the form of its kind: 400.
     #[error("{0}")]
     Malformed(String),
+    /// More operations than allowed: 413.
+    #[error("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {0}")]
+    TooMany(usize),
     /// The patch does not fit the object: 422, with upstream's words; the operation and its reason
     /// are for the log.
     #[error("the server rejected our request due to an error in our request")]
@@ -32,6 +35,7 @@ impl Error {
         let text = self.to_string();
         match self {
             Error::Malformed(_) => crate::status::bad_request(text),
+            Error::TooMany(_) => crate::status::too_many_operations(&text),
             Error::Unfit(_) => crate::status::unprocessable(text),
             Error::Merge(_) => crate::status::untold(text),
         }
@@ -57,18 +61,31 @@ pub fn json_patch(object: &Value, patch: &Value) -> Result<Value, Error> {
             go_kind(patch)
         )));
     }
-    let operations: json_patch::Patch = serde_json::from_value(patch.clone())
-        .map_err(|error| Error::Malformed(format!("error decoding patch: {error}")))?;
+    // What is a list but not of operations is told only when it is tried.
+    let operations: json_patch::Patch =
+        serde_json::from_value(patch.clone()).map_err(|error| Error::Unfit(error.to_string()))?;
     if operations.0.len() > MAX_OPERATIONS {
         let count = operations.0.len();
-        return Err(Error::Malformed(format!(
-            "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
-        )));
+        return Err(Error::TooMany(count));
     }
+    let operations: Vec<_> = operations.0.into_iter().map(lenient).collect();
     let mut result = object.clone();
-    json_patch::patch(&mut result, &operations.0)
-        .map_err(|error| Error::Unfit(error.to_string()))?;
+    json_patch::patch(&mut result, &operations).map_err(|error| Error::Unfit(error.to_string()))?;
     Ok(result)
+}
+
+/// Upstream's library replaces a member of an object also where there is none yet.
+fn lenient(operation: json_patch::PatchOperation) -> json_patch::PatchOperation {
+    use json_patch::{AddOperation, PatchOperation};
+    match operation {
+        PatchOperation::Replace(replace) if replace.path.count() == 1 => {
+            PatchOperation::Add(AddOperation {
+                path: replace.path,
+                value: replace.value,
+            })
+        }
+        other => other,
+    }
 }
 
 /// RFC 7386.

@@ -196,7 +196,8 @@ fn list(value: Option<&Value>) -> Option<Option<Vec<Value>>> {
 /// Items the patch adds or changes must stand in its order list, in the same order.
 fn check_order(strategy: &PatchStrategy, items: &[Value], order: &[Value]) -> Result<(), Error> {
     let mut rest = order.iter();
-    for item in items.iter().filter(|item| item.get(DIRECTIVE).is_none()) {
+    let deleted = |item: &&Value| item.get(DIRECTIVE).is_some_and(|d| d == "delete");
+    for item in items.iter().filter(|item| !deleted(item)) {
         if !rest.any(|wanted| same(strategy, item, wanted)) {
             return Err(malformed(format!(
                 "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
@@ -289,11 +290,7 @@ fn merge_list(
         }
     }
     if replace {
-        return Ok(wanted
-            .into_iter()
-            .map(Value::Object)
-            .filter_map(plain)
-            .collect());
+        return Ok(wanted.into_iter().map(Value::Object).map(bare).collect());
     }
     let items = schema
         .and_then(|schema| schema.items.as_ref())
@@ -312,7 +309,7 @@ fn merge_list(
                 };
                 original[at] = Value::Object(merge_map(items, old, item)?);
             }
-            None => original.extend(plain(Value::Object(item))),
+            None => original.push(bare(Value::Object(item))),
         }
     }
     let (named, others): (Vec<Value>, Vec<Value>) = original
@@ -346,35 +343,47 @@ fn merge_scalars(original: Vec<Value>, patch: Vec<Value>, deletes: bool) -> Vec<
     in_order(&PatchStrategy::default(), named, others, &patch, &original)
 }
 
-/// A value of the patch as it is stored: no directives and no nulls. `None` where it is a
+/// A value of the patch where there was none: no directives and no nulls. `None` where it is a
 /// directive to delete.
 fn plain(value: Value) -> Option<Value> {
+    let says = |item: &Value, what: &str| item.get(DIRECTIVE).is_some_and(|d| d == what);
     match value {
+        Value::Object(map) if map.get(DIRECTIVE).is_some_and(|d| d == "delete") => None,
         Value::Object(map) => {
-            if map
-                .get(DIRECTIVE)
-                .is_some_and(|directive| directive == "delete")
-            {
-                return None;
-            }
-            let mut out = Map::new();
-            for (key, value) in map {
-                let directive = key == DIRECTIVE
-                    || key == RETAIN
-                    || key.starts_with(DELETE_FROM)
-                    || key.starts_with(ORDER);
-                if directive || value.is_null() {
-                    continue;
-                }
-                if let Some(value) = plain(value) {
-                    out.insert(key, value);
-                }
-            }
-            Some(Value::Object(out))
+            let kept = map
+                .into_iter()
+                .filter(|(key, value)| !value.is_null() && !is_directive(key));
+            Some(Value::Object(
+                kept.filter_map(|(key, value)| Some((key, plain(value)?)))
+                    .collect(),
+            ))
         }
-        Value::Array(items) => Some(Value::Array(items.into_iter().filter_map(plain).collect())),
+        Value::Array(items) => {
+            let kept = items
+                .into_iter()
+                .filter(|item| !says(item, "delete") && !says(item, "replace"));
+            Some(Value::Array(kept.map(bare).collect()))
+        }
         other => Some(other),
     }
+}
+
+/// A new item of a list: upstream takes the directives in it out without following them.
+fn bare(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map
+                .into_iter()
+                .filter(|(key, value)| !value.is_null() && !is_directive(key));
+            Value::Object(kept.map(|(key, value)| (key, bare(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(bare).collect()),
+        other => other,
+    }
+}
+
+fn is_directive(key: &str) -> bool {
+    key == DIRECTIVE || key == RETAIN || key.starts_with(DELETE_FROM) || key.starts_with(ORDER)
 }
 
 #[cfg(test)]

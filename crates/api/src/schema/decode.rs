@@ -26,9 +26,18 @@ pub fn metadata_error(object: &Value) -> Option<String> {
 pub fn coerce(schema: &Schema, value: &mut Value) {
     match value {
         Value::Object(map) if !schema.is_open() => {
+            let texts = schema.fields.is_empty()
+                && schema
+                    .additional
+                    .as_ref()
+                    .is_some_and(|slot| slot.schema().kind == Kind::String);
             map.retain(|key, value| {
                 if value.is_null() {
-                    return false;
+                    // Go reads it as the empty text.
+                    if texts {
+                        *value = "".into();
+                    }
+                    return texts;
                 }
                 let Some(slot) = schema.field(key) else {
                     return true;

@@ -61,6 +61,11 @@ pub fn metadata(
             );
         }
     }
+    let names: Vec<&str> = list(&meta["finalizers"]).iter().map(text).collect();
+    if names.contains(&"orphan") && names.contains(&"foregroundDeletion") {
+        let why = "finalizer orphan and foregroundDeletion cannot be both set";
+        check.invalid("metadata.finalizers", meta["finalizers"].clone(), why);
+    }
     check.errors
 }
 

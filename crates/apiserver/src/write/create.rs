@@ -27,6 +27,11 @@ pub(crate) async fn create(call: &Call, target: &Target, bytes: &[u8]) -> Answer
         &mut warnings,
     )?;
     place(target, &mut object)?;
+    let revision = object["metadata"]["resourceVersion"].as_str();
+    if revision.is_some_and(|revision| !matches!(revision, "" | "0")) {
+        let why = "resourceVersion should not be set on objects to be created";
+        return Err(status::untold(why));
+    }
     let rec = insert(call, target, object, &options).await?;
     let mut answer = read::written(call, target, 201, &rec)?;
     body::warn(&mut answer, &warnings);
@@ -70,11 +75,16 @@ pub(crate) async fn insert(
             Some(rec) => return Ok(rec),
             None if given.is_empty() && !prefix.is_empty() => {}
             None => {
-                return Err(status::already_exists(
-                    &resource.group,
-                    &resource.plural,
-                    &last,
-                ));
+                let key = towpath_store::key(&target.namespace, &last);
+                let state = call.core.store.snapshot();
+                let leaving = state.get(&resource.table, &key).is_some_and(|rec| {
+                    !record::decode(rec)["metadata"]["deletionTimestamp"].is_null()
+                });
+                let taken = match leaving {
+                    true => status::being_deleted,
+                    false => status::already_exists,
+                };
+                return Err(taken(&resource.group, &resource.plural, &last));
             }
         }
     }
@@ -115,6 +125,7 @@ pub(super) async fn insert_named(
         metadata.insert("creationTimestamp".into(), core.clock.rfc3339().into());
     }
     model::default(resource, &mut object);
+    let named_finalizers = !object["spec"]["finalizers"].is_null();
     model::prepare_create(resource, &mut object);
     let mut shown = options.shown.clone();
     shown["kind"] = "CreateOptions".into();
@@ -133,17 +144,22 @@ pub(super) async fn insert_named(
             options: &shown,
         };
         let mut effects = Effects::default();
-        admission::mutate(&change, &mut new, &mut effects).await?;
+        // Fields that the server adds are nobody's.
         if !options.owned {
-            model::own(
-                resource,
-                "",
-                None,
-                &mut new,
-                &options.manager,
-                &core.clock.rfc3339(),
-            );
+            let (manager, now) = (&options.manager, core.clock.rfc3339());
+            let added = resource.is("", "namespaces") && !named_finalizers;
+            let finalizers = match added {
+                true => new["spec"]
+                    .as_object_mut()
+                    .and_then(|spec| spec.remove("finalizers")),
+                false => None,
+            };
+            model::own(resource, "", None, &mut new, manager, &now);
+            if let Some(finalizers) = finalizers {
+                new["spec"]["finalizers"] = finalizers;
+            }
         }
+        admission::mutate(&change, &mut new, &mut effects).await?;
         model::validate(resource, "", &new, None)?;
         admission::validate(&change, &new, &mut effects).await?;
         let key = towpath_store::key(&target.namespace, &name);

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use towpath_api::status::{self, Failure};
 use towpath_store::{Class, Done, Rec, Refused};
-pub(crate) use update::{patch, replace, replace_raw, update};
+pub(crate) use update::{patch, replace, replace_raw, undeterminable, update};
 
 const TRIES: usize = 16;
 

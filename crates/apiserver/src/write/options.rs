@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use towpath_api::field::FieldError;
 use towpath_api::status::{self, Failure};
 
+const MANAGER_BYTES: usize = 128;
+
 /// What the query says about a write.
 pub(crate) struct Options {
     pub(crate) dry_run: bool,
@@ -14,6 +16,8 @@ pub(crate) struct Options {
     pub(crate) force: bool,
     /// The new state carries its owners already (server-side apply).
     pub(crate) owned: bool,
+    /// The write is one of the scale to those who own fields.
+    pub(crate) scale: bool,
     /// The same as the object that admission is shown.
     pub(crate) shown: Value,
 }
@@ -45,9 +49,20 @@ impl Options {
                 "is required for apply patch",
             )));
         }
+        if call
+            .query
+            .get("fieldManager")
+            .is_some_and(|name| name.len() > MANAGER_BYTES)
+        {
+            return Err(refused(FieldError::too_long("fieldManager", MANAGER_BYTES)));
+        }
+        if kind == "PatchOptions" && !apply && call.query.get("force").is_some() {
+            let why = "may not be specified for non-apply patch";
+            return Err(refused(FieldError::forbidden("force", why)));
+        }
         let given = call.query.get("fieldValidation");
         let strictness = Strictness::parse(given).ok_or_else(|| {
-            let known = ["Ignore", "Strict", "Warn"];
+            let known = ["", "Ignore", "Strict", "Warn"];
             refused(FieldError::unsupported(
                 "fieldValidation",
                 given.unwrap_or_default(),
@@ -60,6 +75,7 @@ impl Options {
             strictness,
             force: call.query.is("force"),
             owned: false,
+            scale: false,
             // A patch is shown to admission as the write that it becomes.
             shown: match kind {
                 "PatchOptions" => shown(call, "UpdateOptions", &asked),

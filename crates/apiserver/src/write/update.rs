@@ -33,7 +33,7 @@ pub(crate) async fn update(call: &Call, target: &Target, bytes: &[u8]) -> Answer
     )?;
     place(target, &mut object)?;
     match object["metadata"]["name"].as_str().unwrap_or_default() {
-        "" => object["metadata"]["name"] = target.name.clone().into(),
+        "" => return Err(undeterminable(target)),
         name if name == target.name => {}
         name => {
             return Err(status::bad_request(format!(
@@ -42,10 +42,42 @@ pub(crate) async fn update(call: &Call, target: &Target, bytes: &[u8]) -> Answer
             )));
         }
     }
+    let key = towpath_store::key(&target.namespace, &target.name);
+    let state = call.core.store.snapshot();
+    if made_by_update(target) && state.get(&target.resource.table, &key).is_none() {
+        crate::core::may_create(call, target)?;
+        if let Some(rec) = insert_named(call, target, object.clone(), &options).await? {
+            let mut answer = read::written(call, target, 201, &rec)?;
+            body::warn(&mut answer, &warnings);
+            return Ok(answer);
+        }
+    }
     let rec = replace(call, target, &options, |_| Ok(object.clone())).await?;
     let mut answer = read::written(call, target, 200, &rec)?;
     body::warn(&mut answer, &warnings);
     Ok(answer)
+}
+
+/// 400: a body without the name that its path has.
+pub(crate) fn undeterminable(target: &Target) -> Failure {
+    status::bad_request(format!(
+        "the name of the object ({} based on URL) was undeterminable: name must be provided",
+        target.name
+    ))
+}
+
+/// Kinds that upstream creates where an update finds nothing.
+fn made_by_update(target: &Target) -> bool {
+    let resource = &target.resource;
+    let plural = resource.plural.as_str();
+    target.subresource.is_empty()
+        && match resource.group.as_str() {
+            "" => matches!(plural, "endpoints" | "events" | "limitranges"),
+            "coordination.k8s.io" => plural == "leases",
+            "events.k8s.io" => plural == "events",
+            "rbac.authorization.k8s.io" => true,
+            _ => false,
+        }
 }
 
 pub(crate) async fn patch(call: &Call, target: &Target, bytes: Bytes) -> Answer {
@@ -80,20 +112,30 @@ pub(crate) async fn patch(call: &Call, target: &Target, bytes: Bytes) -> Answer 
         }
     }
     if target.subresource == "scale" {
+        options.scale = true;
         return crate::sub::patch_scale(call, target, &options, &patch).await;
     }
     let rec = replace(call, target, &options, |old| {
         let mut new = patch.apply(call, target, &options, old)?;
+        if !patch.is_apply() {
+            patch::same_object(target, &new, old)?;
+        }
         let mut found = warnings.lock();
         found.clear();
-        model::shape(
+        let shaped = model::shape(
             &target.resource,
             &mut new,
             patch.twice(),
             options.strictness,
             &mut found,
-        )?;
-        Ok(new)
+        );
+        match shaped {
+            Err(failure) if !patch.is_apply() && failure.message.contains("cannot be handled") => {
+                let error = FieldError::invalid("patch", new.to_string(), failure.message);
+                Err(status::invalid("", "", "", &[error]))
+            }
+            other => other.map(|()| new),
+        }
     })
     .await?;
     let mut answer = read::written(call, target, 200, &rec)?;
@@ -191,17 +233,22 @@ async fn replace_by(
             options: &options.shown,
         };
         let mut effects = Effects::default();
-        admission::mutate(&change, &mut new, &mut effects).await?;
+        // Fields that the server adds from here on are nobody's.
         if !options.owned {
+            let through = match options.scale {
+                true => "scale",
+                false => target.subresource.as_str(),
+            };
             model::own(
                 resource,
-                &target.subresource,
+                through,
                 Some(&old),
                 &mut new,
                 &options.manager,
                 &core.clock.rfc3339(),
             );
         }
+        admission::mutate(&change, &mut new, &mut effects).await?;
         model::validate(resource, &target.subresource, &new, Some(&old))?;
         admission::validate(&change, &new, &mut effects).await?;
         let finished = is_finished(resource, &new);
