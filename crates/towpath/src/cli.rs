@@ -108,6 +108,8 @@ commands! {
     Repo => repo,
     /// Manage the advisory database of the vulnerability gate
     Scan => scan,
+    /// Replace the keys behind secrets and tokens
+    Secrets => secrets,
     /// Print a kubeconfig for kubectl
     Kubeconfig => kubeconfig,
     /// Print the login token

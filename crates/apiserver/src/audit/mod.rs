@@ -229,10 +229,27 @@ impl Draft {
     /// The request's body, kept where the policy wants it.
     pub(crate) fn body(&self, bytes: &[u8]) {
         let mut known = self.known.lock();
+        if known.decision.level >= Level::Metadata && known.about.name.is_empty() {
+            // The path of a creation does not name the object.
+            let named = serde_json::from_slice::<Named>(bytes);
+            known.about.name = named.map(|n| n.metadata.name).unwrap_or_default();
+        }
         if known.decision.level >= Level::Request && !bytes.is_empty() {
             known.body = object(bytes, known.decision.omit_managed_fields);
         }
     }
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Named {
+    metadata: Name,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Name {
+    name: String,
 }
 
 // A body as an object; one that is no JSON is left out, as upstream does with what it cannot

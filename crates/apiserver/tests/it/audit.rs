@@ -53,7 +53,7 @@ async fn who_did_what_is_recorded_and_secrets_are_not() {
         ("/responseStatus/code", json!(201)),
         (
             "/objectRef",
-            json!({"resource": "configmaps", "namespace": "default", "apiVersion": "v1"}),
+            json!({"resource": "configmaps", "namespace": "default", "name": "m", "apiVersion": "v1"}),
         ),
         (
             "/annotations/authorization.k8s.io~1decision",

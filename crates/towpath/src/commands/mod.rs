@@ -18,6 +18,7 @@ pub mod repo;
 pub mod rollback;
 pub mod run;
 pub mod scan;
+pub mod secrets;
 pub mod server;
 pub mod status;
 pub mod token;

@@ -219,9 +219,20 @@ impl Drop for Server {
         if !output.status.success() {
             eprintln!("towpath down: {}", String::from_utf8_lossy(&output.stderr));
         }
+        // Roles of components are complete, whatever a test does.
+        let log = std::fs::read_to_string(self.data().join("log/server.log")).unwrap_or_default();
+        let denied: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("a component was denied"))
+            .take(5)
+            .collect();
         // A small disk that a test has put there.
         let _ = rustix::mount::unmount(self.data(), rustix::mount::UnmountFlags::DETACH);
         let _ = std::fs::remove_dir_all(&self.dir);
+        assert!(
+            denied.is_empty() || std::thread::panicking(),
+            "components lack rights: {denied:#?}"
+        );
     }
 }
 

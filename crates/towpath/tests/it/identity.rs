@@ -93,3 +93,96 @@ fn a_client_in_a_pod_is_its_service_account() {
         !with_token()
     });
 }
+
+#[test]
+fn keys_are_replaced_and_the_audit_log_says_who_did_it() {
+    if !able(Some("kubectl")) {
+        return;
+    }
+    let server = Server::start();
+    let literal = "--from-literal=password=correct-horse";
+    server.kubectl_ok(&["create", "secret", "generic", "s", literal]);
+    let value = || server.kubectl_ok(&["get", "secret", "s", "-o", "jsonpath={.data.password}"]);
+    let before = value();
+    server.ok(&["secrets", "rotate-key"]);
+    server.ok(&["secrets", "rotate-token-key"]);
+    server.kill_and_restart();
+    assert_eq!(value(), before);
+    let raw = |path: &str| server.kubectl_ok(&["get", "--raw", path]);
+    let events: serde_json::Value =
+        serde_json::from_str(&raw("/audit?resource=secrets&name=s")).expect("JSON");
+    let event = &events["items"][0];
+    assert_eq!(event["user"]["username"], "admin", "{events}");
+    assert_eq!(event["verb"], "get");
+    assert!(!events.to_string().contains(before.trim()));
+    let keys: serde_json::Value = serde_json::from_str(&raw("/openid/v1/jwks")).expect("JSON");
+    assert_eq!(keys["keys"].as_array().map(Vec::len), Some(2));
+}
+
+#[allow(clippy::disallowed_methods)] // a test's own child
+fn openssl(arguments: &[&str]) {
+    let output = std::process::Command::new("openssl")
+        .args(arguments)
+        .output();
+    let output = output.expect("openssl starts");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{words}");
+}
+
+#[test]
+fn a_certificate_is_approved_with_kubectl() {
+    if !able(Some("kubectl")) {
+        return;
+    }
+    let server = Server::start();
+    let path = |name: &str| server.dir().join(name).display().to_string();
+    let (key, asked) = (path("jane.key"), path("jane.csr"));
+    openssl(&[
+        "req",
+        "-new",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=jane/O=team",
+        "-keyout",
+        &key,
+        "-out",
+        &asked,
+    ]);
+    let request = std::fs::read(&asked).expect("request");
+    let coded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, request);
+    let object = format!(
+        "apiVersion: certificates.k8s.io/v1\nkind: CertificateSigningRequest\nmetadata: {{name: jane}}\nspec:\n  signerName: kubernetes.io/kube-apiserver-client\n  usages: [client auth, digital signature]\n  request: {coded}\n"
+    );
+    server.kubectl_ok(&["apply", "-f", &server.file("csr.yaml", &object)]);
+    server.kubectl_ok(&["certificate", "approve", "jane"]);
+    let certificate =
+        || server.kubectl_ok(&["get", "csr", "jane", "-o", "jsonpath={.status.certificate}"]);
+    until("the certificate is there", Duration::from_secs(5), || {
+        !certificate().is_empty()
+    });
+    let pem = towpath_stdx::base64_decode(certificate().trim()).expect("base64");
+    let cert = server.file("jane.crt", &String::from_utf8(pem).expect("PEM"));
+    let config = server.dir().join("data/kubeconfig").display().to_string();
+    let text = std::fs::read_to_string(config).expect("kubeconfig");
+    let bare = text
+        .split("users:")
+        .next()
+        .expect("clusters")
+        .replace("    user: admin\n", "");
+    let file = server.file("bare", &bare);
+    let who = server.kubectl_ok(&[
+        "--kubeconfig",
+        &file,
+        "--client-certificate",
+        &cert,
+        "--client-key",
+        &key,
+        "auth",
+        "whoami",
+        "-o",
+        "jsonpath={.status.userInfo.username}",
+    ]);
+    assert_eq!(who, "jane");
+}
