@@ -68,7 +68,7 @@ fn matches(event: &Value, wanted: &[(&'static str, String)]) -> bool {
         .iter()
         .all(|(pointer, text)| match event.pointer(pointer) {
             Some(Value::String(found)) => found == text,
-            Some(found) => found.to_string() == *text,
+            Some(found) => found.to_string().as_str() == text.as_str(),
             None => text.is_empty(),
         })
 }

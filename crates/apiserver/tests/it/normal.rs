@@ -198,7 +198,7 @@ impl Normal {
             return Some((36, format!("<uid {number}>")));
         }
         if shaped(bytes, "dddd-dd-ddTdd:dd:dd") {
-            let length = text.find(|c: char| c == 'Z').map_or(19, |at| at + 1);
+            let length = text.find('Z').map_or(19, |at| at + 1);
             let time = &text[..length];
             return (!self.script.contains(time)).then(|| (length, "<time>".into()));
         }
