@@ -29,7 +29,6 @@ use crate::model;
 use crate::record;
 use crate::route::Target;
 pub(crate) use action::{act, connect};
-pub(crate) use quota::Turn;
 use serde_json::Value;
 pub(crate) use strategy::{mark, released};
 use towpath_api::status::{self, Failure};
@@ -131,6 +130,8 @@ impl Change<'_> {
 pub(crate) struct Effects {
     /// Further operations of the object's transaction.
     pub(crate) ops: Vec<Op>,
+    /// Held until the transaction is done.
+    turn: Option<quota::Turn>,
 }
 
 /// Completes the new state; the caller validates it afterwards.
@@ -167,7 +168,7 @@ pub(crate) async fn validate(
     policies::check(change, new)?;
     policies::validate(change, Some(new))?;
     webhooks::validate(change, Some(new)).await?;
-    quota::charge(change, new, effects)
+    quota::charge(change, new, effects).await
 }
 
 /// Checks a deletion.
@@ -176,9 +177,4 @@ pub(crate) async fn delete(change: &Change<'_>) -> Result<(), Failure> {
     webhooks::observe(change).await?;
     policies::validate(change, None)?;
     webhooks::validate(change, None).await
-}
-
-/// Waits until nobody else writes what the same quotas count; taken before the state is read.
-pub(crate) async fn turn(call: &Call, target: &Target, operation: Operation) -> Option<Turn> {
-    quota::turn(call, target, operation).await
 }

@@ -3,7 +3,6 @@
 //! both take the last of something. What leaves is given back by the quota controller.
 
 use super::{Change, Effects, Operation};
-use crate::core::Call;
 use crate::record;
 use crate::route::Target;
 use parking_lot::Mutex;
@@ -14,7 +13,7 @@ use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
 use towpath_api::quota;
 use towpath_api::resources::{self, Amounts};
 use towpath_api::status::Failure;
-use towpath_store::{Expect, Op};
+use towpath_store::{Expect, Op, Snapshot};
 
 const TABLE: &str = "resourcequotas";
 
@@ -23,7 +22,7 @@ const TABLE: &str = "resourcequotas";
 pub(crate) struct Turns(Mutex<HashMap<String, Weak<Gate<()>>>>);
 
 /// The right to charge in a namespace; given back when dropped.
-pub(crate) type Turn = OwnedMutexGuard<()>;
+pub(super) type Turn = OwnedMutexGuard<()>;
 
 impl Turns {
     fn gate(&self, namespace: &str) -> Arc<Gate<()>> {
@@ -38,26 +37,7 @@ impl Turns {
     }
 }
 
-// Of many who charge the same quota at once only one could commit; the others would run again
-// and again. So they stand in line, where there is a quota at all.
-pub(super) async fn turn(call: &Call, target: &Target, operation: Operation) -> Option<Turn> {
-    let state = call.core.store.snapshot();
-    let counted = is_counted(target, operation, &target.subresource)
-        && state.range(TABLE, &target.namespace, None).next().is_some();
-    match counted {
-        true => Some(
-            call.core
-                .admission
-                .turns
-                .gate(&target.namespace)
-                .lock_owned()
-                .await,
-        ),
-        false => None,
-    }
-}
-
-pub(super) fn charge(
+pub(super) async fn charge(
     change: &Change<'_>,
     new: &Value,
     effects: &mut Effects,
@@ -65,8 +45,20 @@ pub(super) fn charge(
     if !is_counted(change.target, change.operation, change.subresource) {
         return Ok(());
     }
+    let (core, namespace) = (&change.call.core, &change.target.namespace);
+    let any = |state: &Snapshot| state.range(TABLE, namespace, None).next().is_some();
+    if !any(&core.store.snapshot()) {
+        return Ok(());
+    }
+    // Of many who charge the same quota at once only one could commit; the others would run
+    // again and again. So they stand in line, for no longer than their transactions take.
+    if !change.dry_run {
+        let gate = core.admission.turns.gate(namespace);
+        effects.turn = Some(gate.lock_owned().await);
+    }
+    let state = core.store.snapshot();
     let name = new["metadata"]["name"].as_str().unwrap_or_default();
-    for rec in change.state.range(TABLE, &change.target.namespace, None) {
+    for rec in state.range(TABLE, namespace, None) {
         let mut found = record::decode(rec);
         let charged = match charge_one(change, new, &found) {
             Ok(Some(used)) => used,
