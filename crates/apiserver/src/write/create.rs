@@ -131,7 +131,6 @@ pub(super) async fn insert_named(
     shown["kind"] = "CreateOptions".into();
     for attempt in 0..TRIES {
         let mut new = object.clone();
-        let _turn = admission::turn(call, target, Operation::Create).await;
         let state = core.store.snapshot();
         let change = Change {
             call,

@@ -173,7 +173,6 @@ async fn replace_by(
     let (core, resource) = (&call.core, &target.resource);
     let conflict = || status::conflict(&resource.group, &resource.plural, &target.name, MODIFIED);
     for _ in 0..TRIES {
-        let _turn = admission::turn(call, target, Operation::Update).await;
         let state = core.store.snapshot();
         let key = towpath_store::key(&target.namespace, &target.name);
         let current = state
