@@ -84,7 +84,7 @@ fn stale(state: &Snapshot, resource: &Resource) -> Vec<Op> {
             continue;
         }
         let mut rules: Vec<Value> = Vec::new();
-        for (other, other_rec) in table.iter().filter(|(other, _)| other != &key) {
+        for (other, other_rec) in table.iter() {
             let matches = selectors
                 .iter()
                 .any(|selector| selector.matches_with(|label| other_rec.meta.label(label)));

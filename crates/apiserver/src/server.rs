@@ -101,8 +101,11 @@ pub struct ApiServer {
     config: Arc<Config>,
     cancel: CancellationToken,
     listening: Arc<RwLock<Vec<SocketAddr>>>,
-    shown: Arc<parking_lot::Mutex<Vec<(IpAddr, Arc<Shown>)>>>,
+    shown: Arc<parking_lot::Mutex<Vec<ShownAt>>>,
 }
+
+// A listener's address and its certificate.
+type ShownAt = (IpAddr, Arc<Shown>);
 
 /// How often it is looked whether certificates are due; a machine that slept must not miss it.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(6 * 3600);
