@@ -33,6 +33,8 @@ use towpath_stdx::{Secret, SystemRandom, base64_decode, id};
 
 const SECRETS: &str = "towpath-build-secrets";
 const TAGS: usize = 32;
+// How much more is taken from a client whose context is refused.
+const REST_BYTES: u64 = 256 << 20;
 // Lines that a slow reader may be behind.
 const LINES: usize = 16 << 10;
 // A build that is silent says so, that connections are not taken for dead.
@@ -295,7 +297,7 @@ async fn unpack(body: Body, into: &Path, limit: u64) -> Result<(), Box<Response>
         .into_data_stream()
         .map_err(std::io::Error::other)
         .boxed();
-    let reader = tokio_util::io::SyncIoBridge::new(tokio_util::io::StreamReader::new(stream));
+    let mut reader = tokio_util::io::SyncIoBridge::new(tokio_util::io::StreamReader::new(stream));
     let into = into.to_path_buf();
     let work = tokio::task::spawn_blocking(move || {
         let options = Options {
@@ -305,7 +307,13 @@ async fn unpack(body: Body, into: &Path, limit: u64) -> Result<(), Box<Response>
             },
             ..Options::default()
         };
-        layer::apply(reader, &into, &options)
+        let applied = layer::apply(&mut reader, &into, &options);
+        if applied.is_err() {
+            // A client that is still sending sees a broken connection instead of the reason.
+            let mut rest = std::io::Read::take(reader, REST_BYTES);
+            let _ = std::io::copy(&mut rest, &mut std::io::sink());
+        }
+        applied
     });
     let result = work.await.map_err(|e| {
         refuse(
