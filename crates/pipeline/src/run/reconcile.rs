@@ -28,12 +28,21 @@ const PROJECT_VALUES: &str = "towpath-ci";
 
 /// Brings one run a step further.
 pub(crate) async fn reconcile(inner: Arc<Inner>, key: Key) -> Result<Next, Error> {
-    let Some(run) = inner.runs().get(&key) else {
+    let Some(cached) = inner.runs().get(&key) else {
         inner.forget(&key);
         return Ok(Next::Wait);
     };
+    // A copy may be older than this reconciler's own last write. By what stood there before, a
+    // job that has ended and whose pod is removed would be one whose pod was lost.
+    let run = match is_settled(&cached) {
+        true => cached,
+        false => match current(&inner, &key).await? {
+            Some(run) => Arc::new(run),
+            None => return Ok(Next::Wait),
+        },
+    };
     let old = run.status.clone().unwrap_or_default();
-    let settled = old.phase.is_final() && old.attempt == run.spec.attempt;
+    let settled = is_settled(&run);
     let pods = observe_pods(&inner, &run, &old).await?;
     if settled && pods.is_empty() {
         inner.stop_following(&key);
@@ -73,6 +82,17 @@ pub(crate) async fn reconcile(inner: Arc<Inner>, key: Key) -> Result<Next, Error
         apply(&inner, &run, &facts, &read, &plan.status, action).await?;
     }
     Ok(plan.again.map_or(Next::Wait, Next::After))
+}
+
+fn is_settled(run: &Run) -> bool {
+    let status = run.status.as_ref();
+    status.is_some_and(|s| s.phase.is_final() && s.attempt == run.spec.attempt)
+}
+
+async fn current(inner: &Inner, key: &Key) -> Result<Option<Run>, Error> {
+    let api: Api<Run> = Api::namespaced(inner.client.clone(), &key.namespace);
+    let what = format!("get run {}/{}", key.namespace, key.name);
+    api.get_opt(&key.name).await.map_err(Error::api(what))
 }
 
 // Pods by row. The cache may be behind what was made a moment ago: a running job without a pod
