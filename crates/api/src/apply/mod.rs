@@ -202,6 +202,17 @@ fn same_but_times(a: &[Entry], b: &[Entry]) -> bool {
     a.len() == b.len() && timeless(a) == timeless(b)
 }
 
+/// Where `new` differs from `old` in nothing but times of its owners, they become `old`'s: what is
+/// written in another form than it is kept in (`1000m`) only then shows to be no change.
+pub fn keep_times(old: &Value, new: &mut Value) {
+    if !same_but_owners(old, new) {
+        return;
+    }
+    if same_but_times(&managed::decode(old), &managed::decode(new)) {
+        new["metadata"]["managedFields"] = old["metadata"]["managedFields"].clone();
+    }
+}
+
 /// Whether two objects are equal apart from their owners.
 fn same_but_owners(a: &Value, b: &Value) -> bool {
     let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else {

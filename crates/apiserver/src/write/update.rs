@@ -250,6 +250,9 @@ async fn replace_by(
         admission::mutate(&change, &mut new, &mut effects).await?;
         model::validate(resource, &target.subresource, &new, Some(&old))?;
         admission::validate(&change, &new, &mut effects).await?;
+        if options.owned {
+            towpath_api::apply::keep_times(&old, &mut new);
+        }
         let finished = is_finished(resource, &new);
         model::to_stored(resource, &mut new);
         let new = record::encode(resource, &new);

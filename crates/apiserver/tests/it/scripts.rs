@@ -141,15 +141,6 @@ fn fill(line: &str, kept: &BTreeMap<String, String>) -> String {
     })
 }
 
-async fn request(
-    door: &Door,
-    method: &str,
-    path: &str,
-    body: &str,
-) -> Result<(u16, Value), String> {
-    request_as(door, "", method, path, body).await
-}
-
 async fn request_as(
     door: &Door,
     who: &str,
