@@ -141,6 +141,14 @@ fn each_is_stopped_and_named_and_the_rest_goes_on() {
         );
         assert_eq!(run["status"]["phase"], "Failed", "{:#}", run["status"]);
         let bad = job(&run, "bad");
+        // The node looks at disks as well, and may be first; its way of ending takes the whole pod.
+        let evicted = "ephemeral local storage usage exceeds the total limit";
+        let message = bad["message"].as_str().unwrap_or_default();
+        if words.contains("MiB") && message.contains(evicted) {
+            api.check("API");
+            visits.check("app");
+            continue;
+        }
         for text in [&run["status"]["message"], &bad["message"]] {
             assert!(
                 text.as_str().is_some_and(|t| t.contains(words)),
