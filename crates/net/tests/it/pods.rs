@@ -90,6 +90,8 @@ fn two_instances_run_side_by_side_and_leave_nothing() {
     }
     let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
+    // A new namespace begins with the settings of the first, where a server may run.
+    std::fs::write("/proc/sys/net/ipv4/conf/all/send_redirects", "1").unwrap();
     let links = text("ip", &["-o", "link"]);
     let routes = text("ip", &["route"]);
     block_on(async {
