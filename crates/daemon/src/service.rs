@@ -161,7 +161,7 @@ fn order(mut waiting: Vec<Service>) -> Result<Vec<Service>, StartError> {
         let started = |name: &&str| ordered.iter().any(|s| s.name == *name);
         let Some(next) = waiting
             .iter()
-            .position(|s| s.after.iter().all(|a| started(a)))
+            .position(|s| s.after.iter().all(&started))
         else {
             let stuck = &waiting[0];
             let missing = stuck

@@ -14,7 +14,6 @@ const LIMITS: &str = "[jobs]\ncpu = \"1\"\nmemory = \"160Mi\"\ndisk = \"96Mi\"\n
 struct Answers {
     count: usize,
     failed: usize,
-    p50: Duration,
     worst: Duration,
 }
 
@@ -24,7 +23,6 @@ impl Answers {
         Self {
             count: times.len(),
             failed,
-            p50: times.get(times.len() / 2).copied().unwrap_or_default(),
             worst: times.last().copied().unwrap_or_default(),
         }
     }

@@ -57,7 +57,8 @@ async fn applied(web: &Web, round: usize) -> usize {
     };
     let list: Value = serde_json::from_str(&text).unwrap_or_default();
     let items = list["items"].as_array().cloned().unwrap_or_default();
-    let of_round = |item: &&Value| item["data"]["round"] == round.to_string();
+    let round = round.to_string();
+    let of_round = |item: &&Value| item["data"]["round"] == round.as_str();
     items.iter().filter(of_round).count()
 }
 
