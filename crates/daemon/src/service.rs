@@ -159,10 +159,7 @@ fn order(mut waiting: Vec<Service>) -> Result<Vec<Service>, StartError> {
     let mut ordered: Vec<Service> = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
         let started = |name: &&str| ordered.iter().any(|s| s.name == *name);
-        let Some(next) = waiting
-            .iter()
-            .position(|s| s.after.iter().all(&started))
-        else {
+        let Some(next) = waiting.iter().position(|s| s.after.iter().all(&started)) else {
             let stuck = &waiting[0];
             let missing = stuck
                 .after
