@@ -21,7 +21,7 @@ use futures::future::BoxFuture;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -36,6 +36,8 @@ use towpath_store::{Store, Table};
 
 /// Largest body of a request, as upstream.
 pub(crate) const BODY_BYTES: usize = 3 << 20;
+// How much more is taken of a body that is refused.
+const REFUSED_BODY_BYTES: usize = 32 << 20;
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
 /// Requests handled at a time; watches and streams do not count once they have begun.
 const IN_FLIGHT: usize = 512;
@@ -356,17 +358,30 @@ async fn objects(
     }
 }
 
-async fn read_body(incoming: Incoming) -> Result<Bytes, Failure> {
-    let limited = Limited::new(incoming, BODY_BYTES);
-    match tokio::time::timeout(BODY_DEADLINE, limited.collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error))
-            if error
-                .downcast_ref::<http_body_util::LengthLimitError>()
-                .is_some() =>
-        {
-            Err(status::too_large(BODY_BYTES))
+// A client that is still sending when it is refused sees a broken connection instead of the
+// reason; so a body that is too large is read on for a while, and forgotten.
+async fn read_body(mut incoming: Incoming) -> Result<Bytes, Failure> {
+    let reading = async {
+        let (mut chunks, mut size) = (Vec::new(), 0);
+        while let Some(frame) = incoming.frame().await {
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            size += data.len();
+            if size <= BODY_BYTES {
+                chunks.push(data);
+            } else if size > BODY_BYTES + REFUSED_BODY_BYTES {
+                break;
+            } else {
+                chunks.clear();
+            }
         }
+        Ok::<_, std::io::Error>((chunks, size))
+    };
+    match tokio::time::timeout(BODY_DEADLINE, reading).await {
+        Ok(Ok((_, size))) if size > BODY_BYTES => Err(status::too_large(BODY_BYTES)),
+        Ok(Ok((mut chunks, _))) if chunks.len() == 1 => Ok(chunks.remove(0)),
+        Ok(Ok((chunks, _))) => Ok(chunks.concat().into()),
         Ok(Err(error)) => Err(status::bad_request(format!("read body: {error}"))),
         Err(_) => Err(status::bad_request("the body did not arrive in time")),
     }

@@ -144,6 +144,11 @@ impl Keeper {
         if next.status != quota.status {
             objects::replace_status(&self.context.client, &next).await?;
         }
+        // Until its limits were known nothing was charged, and what came while it was counted
+        // may be missing. From now on it is charged, so that a second count is exact.
+        if is_unknown(&quota) {
+            self.queue.add(key.clone());
+        }
         Ok(Next::Wait)
     }
 
