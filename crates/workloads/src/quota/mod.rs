@@ -141,9 +141,9 @@ impl Keeper {
         let status = next.status.get_or_insert_default();
         status.hard = Some(hard);
         status.used = Some(used);
-        if next.status != quota.status {
-            objects::replace_status(&self.context.client, &next).await?;
-        }
+        // Also where it is what the quota says: something that was charged after the quota was
+        // read and is in the count already would stay charged twice. The conflict tells.
+        objects::replace_status(&self.context.client, &next).await?;
         // Until its limits were known nothing was charged, and what came while it was counted
         // may be missing. From now on it is charged, so that a second count is exact.
         if is_unknown(&quota) {
