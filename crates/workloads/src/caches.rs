@@ -4,8 +4,8 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, Sta
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
-    ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -32,6 +32,7 @@ pub(crate) struct Caches {
     pub(crate) classes: Cache<StorageClass>,
     pub(crate) deployments: Cache<Deployment>,
     pub(crate) replica_sets: Cache<ReplicaSet>,
+    pub(crate) replication_controllers: Cache<ReplicationController>,
     pub(crate) stateful_sets: Cache<StatefulSet>,
     pub(crate) revisions: Cache<ControllerRevision>,
     pub(crate) jobs: Cache<Job>,
@@ -57,6 +58,7 @@ impl Caches {
             classes: Cache::start(client, cancel.clone()),
             deployments: Cache::start(client, cancel.clone()),
             replica_sets: Cache::start(client, cancel.clone()),
+            replication_controllers: Cache::start(client, cancel.clone()),
             stateful_sets: Cache::start(client, cancel.clone()),
             revisions: Cache::start(client, cancel.clone()),
             jobs: Cache::start(client, cancel.clone()),
@@ -80,6 +82,7 @@ impl Caches {
             self.classes.ready(),
             self.deployments.ready(),
             self.replica_sets.ready(),
+            self.replication_controllers.ready(),
             self.stateful_sets.ready(),
             self.revisions.ready(),
             self.jobs.ready(),

@@ -4,6 +4,7 @@ use crate::objects::Object;
 use crate::{ownership, selector};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::Resource;
+use std::borrow::Cow;
 use std::sync::Arc;
 use towpath_kit::cache::{Cache, Change, Key};
 
@@ -24,7 +25,7 @@ pub(crate) fn owners<'c, K: Resource>(
 pub(crate) fn adopters<K: Resource, O: Object>(
     change: &Change<'_, K>,
     all: &Cache<O>,
-    selector: impl Fn(&O) -> Option<&LabelSelector>,
+    selector: impl Fn(&O) -> Option<Cow<'_, LabelSelector>>,
 ) -> Vec<Key> {
     let Some(orphan) = change
         .new
@@ -34,7 +35,7 @@ pub(crate) fn adopters<K: Resource, O: Object>(
     };
     let labels = orphan.meta().labels.as_ref();
     let fits = |owner: &Arc<O>| {
-        selector(owner).is_some_and(|s| !selector::is_empty(s) && selector::matches(s, labels))
+        selector(owner).is_some_and(|s| !selector::is_empty(&s) && selector::matches(&s, labels))
     };
     let mut found = all.in_namespace(&change.key.namespace);
     found.retain(fits);

@@ -18,6 +18,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use plan::{Action, Observed, Plan};
 use serde_json::json;
+use std::borrow::Cow;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use towpath_kit::cache::{Change, Key};
@@ -46,7 +47,9 @@ fn watch(context: &Arc<Context>, queue: &Queue<Key>) {
         .on_change(move |change| q.add(change.key.clone()));
     let (q, deployments) = (queue.clone(), caches.deployments.clone());
     caches.replica_sets.on_change(move |change| {
-        let adopters = waking::adopters(change, &deployments, |d| Some(&d.spec.as_ref()?.selector));
+        let adopters = waking::adopters(change, &deployments, |d| {
+            Some(Cow::Borrowed(&d.spec.as_ref()?.selector))
+        });
         let owners = waking::owners(change, "Deployment");
         owners.chain(adopters).for_each(|key| q.add(key));
     });

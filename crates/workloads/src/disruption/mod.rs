@@ -76,6 +76,13 @@ fn watch(context: &Arc<Context>, queue: &Queue<Key>, budgets: &Cache<PodDisrupti
         }
     });
     let w = wake(queue);
+    caches.replication_controllers.on_change(move |change| {
+        let size = |c: &Arc<_>| plan::controller_size(c);
+        if change.old.map(size) != change.new.map(size) {
+            w(&change.key.namespace);
+        }
+    });
+    let w = wake(queue);
     caches.replica_sets.on_change(move |change| {
         let size = |s: &Arc<_>| plan::replica_set_size(s);
         if change.old.map(size) != change.new.map(size) {
@@ -154,6 +161,11 @@ impl Controller {
                     }
                     None => Some((owner.uid.clone(), plan::replica_set_size(&set))),
                 }
+            }
+            "ReplicationController" => {
+                let controller = caches.replication_controllers.get(&key)?;
+                same(controller.metadata.uid.as_ref())
+                    .then(|| (owner.uid.clone(), plan::controller_size(&controller)))
             }
             "StatefulSet" => {
                 let set = caches.stateful_sets.get(&key)?;

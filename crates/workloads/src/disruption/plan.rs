@@ -2,7 +2,7 @@
 
 use crate::{pods, time};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -31,6 +31,11 @@ pub(crate) fn replica_set_size(set: &ReplicaSet) -> i32 {
 
 pub(crate) fn stateful_set_size(set: &StatefulSet) -> i32 {
     set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
+}
+
+pub(crate) fn controller_size(controller: &ReplicationController) -> i32 {
+    let spec = controller.spec.as_ref();
+    spec.and_then(|s| s.replicas).unwrap_or(1)
 }
 
 /// The next status, and when to look again because of time alone.

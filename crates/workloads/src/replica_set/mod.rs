@@ -1,5 +1,6 @@
-//! Replica sets: as many pods of one template as wanted.
+//! Replica sets and replication controllers: as many pods of one template as wanted.
 
+mod owner;
 mod plan;
 
 use crate::context::{self, Context, Reconciler, next};
@@ -8,8 +9,10 @@ use crate::objects::{self, name, uid};
 use crate::{Error, ownership, pods, waking};
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use owner::Owner;
 use plan::{Failure, Plan};
+use std::marker::PhantomData;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use towpath_kit::cache::Key;
@@ -20,23 +23,32 @@ use towpath_kit::queue::Queue;
 /// Writes under way at a time for one set.
 const CONCURRENT_WRITES: usize = 8;
 
-struct Controller {
+struct Controller<K> {
     context: Arc<Context>,
     events: Events,
     expectations: Arc<Expectations>,
+    kind: PhantomData<fn() -> K>,
 }
 
-/// Runs until `cancel`.
+/// Runs both kinds until `cancel`.
 pub(crate) async fn run(context: Arc<Context>, cancel: CancellationToken) {
+    tokio::join!(
+        run_kind::<ReplicaSet>(context.clone(), cancel.clone()),
+        run_kind::<ReplicationController>(context, cancel),
+    );
+}
+
+async fn run_kind<K: Owner>(context: Arc<Context>, cancel: CancellationToken) {
     let queue = Queue::default();
     let expectations = Arc::new(Expectations::default());
-    watch(&context, &queue, &expectations);
-    let events = Events::new(context.client.clone(), "replicaset-controller");
+    watch::<K>(&context, &queue, &expectations);
+    let events = Events::new(context.client.clone(), K::REPORTER);
     context::start(
-        Controller {
+        Controller::<K> {
             context,
             events,
             expectations,
+            kind: PhantomData,
         },
         queue,
         cancel,
@@ -44,10 +56,10 @@ pub(crate) async fn run(context: Arc<Context>, cancel: CancellationToken) {
     .await;
 }
 
-fn watch(context: &Arc<Context>, queue: &Queue<Key>, expectations: &Arc<Expectations>) {
+fn watch<K: Owner>(context: &Arc<Context>, queue: &Queue<Key>, expectations: &Arc<Expectations>) {
     let caches = &context.caches;
     let (q, e) = (queue.clone(), expectations.clone());
-    caches.replica_sets.on_change(move |change| {
+    K::cache(caches).on_change(move |change| {
         if change.new.is_none() {
             e.forget(change.key);
         }
@@ -56,11 +68,11 @@ fn watch(context: &Arc<Context>, queue: &Queue<Key>, expectations: &Arc<Expectat
     let (q, e, sets) = (
         queue.clone(),
         expectations.clone(),
-        caches.replica_sets.clone(),
+        K::cache(caches).clone(),
     );
     caches.pods.on_change(move |change| {
-        let owners = e.saw(change, "ReplicaSet");
-        let adopters = waking::adopters(change, &sets, |s| Some(&s.spec.as_ref()?.selector));
+        let owners = e.saw(change, &K::kind(&()));
+        let adopters = waking::adopters(change, &sets, K::selector);
         owners
             .into_iter()
             .chain(adopters)
@@ -68,35 +80,34 @@ fn watch(context: &Arc<Context>, queue: &Queue<Key>, expectations: &Arc<Expectat
     });
 }
 
-impl Reconciler for Controller {
-    const NAME: &'static str = "replicaset";
+impl<K: Owner> Reconciler for Controller<K> {
+    const NAME: &'static str = K::CONTROLLER;
     const WORKERS: usize = 4;
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        let Some(set) = self.context.caches.replica_sets.get(key) else {
+        let Some(owner) = K::cache(&self.context.caches).get(key) else {
             return Ok(Next::Wait);
         };
+        let set = owner.as_set();
         let met = self.expectations.met(key, self.context.clock.monotonic());
-        let owned = self.observe(&set).await?;
+        let owned = self.observe(&owner).await?;
         let failure = if met {
             let related = self.related(&set, &owned);
             let plan = plan::plan(&set, &owned, &related, self.context.now());
-            self.apply(key, &set, plan).await
+            self.apply(key, &owner, plan).await
         } else {
             None
         };
         let failed = failure.is_some();
         let (status, after) = plan::status(&set, &owned, failure, self.context.now());
-        if set.status.as_ref() != Some(&status) {
-            let mut set = set.as_ref().clone();
-            set.status = Some(status);
-            objects::replace_status(&self.context.client, &set).await?;
+        if let Some(changed) = owner.with_status(status) {
+            objects::replace_status(&self.context.client, &changed).await?;
         }
         if failed {
             // The reason is on the status; the queue's back-off decides when to try again.
             let why = "not all pods could be made or deleted".to_string();
             return Err(Error::Invalid {
-                subject: format!("ReplicaSet {key}"),
+                subject: format!("{} {key}", K::kind(&())),
                 why,
             });
         }
@@ -104,23 +115,20 @@ impl Reconciler for Controller {
     }
 }
 
-impl Controller {
-    async fn observe(&self, set: &Arc<ReplicaSet>) -> Result<Vec<Arc<Pod>>, Error> {
+impl<K: Owner> Controller<K> {
+    async fn observe(&self, owner: &Arc<K>) -> Result<Vec<Arc<Pod>>, Error> {
+        let meta = owner.meta();
         let mut all = self
             .context
             .caches
             .pods
-            .in_namespace(set.metadata.namespace.as_deref().unwrap_or_default());
+            .in_namespace(meta.namespace.as_deref().unwrap_or_default());
         all.retain(|p| {
-            !pods::is_terminal(p) || ownership::is_controlled_by(&p.metadata, uid(&set.metadata))
+            !pods::is_terminal(p) || ownership::is_controlled_by(&p.metadata, uid(meta))
         });
-        let selector = set
-            .spec
-            .as_ref()
-            .map(|s| s.selector.clone())
-            .unwrap_or_default();
-        let claim = ownership::claim(&all, &set.metadata, &selector);
-        claim.settle(&self.context.client, set.as_ref()).await
+        let selector = owner.selector().unwrap_or_default();
+        let claim = ownership::claim(&all, meta, &selector);
+        claim.settle(&self.context.client, owner.as_ref()).await
     }
 
     // Pods of all sets with the same controller as this one.
@@ -140,13 +148,13 @@ impl Controller {
     }
 
     // Answers the first failure, after all that could be done was done.
-    async fn apply(&self, key: &Key, set: &ReplicaSet, plan: Plan) -> Option<Failure> {
+    async fn apply(&self, key: &Key, owner: &K, plan: Plan) -> Option<Failure> {
         let created = stream::iter(0..plan.create)
-            .map(|_| self.create(key, set))
+            .map(|_| self.create(key, owner))
             .buffer_unordered(CONCURRENT_WRITES);
         let mut failures: Vec<Failure> = created.filter_map(std::future::ready).collect().await;
         let deleted = stream::iter(plan.delete)
-            .map(|pod| self.delete(key, set, pod))
+            .map(|pod| self.delete(key, owner, pod))
             .buffer_unordered(CONCURRENT_WRITES);
         failures.extend(
             deleted
@@ -157,23 +165,20 @@ impl Controller {
         failures.into_iter().next()
     }
 
-    async fn create(&self, key: &Key, set: &ReplicaSet) -> Option<Failure> {
-        let template = set
-            .spec
-            .as_ref()
-            .and_then(|s| s.template.clone())
-            .unwrap_or_default();
+    async fn create(&self, key: &Key, owner: &K) -> Option<Failure> {
+        let spec = owner.as_set().into_owned().spec;
+        let template = spec.and_then(|s| s.template).unwrap_or_default();
         let base = generated_prefix(&key.name);
         let pod_name = format!(
             "{base}{}",
             towpath_stdx::id::suffix(self.context.random.as_ref(), 5)
         );
-        let owner = ownership::controller_reference(set);
-        let mut pod = pods::from_template(&template, &key.namespace, pod_name.clone(), owner);
+        let controller = ownership::controller_reference(owner);
+        let mut pod = pods::from_template(&template, &key.namespace, pod_name.clone(), controller);
         pod.metadata.generate_name = Some(base);
         self.expectations
             .will_create(key, &pod_name, self.context.clock.monotonic());
-        let about = objects::reference(set);
+        let about = objects::reference(owner);
         match objects::create(&self.context.client, &pod).await {
             Ok(_) => {
                 let note = format!("Created pod: {pod_name}");
@@ -204,11 +209,11 @@ impl Controller {
         }
     }
 
-    async fn delete(&self, key: &Key, set: &ReplicaSet, pod: Arc<Pod>) -> Option<Failure> {
+    async fn delete(&self, key: &Key, owner: &K, pod: Arc<Pod>) -> Option<Failure> {
         let pod_uid = uid(&pod.metadata);
         self.expectations
             .will_delete(key, pod_uid, self.context.clock.monotonic());
-        let about = objects::reference(set);
+        let about = objects::reference(owner);
         match objects::delete::<Pod>(
             &self.context.client,
             &pod.metadata,

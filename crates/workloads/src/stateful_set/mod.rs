@@ -13,6 +13,7 @@ use kube::api::DeleteParams;
 use plan::{Action, Observed};
 use revisions::Revisions;
 use serde_json::json;
+use std::borrow::Cow;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use towpath_kit::cache::Key;
@@ -45,7 +46,9 @@ fn watch(context: &Arc<Context>, queue: &Queue<Key>) {
     });
     let (q, sets) = (queue.clone(), caches.stateful_sets.clone());
     caches.pods.on_change(move |change| {
-        let adopters = waking::adopters(change, &sets, |s| Some(&s.spec.as_ref()?.selector));
+        let adopters = waking::adopters(change, &sets, |s| {
+            Some(Cow::Borrowed(&s.spec.as_ref()?.selector))
+        });
         let owners = waking::owners(change, "StatefulSet");
         owners.chain(adopters).for_each(|key| q.add(key));
     });
