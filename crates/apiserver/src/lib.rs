@@ -37,6 +37,7 @@ mod list_options;
 mod metrics;
 mod model;
 mod openapi;
+mod outbound;
 mod paging;
 mod patch;
 mod pki;

@@ -1,11 +1,15 @@
 //! One hook asked once, within its time.
 
-use super::dial;
 use super::registry::Hook;
 use super::review::{self, Verdict};
 use crate::admission::Change;
 use crate::kinds::Resource;
+use crate::outbound;
 use serde_json::Value;
+
+/// Largest answer.
+const ANSWER_BYTES: usize = 3 << 20;
+const AGENT: &str = "kube-apiserver-admission";
 
 /// Why there is no verdict; the hook's failure policy says what that means.
 pub(super) struct Refusal(pub(super) String);
@@ -22,7 +26,11 @@ pub(super) async fn ask(
     let question = review::question(change, resource, new, &uid);
     let body = serde_json::to_vec(&question).unwrap_or_default();
     let timeout = hook.timeout;
-    let asked = dial::post(change.state, &hook.client, timeout, body);
+    let asked = async {
+        let place = outbound::place(change.state, &hook.client, timeout)?;
+        let config = outbound::tls(&hook.client["caBundle"], None)?;
+        outbound::post(&place, config, AGENT, body, ANSWER_BYTES).await
+    };
     let bytes = match tokio::time::timeout(timeout, asked).await {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(why)) => {

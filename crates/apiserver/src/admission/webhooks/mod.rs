@@ -7,7 +7,6 @@
 
 mod call;
 mod conditions;
-mod dial;
 mod registry;
 pub(super) mod review;
 mod rules;
