@@ -18,6 +18,8 @@ const PEERS: &[(&str, &str, &str, &str)] = &[
     ),
     ("etcd", ".", "etcd", ""),
     ("cel", ".", "cel", ""),
+    ("informer", ".", "informer", ""),
+    ("helm", "helm.sh/helm/v4/cmd/helm", "helm", ""),
     (
         "k8s",
         "k8s.io/kubernetes/cmd/kube-apiserver",
