@@ -6,5 +6,6 @@
 
 #![warn(missing_docs)]
 
+pub mod calendar;
 pub mod cel;
 pub mod quantity;

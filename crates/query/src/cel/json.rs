@@ -6,6 +6,8 @@ use super::shape::{Merge, Shape};
 use super::time;
 use super::types::Type;
 use super::value::{Check, Key, List, Map, Value};
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use indexmap::IndexMap;
 use serde_json::Value as Json;
 use std::sync::Arc;
@@ -150,30 +152,13 @@ impl Merge {
     }
 }
 
+// As Go reads it: padded, and whatever the last bits are.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    let bare = text.trim_end_matches('=');
-    if !text.len().is_multiple_of(4) || text.len() - bare.len() > 2 {
-        return None;
-    }
-    let mut out = Vec::with_capacity(bare.len() * 3 / 4);
-    let (mut bits, mut count) = (0u32, 0);
-    for c in bare.bytes() {
-        let six = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(six);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
-    }
-    Some(out)
+    const LAX: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
+    GeneralPurpose::new(&alphabet::STANDARD, LAX)
+        .decode(text)
+        .ok()
 }
 
 /// Steps of `authorizer.group('').resource('pods').check('get')`.

@@ -1,4 +1,6 @@
-//! Timestamps, durations and the calendar.
+//! Timestamps and durations.
+
+use crate::calendar::{days_from_civil, month_days};
 
 /// Seconds of 0001-01-01T00:00:00Z and of 9999-12-31T23:59:59Z.
 const RANGE: (i64, i64) = (-62_135_596_800, 253_402_300_799);
@@ -138,7 +140,8 @@ pub(crate) fn timestamp(text: &str) -> Option<(i64, u32)> {
         }
         _ => return None,
     };
-    let seconds = days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
+    let seconds =
+        days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
     in_range(seconds).then_some((seconds, nanos))
 }
 
@@ -194,7 +197,7 @@ impl Civil {
             day: day_of_year - (153 * part + 2) / 5 + 1,
             second_of_day: seconds.rem_euclid(86_400),
             week_day: (count + 4).rem_euclid(7),
-            year_day: count - days(year, 1, 1),
+            year_day: count - days_from_civil(year, 1, 1),
         }
     }
 }
@@ -218,25 +221,6 @@ pub(crate) fn offset(zone: &str) -> Option<i64> {
     };
     let (hours, minutes) = (number(hours)?, number(minutes)?);
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3600 + minutes * 60))
-}
-
-fn month_days(year: i64, month: i64) -> i64 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        _ => 31,
-    }
-}
-
-/// Days since 1970-01-01.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year - era * 400;
-    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
 }
 
 #[cfg(test)]
