@@ -5,6 +5,7 @@
 //! and when the ring has moved past it, it is told [`Gone`]. Per-resource queues mean that a
 //! busy kind neither wakes nor expires the watches of an idle one before the bounds force it.
 
+use crate::index::Table;
 use crate::rec::Rec;
 use parking_lot::RwLock;
 use std::collections::{HashMap, VecDeque};
@@ -17,16 +18,23 @@ use tokio::sync::watch;
 pub struct Event {
     /// Its own revision.
     pub revision: u64,
-    /// State before.
+    /// State before; of a delete the last state, at the revision of the delete.
     pub old: Option<Arc<Rec>>,
     /// State after.
     pub new: Option<Arc<Rec>>,
+    /// What was kept before, as it was.
+    pub(crate) before: Option<Arc<Rec>>,
 }
 
 impl Event {
     fn bytes(&self) -> usize {
         let body = |rec: &Option<Arc<Rec>>| rec.as_ref().map_or(0, |r| r.body_bytes() + 256);
-        body(&self.old) + body(&self.new) + 64
+        let shared = match (&self.old, &self.before) {
+            (Some(old), Some(before)) => old.body.as_ptr() == before.body.as_ptr(),
+            _ => true,
+        };
+        let before = if shared { 0 } else { body(&self.before) };
+        body(&self.old) + body(&self.new) + before + 64
     }
 }
 
@@ -128,6 +136,21 @@ impl Ring {
             lane,
             cursor: from,
             wake,
+        }
+    }
+}
+
+impl Event {
+    /// Takes the event back: the table becomes what it was before.
+    pub(crate) fn undo(&self, table: &mut Table) {
+        match (&self.before, &self.new) {
+            (Some(before), _) => {
+                table.insert(before.key.clone(), before.clone());
+            }
+            (None, Some(new)) => {
+                table.remove(&new.key);
+            }
+            (None, None) => {}
         }
     }
 }

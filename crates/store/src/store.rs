@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::error::{Error, Refused};
 use crate::index::Snapshot;
-use crate::ring::{Ring, Watch};
+use crate::ring::{Event, Gone, Ring, Watch};
 use crate::space::Space;
 use crate::sqlite::Sqlite;
 use crate::txn::{Done, Txn};
@@ -149,6 +149,22 @@ impl Store {
     /// A cursor over a resource's events after revision `from`.
     pub fn watch(&self, resource: &str, from: u64) -> Watch {
         self.0.shared.ring.watch(resource, from)
+    }
+
+    /// The state with the objects of one resource as they were at a revision that is not of the
+    /// future: the events since then are taken back, as far as the ring still has them.
+    pub fn past(&self, resource: &str, revision: u64) -> Result<Snapshot, Gone> {
+        let mut state = Snapshot::clone(&self.snapshot());
+        let present = state.revision;
+        let events = self.watch(resource, revision).ready(usize::MAX)?;
+        let mut table = state.table(resource);
+        let undone = |event: &&Arc<Event>| event.revision <= present;
+        for event in events.iter().rev().filter(undone) {
+            event.undo(&mut table);
+        }
+        state.tables.insert(Arc::from(resource), table);
+        state.revision = revision.min(present);
+        Ok(state)
     }
 
     /// Why nothing can be written any more, if so.

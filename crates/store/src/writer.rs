@@ -333,6 +333,7 @@ impl Writer {
                     revision,
                     old: current.cloned(),
                     new: Some(rec.clone()),
+                    before: current.cloned(),
                 };
                 group.events.push((resource.clone(), event));
                 Some(rec)
@@ -366,6 +367,7 @@ impl Writer {
                         revision,
                         old: Some(gone.clone()),
                         new: None,
+                        before: Some(current.clone()),
                     },
                 ));
                 Some(gone)

@@ -11,6 +11,8 @@ struct Model {
     revision: u64,
     /// Revision, key, value (none for a deletion).
     log: Vec<(u64, String, Option<String>)>,
+    /// Objects as they were after each transaction.
+    past: BTreeMap<u64, BTreeMap<String, (u64, String)>>,
 }
 
 impl Model {
@@ -127,6 +129,20 @@ fn check_watch(store: &Store, model: &Model, from: u64) {
     }
 }
 
+// A past state is the one that was, or it is said to be gone.
+fn check_past(store: &Store, model: &Model, revision: u64) {
+    let (Some(wanted), Ok(state)) = (model.past.get(&revision), store.past(RESOURCE, revision))
+    else {
+        return;
+    };
+    assert_eq!(state.revision(), revision);
+    let found: BTreeMap<String, (u64, String)> = state
+        .range(RESOURCE, "", None)
+        .map(|rec| (rec.key.to_string(), value(&rec.json())))
+        .collect();
+    assert_eq!(found, *wanted, "at {revision}");
+}
+
 fn history(seed: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -186,6 +202,7 @@ fn history(seed: u64) {
             Err(other) => panic!("seed {seed}: {other}"),
         }
         check_state(&store, &model);
+        model.past.insert(model.revision, model.objects.clone());
         let from = model.revision.saturating_sub(dice.roll(40));
         if model
             .log
@@ -193,7 +210,9 @@ fn history(seed: u64) {
             .is_some_and(|(first, ..)| *first <= from + 1)
         {
             check_watch(&store, &model, from);
+            assert!(store.past(RESOURCE, from).is_ok());
         }
+        check_past(&store, &model, from);
     }
 }
 
