@@ -1,6 +1,6 @@
 //! CREATE: from a body to a committed object, with a name found for it where it has none.
 
-use super::{Options, TRIES, class, decode, nth, place, refused, unsaved};
+use super::{Options, TRIES, Written, commit, decode, place, unsaved};
 use crate::admission::{self, Change, Effects, Operation};
 use crate::body::{self, Answer};
 use crate::core::Call;
@@ -11,7 +11,7 @@ use crate::route::Target;
 use serde_json::Value;
 use std::sync::Arc;
 use towpath_api::status::{self, Failure, MODIFIED};
-use towpath_store::{Expect, Op, Rec, Refused, Txn};
+use towpath_store::{Expect, Op, Rec};
 
 const NAME_TRIES: usize = 8;
 
@@ -129,7 +129,7 @@ pub(super) async fn insert_named(
     model::prepare_create(resource, &mut object);
     let mut shown = options.shown.clone();
     shown["kind"] = "CreateOptions".into();
-    for attempt in 0..TRIES {
+    for _ in 0..TRIES {
         let mut new = object.clone();
         let state = core.store.snapshot();
         let change = Change {
@@ -170,29 +170,16 @@ pub(super) async fn insert_named(
         if options.dry_run {
             return Ok(Some(unsaved(key, new, 0)));
         }
-        let mut ops = effects.ops;
-        ops.push(Op::Put {
+        let own = Op::Put {
             resource: resource.table.clone(),
-            key: key.clone(),
+            key,
             expect: Expect::absent(),
             new,
-        });
-        let at = ops.len() - 1;
-        match core
-            .store
-            .commit(Txn {
-                ops,
-                class: class(resource),
-            })
-            .await
-        {
-            Ok(done) => {
-                crate::crd::after(core, resource);
-                return Ok(nth(done, at));
-            }
-            Err(Refused::Conflict { index, .. }) if index == at => return Ok(None),
-            Err(Refused::Conflict { .. }) if attempt + 1 < TRIES => {}
-            Err(other) => return Err(refused(other)),
+        };
+        match commit(core, resource, effects.ops, own).await? {
+            Written::Done(rec) => return Ok(rec),
+            Written::Raced { own: true } => return Ok(None),
+            Written::Raced { own: false } => {}
         }
     }
     Err(status::conflict(

@@ -8,7 +8,7 @@ mod options;
 mod parts;
 mod update;
 
-use crate::core::Call;
+use crate::core::{Call, Core};
 use crate::kinds::Resource;
 use crate::model;
 use crate::route::Target;
@@ -17,7 +17,7 @@ pub(crate) use options::Options;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use towpath_api::status::{self, Failure};
-use towpath_store::{Class, Done, Rec, Refused};
+use towpath_store::{Class, Op, Rec, Refused, Txn};
 pub(crate) use update::{patch, replace, replace_raw, undeterminable, update};
 
 const TRIES: usize = 16;
@@ -113,8 +113,32 @@ pub(crate) fn refused(refused: Refused) -> Failure {
     }
 }
 
-fn nth(done: Done, at: usize) -> Option<Arc<Rec>> {
-    done.recs.into_iter().nth(at).flatten()
+/// How a write ended that nothing but a race refuses.
+enum Written {
+    /// Committed; the object's record, which a deletion of nothing has not.
+    Done(Option<Arc<Rec>>),
+    /// Another write was faster: to the object itself, or to something written with it.
+    Raced { own: bool },
+}
+
+/// Commits an object's write together with what else belongs to it.
+async fn commit(
+    core: &Core,
+    resource: &Resource,
+    mut ops: Vec<Op>,
+    own: Op,
+) -> Result<Written, Failure> {
+    let at = ops.len();
+    ops.push(own);
+    let class = class(resource);
+    match core.store.commit(Txn { ops, class }).await {
+        Ok(done) => {
+            crate::crd::after(core, resource);
+            Ok(Written::Done(done.recs.into_iter().nth(at).flatten()))
+        }
+        Err(Refused::Conflict { index, .. }) => Ok(Written::Raced { own: index == at }),
+        Err(other) => Err(refused(other)),
+    }
 }
 
 /// What a dry run would have stored.

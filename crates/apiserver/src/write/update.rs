@@ -4,7 +4,7 @@
 
 use super::create::insert_named;
 use super::parts::{is_finished, keep_but, keep_identity};
-use super::{Options, TRIES, class, decode, nth, place, refused, unsaved};
+use super::{Options, TRIES, Written, commit, decode, place, unsaved};
 use crate::admission::{self, Change, Effects, Operation};
 use crate::body::{self, Answer};
 use crate::core::Call;
@@ -18,7 +18,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use towpath_api::field::FieldError;
 use towpath_api::status::{self, Failure, MODIFIED};
-use towpath_store::{Expect, Op, Rec, Refused, Txn};
+use towpath_store::{Expect, Op, Rec};
 
 pub(crate) async fn update(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
     let options = Options::read(call)?;
@@ -262,39 +262,27 @@ async fn replace_by(
         let mut ops = effects.ops;
         let expect = Expect::revision(current.revision);
         let table = resource.table.clone();
-        if finished {
+        let own = if finished {
             ops.extend(admission::released(&change));
-            ops.push(Op::Delete {
+            Op::Delete {
                 resource: table,
                 key,
                 expect,
                 last: Some(new),
-            });
+            }
         } else {
-            ops.push(Op::Put {
+            Op::Put {
                 resource: table,
                 key,
                 expect,
                 new,
-            });
-        }
-        let at = ops.len() - 1;
-        match core
-            .store
-            .commit(Txn {
-                ops,
-                class: class(resource),
-            })
-            .await
-        {
-            Ok(done) => {
-                crate::crd::after(core, resource);
-                return nth(done, at).ok_or_else(|| read::missing(target));
             }
+        };
+        match commit(core, resource, ops, own).await? {
+            Written::Done(rec) => return rec.ok_or_else(|| read::missing(target)),
             // Someone was faster. A client that named the revision is told when it is compared
             // with the new present one above.
-            Err(Refused::Conflict { .. }) => {}
-            Err(other) => return Err(refused(other)),
+            Written::Raced { .. } => {}
         }
     }
     Err(conflict())
