@@ -3,7 +3,7 @@
 use crate::kinds::Resource;
 use crate::record;
 use crate::route::{Query, Target};
-use towpath_api::selector::{Field, Label};
+use towpath_api::selector::{self, Field, Label};
 use towpath_api::status::{self, Failure};
 use towpath_store::Rec;
 
@@ -36,17 +36,21 @@ impl Filter {
             Field::parse(field).map_err(|error| status::bad_request(error.to_string()))?;
         let known = record::selectable(resource);
         for (path, ..) in &mut field.terms {
-            // `events.k8s.io` names the same fields otherwise.
-            if let Some(rest) = path.strip_prefix("regarding.") {
-                *path = format!("involvedObject.{rest}");
-            } else if path == "reportingController" {
-                *path = "reportingComponent".into();
+            if resource.is_custom() {
+                let own = path == "metadata.name"
+                    || resource.namespaced && path == "metadata.namespace"
+                    || known.contains(&path.as_str());
+                if !own {
+                    let why = format!("field label not supported: {path}");
+                    return Err(status::bad_request(why));
+                }
+                continue;
             }
-            let everywhere = matches!(path.as_str(), "metadata.name" | "metadata.namespace");
-            if !everywhere && !known.contains(&path.as_str()) {
-                return Err(status::bad_request(format!(
-                    "field label not supported: {path}"
-                )));
+            let (group, version) = (&resource.group, &resource.version);
+            let stored = selector::resolve(group, version, &resource.kind, path)
+                .map_err(|error| status::bad_request(error.to_string()))?;
+            if stored != path {
+                *path = stored.to_string();
             }
         }
         let prefix = if namespace.is_empty() {
@@ -78,7 +82,7 @@ impl Filter {
                 let found = match path.as_str() {
                     "metadata.name" => rec.name(),
                     "metadata.namespace" => rec.namespace(),
-                    path => rec.meta.field(path).unwrap_or_default(),
+                    path => rec.meta.field(path).unwrap_or(selector::missing(path)),
                 };
                 (found == value) == *equal
             })

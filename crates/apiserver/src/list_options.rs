@@ -77,3 +77,18 @@ pub(crate) fn limit(query: &Query) -> Result<usize, Failure> {
         }
     }
 }
+
+/// `resourceVersion`; upstream says of one that is no number what its parser says.
+pub(crate) fn revision(query: &Query) -> Result<Option<u64>, Failure> {
+    match query.get("resourceVersion").unwrap_or_default() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| not_a_revision(text)),
+    }
+}
+
+/// 500: a revision that is no number.
+pub(crate) fn not_a_revision(text: &str) -> Failure {
+    status::untold(format!(
+        "strconv.ParseUint: parsing {text:?}: invalid syntax"
+    ))
+}

@@ -12,9 +12,10 @@ use towpath_store::Snapshot;
 const KEPT: usize = 64;
 const AGE: Duration = Duration::from_secs(300);
 
-/// States that lists are being paged through.
+/// States that lists are being paged through, by revision and resource: one of the past is right
+/// for its own resource only.
 #[derive(Default)]
-pub(crate) struct Pages(Mutex<BTreeMap<u64, (Arc<Snapshot>, Instant)>>);
+pub(crate) struct Pages(Mutex<BTreeMap<(u64, String), (Arc<Snapshot>, Instant)>>);
 
 /// Where the next page starts.
 pub(crate) struct Continue {
@@ -25,18 +26,18 @@ pub(crate) struct Continue {
 }
 
 impl Pages {
-    pub(crate) fn hold(&self, state: &Arc<Snapshot>, now: Instant) {
+    pub(crate) fn hold(&self, resource: &str, state: &Arc<Snapshot>, now: Instant) {
         let mut held = self.0.lock();
         held.retain(|_, (_, since)| now.duration_since(*since) < AGE);
-        held.insert(state.revision(), (state.clone(), now));
+        held.insert((state.revision(), resource.into()), (state.clone(), now));
         while held.len() > KEPT {
             held.pop_first();
         }
     }
 
-    pub(crate) fn get(&self, revision: u64, now: Instant) -> Option<Arc<Snapshot>> {
+    pub(crate) fn get(&self, resource: &str, revision: u64, now: Instant) -> Option<Arc<Snapshot>> {
         let held = self.0.lock();
-        held.get(&revision)
+        held.get(&(revision, resource.into()))
             .filter(|(_, since)| now.duration_since(*since) < AGE)
             .map(|(state, _)| state.clone())
     }

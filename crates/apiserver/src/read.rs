@@ -42,7 +42,7 @@ pub(crate) fn find(call: &Call, target: &Target) -> Result<Arc<Rec>, Failure> {
 
 pub(crate) fn get(call: &Call, target: &Target) -> Answer {
     let form = form::wanted(call, None)?;
-    if let Some(wanted) = call.query.number("resourceVersion")? {
+    if let Some(wanted) = crate::list_options::revision(&call.query)? {
         let current = call.core.store.revision();
         if wanted > current {
             return Err(status::too_large_resource_version(wanted, current));
@@ -77,7 +77,7 @@ struct Page {
     limit: usize,
 }
 
-fn page(call: &Call) -> Result<Page, Failure> {
+fn page(call: &Call, target: &Target) -> Result<Page, Failure> {
     let core = &call.core;
     crate::list_options::check(&call.query, false)?;
     let limit = crate::list_options::limit(&call.query)?;
@@ -97,7 +97,7 @@ fn page(call: &Call) -> Result<Page, Failure> {
             None => core.store.snapshot(),
             Some(revision) => core
                 .pages
-                .get(revision, now)
+                .get(&target.resource.table, revision, now)
                 .ok_or_else(|| token.expired())?,
         };
         return Ok(Page {
@@ -107,26 +107,23 @@ fn page(call: &Call) -> Result<Page, Failure> {
         });
     }
     let state = core.store.snapshot();
-    let wanted = call.query.number("resourceVersion")?.unwrap_or(0);
+    let wanted = crate::list_options::revision(&call.query)
+        .map_err(|failure| status::bad_request(failure.message))?
+        .unwrap_or(0);
     if wanted > state.revision() {
         return Err(status::too_large_resource_version(wanted, state.revision()));
     }
-    match call.query.get("resourceVersionMatch").unwrap_or_default() {
-        "Exact" if wanted != state.revision() => {
-            let state = core.pages.get(wanted, now);
-            let state = state.ok_or_else(|| {
-                status::expired(format!(
-                    "The resourceVersion for the provided list is too old: {wanted}"
-                ))
-            })?;
-            return Ok(Page {
-                state,
-                after: None,
-                limit,
-            });
-        }
-        _ => {}
-    }
+    let exact = call.query.get("resourceVersionMatch") == Some("Exact");
+    let state = match exact && wanted != state.revision() {
+        true => core
+            .store
+            .past(&target.resource.table, wanted)
+            .map(Arc::new)
+            .map_err(|_| {
+                status::expired("The resourceVersion for the provided list is too old.")
+            })?,
+        false => state,
+    };
     Ok(Page {
         state,
         after: None,
@@ -173,7 +170,7 @@ pub(crate) fn select(
 pub(crate) fn list(call: &Call, target: &Target) -> Answer {
     let form = form::wanted(call, Some(&target.resource.list_kind))?;
     let filter = Filter::new(target, &call.query)?;
-    let page = page(call)?;
+    let page = page(call, target)?;
     let (items, more) = select(
         &page.state,
         target,
@@ -183,9 +180,8 @@ pub(crate) fn list(call: &Call, target: &Target) -> Answer {
     );
     let mut metadata = json!({"resourceVersion": page.state.revision().to_string()});
     if let (true, Some(last)) = (more, items.last()) {
-        call.core
-            .pages
-            .hold(&page.state, call.core.clock.monotonic());
+        let (table, now) = (&target.resource.table, call.core.clock.monotonic());
+        call.core.pages.hold(table, &page.state, now);
         let token = Continue {
             revision: Some(page.state.revision()),
             after: last.key.to_string(),

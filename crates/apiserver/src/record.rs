@@ -2,6 +2,7 @@
 
 use crate::kinds::Resource;
 use serde_json::{Map, Value};
+use towpath_api::selector;
 use towpath_store::{Meta, NewRec, Rec};
 
 /// Writes an object for the store: its bytes with a hole at `metadata.resourceVersion`, and the
@@ -83,8 +84,11 @@ fn meta(resource: &Resource, object: &Value) -> Meta {
     let mut fields: Vec<(Box<str>, Box<str>)> = selectable(resource)
         .into_iter()
         .filter_map(|path| {
-            let value = lookup(object, path)?;
-            Some((path.into(), value.into()))
+            let value = match resource.is_custom() {
+                true => lookup(object, path)?,
+                false => selector::field_text(object, path),
+            };
+            (!value.is_empty()).then(|| (path.into(), value.into()))
         })
         .collect();
     fields.sort();
@@ -121,41 +125,8 @@ pub(crate) fn selectable(resource: &Resource) -> Vec<&str> {
             .map(|path| path.trim_start_matches('.'))
             .collect();
     }
-    let fields: &[&str] = match (resource.stored_as.0.as_str(), resource.plural.as_str()) {
-        ("", "pods") => &[
-            "spec.nodeName",
-            "spec.restartPolicy",
-            "spec.schedulerName",
-            "spec.serviceAccountName",
-            "spec.hostNetwork",
-            "status.phase",
-            "status.podIP",
-            "status.nominatedNodeName",
-        ],
-        ("", "events") => &[
-            "involvedObject.kind",
-            "involvedObject.namespace",
-            "involvedObject.name",
-            "involvedObject.uid",
-            "involvedObject.apiVersion",
-            "involvedObject.resourceVersion",
-            "involvedObject.fieldPath",
-            "reason",
-            "reportingComponent",
-            "source.component",
-            "source",
-            "type",
-        ],
-        ("", "namespaces") => &["status.phase"],
-        ("", "nodes") => &["spec.unschedulable"],
-        ("", "secrets") => &["type"],
-        ("", "services") => &["spec.clusterIP", "spec.type"],
-        ("", "replicationcontrollers") | ("apps", "replicasets") => &["status.replicas"],
-        ("batch", "jobs") => &["status.successful"],
-        ("certificates.k8s.io", "certificatesigningrequests") => &["spec.signerName"],
-        _ => &[],
-    };
-    fields.to_vec()
+    let group = resource.stored_as.0.as_str();
+    selector::selectable(group, &resource.kind).to_vec()
 }
 
 #[cfg(test)]

@@ -45,18 +45,12 @@ pub(crate) fn serve(call: Call, target: Target) -> Answer {
     let shown = Shown::of(&call, &target)?;
     let filter = Filter::new(&target, &call.query)?;
     let query = &call.query;
-    let from = match query.get("resourceVersion").unwrap_or_default() {
-        "" | "0" => None,
-        text => Some(
-            text.parse::<u64>()
-                .map_err(|_| status::bad_request(format!("invalid resource version {text:?}")))?,
-        ),
-    };
     let send_initial = query
         .get("sendInitialEvents")
         .map(|_| query.is("sendInitialEvents"));
     let bookmarks = query.is("allowWatchBookmarks");
     crate::list_options::check(query, true)?;
+    let from = crate::list_options::revision(query)?.filter(|from| *from > 0);
     let state = call.core.store.snapshot();
     if let Some(from) = from.filter(|from| *from > state.revision()) {
         return Err(status::too_large_resource_version(from, state.revision()));

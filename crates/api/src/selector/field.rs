@@ -32,26 +32,17 @@ impl Field {
         Ok(Field { terms })
     }
 
-    /// Refuses terms that objects of this kind cannot be selected by. `extra` are the selectable
-    /// fields of a custom resource (`.spec.color` or `spec.color`).
-    pub fn check(&self, group: &str, kind: &str, extra: &[&str]) -> Result<(), Error> {
-        for (path, ..) in &self.terms {
-            let known = selectable(group, kind).contains(&path.as_str())
-                || extra
-                    .iter()
-                    .any(|field| field.trim_start_matches('.') == path);
-            if !known {
-                return Err(Error::Unsupported(path.clone()));
-            }
-        }
-        Ok(())
-    }
-
     /// Whether `object` matches. A missing field counts as empty text.
     pub fn matches(&self, object: &Value) -> bool {
-        self.terms
-            .iter()
-            .all(|(path, wanted, equal)| (field_text(object, path) == *wanted) == *equal)
+        self.terms.iter().all(|(path, wanted, equal)| {
+            let found = field_text(object, path);
+            let found = if found.is_empty() {
+                missing(path)
+            } else {
+                &found
+            };
+            (found == wanted) == *equal
+        })
     }
 
     /// The value that `metadata.name` must have, where the selector asks for one.
@@ -97,12 +88,25 @@ fn unescape(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// The fields that objects of a built-in kind can be selected by.
+const EVENT: &[&str] = &[
+    "involvedObject.kind",
+    "involvedObject.namespace",
+    "involvedObject.name",
+    "involvedObject.uid",
+    "involvedObject.apiVersion",
+    "involvedObject.resourceVersion",
+    "involvedObject.fieldPath",
+    "reason",
+    "reportingComponent",
+    "source",
+    "type",
+];
+
+/// The fields beside name and namespace that objects of a built-in kind can be selected by, under
+/// the names they have in the version that is stored.
 pub fn selectable(group: &str, kind: &str) -> &'static [&'static str] {
     match (group, kind) {
         ("", "Pod") => &[
-            "metadata.name",
-            "metadata.namespace",
             "spec.nodeName",
             "spec.restartPolicy",
             "spec.schedulerName",
@@ -113,47 +117,72 @@ pub fn selectable(group: &str, kind: &str) -> &'static [&'static str] {
             "status.podIPs",
             "status.nominatedNodeName",
         ],
-        ("", "Node") => &["metadata.name", "spec.unschedulable"],
-        ("", "Namespace") => &["metadata.name", "status.phase"],
-        ("", "Secret") => &["metadata.name", "metadata.namespace", "type"],
-        ("", "Service") => &[
-            "metadata.name",
-            "metadata.namespace",
-            "spec.clusterIP",
-            "spec.type",
-        ],
-        ("", "ReplicationController") => {
-            &["metadata.name", "metadata.namespace", "status.replicas"]
-        }
-        ("apps", "ReplicaSet") => &["metadata.name", "metadata.namespace", "status.replicas"],
-        ("batch", "Job") => &["metadata.name", "metadata.namespace", "status.successful"],
-        ("" | "events.k8s.io", "Event") => &[
-            "metadata.name",
-            "metadata.namespace",
-            "involvedObject.kind",
-            "involvedObject.namespace",
-            "involvedObject.name",
-            "involvedObject.uid",
-            "involvedObject.apiVersion",
-            "involvedObject.resourceVersion",
-            "involvedObject.fieldPath",
-            "reason",
-            "reportingComponent",
-            "source",
-            "type",
-            "regarding.kind",
-            "regarding.namespace",
-            "regarding.name",
-            "regarding.uid",
-            "regarding.apiVersion",
-            "regarding.resourceVersion",
-            "regarding.fieldPath",
-            "reportingController",
-        ],
-        ("certificates.k8s.io", "CertificateSigningRequest") => {
-            &["metadata.name", "spec.signerName"]
-        }
-        _ => &["metadata.name", "metadata.namespace"],
+        ("", "Node") => &["spec.unschedulable"],
+        ("", "Namespace") => &["status.phase"],
+        ("", "Secret") => &["type"],
+        ("", "Service") => &["spec.clusterIP", "spec.type"],
+        ("", "ReplicationController") => &["status.replicas"],
+        ("batch", "Job") => &["status.successful"],
+        ("" | "events.k8s.io", "Event") => EVENT,
+        ("certificates.k8s.io", "CertificateSigningRequest") => &["spec.signerName"],
+        ("resource.k8s.io", "ResourceSlice") => &["spec.nodeName", "spec.driver"],
+        _ => &[],
+    }
+}
+
+/// The stored name of a field that a selector names, or why objects of the kind cannot be selected
+/// by it.
+pub fn resolve<'a>(
+    group: &str,
+    version: &str,
+    kind: &str,
+    path: &'a str,
+) -> Result<&'a str, Error> {
+    let known = selectable(group, kind);
+    let stored = match (group, kind, path) {
+        ("", "Pod", "spec.host") => Some("spec.nodeName"),
+        ("events.k8s.io", "Event", _) => match path {
+            "reportingController" => Some("reportingComponent"),
+            "reason" | "type" => Some(path),
+            path => path.strip_prefix("regarding.").and_then(|rest| {
+                let stored = |known: &&&str| known.strip_prefix("involvedObject.") == Some(rest);
+                EVENT.iter().find(stored).copied()
+            }),
+        },
+        _ => known.contains(&path).then_some(path),
+    };
+    let everywhere = match (group, kind, path) {
+        (_, _, "metadata.name") => true,
+        (
+            "" | "certificates.k8s.io" | "resource.k8s.io",
+            "Node" | "Namespace" | "CertificateSigningRequest" | "ResourceSlice",
+            _,
+        ) => false,
+        (_, _, path) => path == "metadata.namespace",
+    };
+    if everywhere {
+        return Ok(path);
+    }
+    stored.ok_or_else(|| {
+        Error::Unsupported(match (group, kind) {
+            ("batch", "Job") => format!("field label {path:?} not supported for Job"),
+            ("resource.k8s.io", "ResourceSlice") => format!(
+                "field label not supported for {group}/{version}, Kind={kind}: {path}"
+            ),
+            _ if known.is_empty() => format!(
+                "{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            ),
+            _ => format!("field label not supported: {path}"),
+        })
+    })
+}
+
+/// What counts where an object has nothing in a field.
+pub fn missing(path: &str) -> &'static str {
+    match path {
+        "spec.unschedulable" | "spec.hostNetwork" => "false",
+        "status.successful" | "status.replicas" => "0",
+        _ => "",
     }
 }
 
@@ -167,15 +196,9 @@ pub fn field_text(object: &Value, path: &str) -> String {
             .unwrap_or_default()
     };
     match path {
-        "spec.unschedulable" | "spec.hostNetwork" => match plain(object, path).as_str() {
-            "" => "false".into(),
-            text => text.into(),
-        },
         "status.successful" => first(&["status.succeeded", "status.successful"]),
-        "status.replicas" => match plain(object, path).as_str() {
-            "" => "0".into(),
-            text => text.into(),
-        },
+        // Upstream gives it no text.
+        "status.podIPs" => String::new(),
         "source" => first(&[
             "source.component",
             "reportingComponent",
@@ -218,23 +241,14 @@ mod tests {
             Field::parse("metadata.name=a,spec.nodeName!=n2,status.phase==Running").unwrap();
         assert!(selector.matches(&pod));
         assert_eq!(selector.name(), Some("a"));
-        selector.check("", "Pod", &[]).unwrap();
-        assert!(
-            Field::parse("spec.foo=x")
-                .unwrap()
-                .check("", "Pod", &[])
-                .is_err()
+        assert_eq!(resolve("", "v1", "Pod", "spec.host"), Ok("spec.nodeName"));
+        assert!(resolve("", "v1", "Pod", "spec.foo").is_err());
+        assert!(resolve("", "v1", "Node", "metadata.namespace").is_err());
+        assert_eq!(
+            resolve("events.k8s.io", "v1", "Event", "regarding.name"),
+            Ok("involvedObject.name")
         );
-        Field::parse("spec.foo=x")
-            .unwrap()
-            .check("x", "Y", &[".spec.foo"])
-            .unwrap();
         assert!(Field::parse("abc").is_err());
         assert_eq!(Field::parse(r"a=b\,c").unwrap().terms[0].1, "b,c");
-        assert!(
-            Field::parse("spec.hostNetwork=false")
-                .unwrap()
-                .matches(&pod)
-        );
     }
 }

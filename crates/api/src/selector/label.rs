@@ -1,8 +1,6 @@
 //! Selection by labels, in the form of query strings and as objects.
 
 use super::Error;
-use crate::field::quote;
-use crate::names;
 use serde_json::{Map, Value};
 
 /// What one requirement asks of a label.
@@ -44,31 +42,14 @@ pub struct Label {
 impl Label {
     /// Parses the form used in query strings: `a=b,c!=d,e in (f,g),h,!i,j>1`.
     pub fn parse(text: &str) -> Result<Label, Error> {
-        let mut parser = Parser { rest: text.trim() };
-        let mut requirements = Vec::new();
-        while !parser.rest.is_empty() {
-            requirements.push(parser.requirement()?);
-            parser.skip();
-            if parser.rest.is_empty() {
-                break;
-            }
-            if !parser.take(",") {
-                return Err(Error::Label(format!(
-                    "found '{}', expected: ',' or 'end of string'",
-                    parser.word()
-                )));
-            }
-            parser.skip();
-            if parser.rest.is_empty() {
-                return Err(Error::Label(
-                    "found '', expected: identifier after ','".into(),
-                ));
-            }
-        }
-        Ok(Label {
+        super::parse::parse(text)
+    }
+
+    pub(super) fn of(requirements: Vec<Requirement>) -> Label {
+        Label {
             requirements,
             never: false,
-        })
+        }
     }
 
     /// Reads a `LabelSelector` object; `null` matches nothing, `{}` everything.
@@ -195,141 +176,6 @@ impl std::fmt::Display for Label {
     }
 }
 
-struct Parser<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Parser<'a> {
-    fn skip(&mut self) {
-        self.rest = self.rest.trim_start();
-    }
-
-    fn take(&mut self, token: &str) -> bool {
-        self.skip();
-        let found = self.rest.strip_prefix(token);
-        self.rest = found.unwrap_or(self.rest);
-        found.is_some()
-    }
-
-    fn word(&mut self) -> &'a str {
-        self.skip();
-        let end = self
-            .rest
-            .find(|c: char| {
-                c.is_whitespace() || matches!(c, ',' | '=' | '!' | '(' | ')' | '<' | '>')
-            })
-            .unwrap_or(self.rest.len());
-        let (word, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        word
-    }
-
-    fn key(&mut self) -> Result<String, Error> {
-        let key = self.word();
-        if key.is_empty() {
-            let found = self
-                .rest
-                .chars()
-                .next()
-                .map(String::from)
-                .unwrap_or_default();
-            return Err(Error::Label(format!(
-                "found '{found}', expected: !, identifier, or 'end of string'"
-            )));
-        }
-        let wrong = names::qualified_name(key);
-        if wrong.is_empty() {
-            return Ok(key.to_string());
-        }
-        Err(Error::Label(format!(
-            "key: Invalid value: {}: {}",
-            quote(key),
-            wrong.join("; ")
-        )))
-    }
-
-    fn requirement(&mut self) -> Result<Requirement, Error> {
-        if self.take("!") {
-            return Ok(Requirement {
-                key: self.key()?,
-                operator: Operator::Missing,
-                values: Vec::new(),
-            });
-        }
-        let key = self.key()?;
-        self.skip();
-        let (operator, values) = if self.take("!=") {
-            (Operator::NotIn, vec![self.value(&key)?])
-        } else if self.take("==") || self.take("=") {
-            (Operator::In, vec![self.value(&key)?])
-        } else if self.take(">") {
-            (Operator::Greater(self.number(&key)?), Vec::new())
-        } else if self.take("<") {
-            (Operator::Less(self.number(&key)?), Vec::new())
-        } else if self.rest.is_empty() || self.rest.starts_with(',') {
-            (Operator::Exists, Vec::new())
-        } else {
-            let operator = match self.word() {
-                "in" => Operator::In,
-                "notin" => Operator::NotIn,
-                other => {
-                    return Err(Error::Label(format!(
-                        "found '{other}', expected: in, notin, =, ==, !=, gt, lt"
-                    )));
-                }
-            };
-            (operator, self.list(&key)?)
-        };
-        Ok(Requirement {
-            key,
-            operator,
-            values,
-        })
-    }
-
-    fn list(&mut self, key: &str) -> Result<Vec<String>, Error> {
-        if !self.take("(") {
-            return Err(Error::Label(format!(
-                "found '{}' expected: '('",
-                self.word()
-            )));
-        }
-        let mut values = Vec::new();
-        loop {
-            values.push(self.value(key)?);
-            if self.take(")") {
-                return Ok(values);
-            }
-            if !self.take(",") {
-                return Err(Error::Label(format!(
-                    "found '{}', expected: ',' or ')'",
-                    self.word()
-                )));
-            }
-        }
-    }
-
-    fn value(&mut self, key: &str) -> Result<String, Error> {
-        let value = self.word();
-        let wrong = names::label_value(value);
-        if wrong.is_empty() {
-            return Ok(value.to_string());
-        }
-        Err(Error::Label(format!(
-            "values[0][{key}]: Invalid value: {}: {}",
-            quote(value),
-            wrong.join("; ")
-        )))
-    }
-
-    fn number(&mut self, key: &str) -> Result<i64, Error> {
-        let value = self.value(key)?;
-        value.parse().map_err(|_| {
-            Error::Label(format!("values[0]: Invalid value: {}: for 'Gt', 'Lt' operators, the value must be an integer", quote(&value)))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -367,6 +213,16 @@ mod tests {
             "=", "a=b,", "a in b", "a in (b", "a b", "-a=b", "a=b=c", "a>x", ",",
         ] {
             assert!(Label::parse(bad).is_err(), "{bad}");
+        }
+        for (list, values) in [
+            ("()", 1),
+            ("(,)", 1),
+            ("(a,,b)", 3),
+            ("(a,b,)", 3),
+            ("(,a)", 2),
+        ] {
+            let label = Label::parse(&format!("x in {list}")).unwrap();
+            assert_eq!(label.requirements[0].values.len(), values, "{list}");
         }
         assert_eq!(
             Label::parse("b in (y,x),a=1,!c").unwrap().to_string(),

@@ -2,8 +2,9 @@
 
 mod field;
 mod label;
+mod parse;
 
-pub use field::{Field, field_text, selectable};
+pub use field::{Field, field_text, missing, resolve, selectable};
 pub use label::{Label, Operator, Requirement};
 
 /// Why a text is no selector.
@@ -12,11 +13,14 @@ pub enum Error {
     /// Not the grammar of label selectors, or a key or value outside its own.
     #[error("unable to parse requirement: {0}")]
     Label(String),
+    /// Requirements that are not put together as upstream's grammar has it.
+    #[error("{0}")]
+    List(String),
     /// Not the grammar of field selectors.
     #[error("invalid selector: '{0}'; can't understand '{1}'")]
     Field(String, String),
     /// A field that objects of this kind cannot be selected by.
-    #[error("field label not supported: {0}")]
+    #[error("{0}")]
     Unsupported(String),
     /// A `LabelSelector` with an operator that does not exist.
     #[error("{0:?} is not a valid label selector operator")]

@@ -136,5 +136,4 @@ mod tests {
         let absent = json!({"service": {"namespace": "a", "name": "b"}});
         assert_eq!(of(absent), Err("service \"b\" not found".into()));
     }
-
 }

@@ -56,8 +56,7 @@ fn finish(
 
 fn roots(bundle: &Value) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    match bundle.as_str().filter(|bundle| !bundle.is_empty())
-    {
+    match bundle.as_str().filter(|bundle| !bundle.is_empty()) {
         Some(bundle) => {
             let pem = STANDARD
                 .decode(bundle)
