@@ -6,7 +6,7 @@
 //! runs its test corpora in milliseconds.
 //!
 //! In reading order: [`facts`] (which resources exist), [`schema`] (what their objects look like),
-//! [`json`] and [`unknown`] (from bytes to a known object), [`field`] and [`status`] (what is told
+//! [`json`], [`protobuf`] and [`unknown`] (from bytes to a known object), [`field`] and [`status`] (what is told
 //! to the client when something is wrong), [`names`], [`quantity`] and [`time`] (the small
 //! grammars), [`selector`], [`generation`] and [`scale`] (what a server does with any kind),
 //! [`defaults`] (what is filled in),
@@ -28,6 +28,7 @@ pub mod jsonpath;
 pub mod merge;
 pub mod names;
 pub mod openapi;
+pub mod protobuf;
 pub mod quota;
 pub mod resources;
 pub mod scale;

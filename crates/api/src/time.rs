@@ -117,6 +117,127 @@ pub fn human(seconds: i64) -> String {
     }
 }
 
+/// Seconds since 1970 as RFC 3339 in UTC; `None` outside the years 0 to 9999.
+pub fn rfc3339(seconds: i64) -> Option<String> {
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Years 0 to 9999, so that nothing below can overflow.
+    if !(-719_528..=2_932_896).contains(&days) {
+        return None;
+    }
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    Some(format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    ))
+}
+
+/// Nanoseconds as Go writes a duration (`1h0m0s`, `1.5s`, `2ms`).
+pub fn go_duration(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let total = nanos.unsigned_abs();
+    let (seconds, fraction) = (total / 1_000_000_000, total % 1_000_000_000);
+    let decimal = |whole: u64, part: u64, digits: usize| {
+        let mut text = format!("{whole}.{part:0digits$}");
+        text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+        text
+    };
+    if seconds == 0 && fraction > 0 {
+        let (unit, text) = match fraction {
+            f if f >= 1_000_000 => ("ms", decimal(f / 1_000_000, f % 1_000_000, 6)),
+            f if f >= 1000 => ("µs", decimal(f / 1000, f % 1000, 3)),
+            f => ("ns", f.to_string()),
+        };
+        return format!("{sign}{text}{unit}");
+    }
+    let rest = match fraction {
+        0 => (seconds % 60).to_string(),
+        fraction => decimal(seconds % 60, fraction, 9),
+    };
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{sign}{rest}s"),
+        (0, minutes) => format!("{sign}{minutes}m{rest}s"),
+        (hours, minutes) => format!("{sign}{hours}h{minutes}m{rest}s"),
+    }
+}
+
+/// Nanoseconds of a duration as Go reads it; `None` where it is none or too long.
+pub fn parse_go_duration(text: &str) -> Option<i64> {
+    let (negative, mut rest) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut total = 0i128;
+    while !rest.is_empty() {
+        let number = rest.len()
+            - rest
+                .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
+                .len();
+        let (digits, after) = rest.split_at(number);
+        let length = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(length);
+        let scale: i128 = match unit {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+        if whole.is_empty() && part.is_empty() || whole.len() > 19 || part.contains('.') {
+            return None;
+        }
+        let part = &part[..part.len().min(18)];
+        let whole: i128 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().ok()?
+        };
+        let fraction: i128 = if part.is_empty() {
+            0
+        } else {
+            part.parse().ok()?
+        };
+        total = total
+            .checked_add(whole * scale)?
+            .checked_add(fraction * scale / 10i128.pow(part.len() as u32))?;
+        rest = after;
+    }
+    i64::try_from(if negative { -total } else { total }).ok()
+}
+
+/// Nanoseconds after the second of an RFC 3339 time that [`parse_rfc3339`] takes.
+pub fn fraction_nanos(text: &str) -> i64 {
+    let Some(digits) = text.get(19..).and_then(|rest| rest.strip_prefix('.')) else {
+        return 0;
+    };
+    let digits = digits.bytes().take_while(u8::is_ascii_digit).take(9);
+    let (sum, count) = digits.fold((0, 0u32), |(sum, count), digit| {
+        (sum * 10 + i64::from(digit - b'0'), count + 1)
+    });
+    sum * 10i64.pow(9 - count)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +260,52 @@ mod tests {
         ] {
             assert_eq!(parse_rfc3339(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn times_and_durations_round_trip() {
+        for seconds in [
+            0,
+            -1,
+            1_795_269_359,
+            -62_135_596_800,
+            253_402_300_799,
+            951_782_400,
+        ] {
+            let text = rfc3339(seconds).unwrap();
+            assert_eq!(parse_rfc3339(&text), Some(seconds), "{text}");
+        }
+        assert_eq!((rfc3339(i64::MAX), rfc3339(i64::MIN)), (None, None));
+        assert_eq!(rfc3339(-62_135_596_800).unwrap(), "0001-01-01T00:00:00Z");
+        for (nanos, text) in [
+            (0, "0s"),
+            (1_500_000_000, "1.5s"),
+            (90_000_000_000, "1m30s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (2_000_000, "2ms"),
+            (1_500_000, "1.5ms"),
+            (1_500, "1.5µs"),
+            (-7, "-7ns"),
+            (i64::MAX, "2562047h47m16.854775807s"),
+        ] {
+            assert_eq!(go_duration(nanos), text);
+            assert_eq!(parse_go_duration(text), Some(nanos), "{text}");
+        }
+        for bad in [
+            "",
+            "-",
+            "1",
+            "1x",
+            ".s",
+            "1.1.1s",
+            "9223372036854775807h",
+            "s",
+            "1 s",
+        ] {
+            assert_eq!(parse_go_duration(bad), None, "{bad}");
+        }
+        assert_eq!(fraction_nanos("2000-01-01T00:00:00.000123Z"), 123_000);
+        assert_eq!(fraction_nanos("2000-01-01T00:00:00Z"), 0);
     }
 
     #[test]

@@ -41,7 +41,6 @@ mod outbound;
 mod paging;
 mod patch;
 mod pki;
-mod protobuf;
 mod rbac;
 mod read;
 mod record;
@@ -62,8 +61,3 @@ pub use body::Body;
 pub use front::InProcess;
 pub use pki::PkiError;
 pub use server::{ApiServer, Config, Error};
-
-/// Reads a protobuf body (`k8s\0`, envelope, object) as the object its JSON form would be.
-pub fn decode_protobuf(body: &[u8]) -> Result<serde_json::Value, String> {
-    protobuf::decode(body).map_err(|error| error.to_string())
-}

@@ -3,7 +3,6 @@
 //! object alike, built-in or custom.
 
 use crate::kinds::{Kinds, Resource};
-use crate::protobuf;
 use serde_json::Value;
 use towpath_api::apply;
 use towpath_api::convert;
@@ -12,6 +11,7 @@ use towpath_api::generation;
 use towpath_api::json as text;
 use towpath_api::merge;
 use towpath_api::openapi;
+use towpath_api::protobuf;
 use towpath_api::schema;
 use towpath_api::status::{self, Failure};
 use towpath_api::table::{self, Include, Printer};

@@ -49,25 +49,19 @@ fn tables() -> Result<Vec<(PathBuf, String)>> {
     let kubernetes = modules::directory(KUBERNETES)?;
     let api = modules::directory(API)?;
     let apimachinery = modules::directory(APIMACHINERY)?;
-    let types = types::read(
-        &api,
-        &apimachinery,
-        &modules::directory(EXTENSIONS)?,
-        &modules::directory(AGGREGATOR)?,
-    )?;
+    let extensions = modules::directory(EXTENSIONS)?;
+    let aggregator = modules::directory(AGGREGATOR)?;
+    let types = types::read(&api, &apimachinery, &extensions, &aggregator)?;
     let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/api/facts");
     let resources = resources::table(&kubernetes)?;
     let schemas = schemas::table(&kubernetes, &types)?;
     let roles = roles::table(&kubernetes)?;
-    let protobuf = protobuf::table(&api, &apimachinery)?;
+    let protobuf = protobuf::table(&api, &apimachinery, &extensions, &aggregator)?;
     Ok(vec![
         (out.join("resources.txt"), resources),
         (out.join("schemas.txt"), schemas),
         (out.join("roles.json"), roles),
-        (
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/apiserver/facts/protobuf.txt"),
-            protobuf,
-        ),
+        (out.join("protobuf.txt"), protobuf),
     ])
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 const META: &str = "k8s.io/apimachinery/pkg/apis/meta/v1";
+const EXTENSIONS: &str = "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1";
 
 /// What a named Go type stands for.
 #[derive(Clone)]
@@ -31,13 +32,18 @@ struct Package {
 }
 
 /// Writes the table: a line per message, and one per field below it.
-pub(super) fn table(api: &Path, apimachinery: &Path) -> Result<String> {
+pub(super) fn table(
+    api: &Path,
+    apimachinery: &Path,
+    extensions: &Path,
+    aggregator: &Path,
+) -> Result<String> {
     let mut packages: BTreeMap<String, Package> = BTreeMap::new();
     for group in directories(api)? {
         for version in directories(&group)? {
             let name = file_name(&version);
             let register = version.join("register.go");
-            if !super::is_stable(&name) || !register.exists() {
+            if !register.exists() {
                 continue;
             }
             let text = std::fs::read_to_string(&register)?;
@@ -52,8 +58,26 @@ pub(super) fn table(api: &Path, apimachinery: &Path) -> Result<String> {
             );
         }
     }
-    let meta = apimachinery.join("pkg/apis/meta/v1");
-    packages.insert(META.into(), package(&meta, "meta/v1".into())?);
+    let meta = apimachinery.join("pkg/apis/meta");
+    packages.insert(META.into(), package(&meta.join("v1"), "meta/v1".into())?);
+    packages.insert(
+        "k8s.io/apimachinery/pkg/apis/meta/v1beta1".into(),
+        package(&meta.join("v1beta1"), "meta/v1beta1".into())?,
+    );
+    packages.insert(
+        EXTENSIONS.into(),
+        package(
+            &extensions.join("pkg/apis/apiextensions/v1"),
+            "apiextensions.k8s.io/v1".into(),
+        )?,
+    );
+    packages.insert(
+        "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1".into(),
+        package(
+            &aggregator.join("pkg/apis/apiregistration/v1"),
+            "apiregistration.k8s.io/v1".into(),
+        )?,
+    );
     let mut out = String::new();
     for (path, package) in &packages {
         for (name, named) in &package.types {
@@ -136,7 +160,14 @@ fn read(text: &str, package: &mut Package) {
                     .types
                     .insert((*name).to_string(), Named::Struct(fields));
             }
-            ["type", name, other] if !other.starts_with("interface") => {
+            ["type", name, "struct{}"] | ["type", name, "struct", "{}"] => {
+                package
+                    .types
+                    .insert((*name).to_string(), Named::Struct(Vec::new()));
+            }
+            ["type", name, other] | ["type", name, "=", other]
+                if !other.starts_with("interface") =>
+            {
                 package
                     .types
                     .insert((*name).to_string(), Named::Other((*other).to_string()));
@@ -215,6 +246,11 @@ fn kind(packages: &BTreeMap<String, Package>, at: &str, go: &str) -> Option<Stri
         ("k8s.io/apimachinery/pkg/util/intstr", "IntOrString") => {
             return Some("intorstring".into());
         }
+        // What is one of two things in JSON has a message with a field for each.
+        (EXTENSIONS, "JSON") => return Some("json".into()),
+        (EXTENSIONS, "JSONSchemaPropsOrArray") => return Some("schemaorlist".into()),
+        (EXTENSIONS, "JSONSchemaPropsOrBool") => return Some("schemaorbool".into()),
+        (EXTENSIONS, "JSONSchemaPropsOrStringArray") => return Some("schemaorstrings".into()),
         ("k8s.io/apimachinery/pkg/types", _) => return Some("string".into()),
         _ => {}
     }

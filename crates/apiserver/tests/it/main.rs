@@ -7,7 +7,6 @@ mod clients;
 mod contract;
 mod crash;
 mod door;
-mod fixtures;
 mod harness;
 mod hooks;
 mod normal;
