@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)] // used by two programs of this repository only
 
 pub mod codegen;
+pub mod conformance;
 pub mod demo;
 pub mod packages;
 pub mod peers;

@@ -1,7 +1,7 @@
 //! All scripting of the project beside `cargo` and `npm`.
 
 use clap::{Parser, Subcommand};
-use xtask::{codegen, demo, peers, sizes, step, test, tidy, web};
+use xtask::{codegen, conformance, demo, peers, sizes, step, test, tidy, web};
 
 /// Towpath's own tasks
 #[derive(Parser)]
@@ -32,6 +32,8 @@ enum Command {
     },
     /// Build the real peers that contract tests run against
     Peers,
+    /// Run the upstream conformance suite and keep its history in docs/conformance.md
+    Conformance(conformance::Args),
     /// Build the web UI
     Web,
     /// Measure beside the real peers and write docs/performance.md's tables
@@ -58,6 +60,7 @@ fn main() -> anyhow::Result<()> {
                 .env("BLESS", "1"),
         ),
         Command::Peers => peers::run().map(drop),
+        Command::Conformance(args) => conformance::run(args),
         Command::Web => web::build(),
         Command::Bench { arguments } => step::run(
             step::cargo()

@@ -1,10 +1,11 @@
-//! One plain HTTP request to a container, for probes and hooks: no pool, no redirects, a bounded
-//! answer.
+//! One HTTP request to a container, for probes and hooks: no pool, no redirects, a bounded answer.
 
+use super::tls;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// Port number, where it is named looked up among the container's ports.
@@ -51,9 +52,8 @@ pub(crate) async fn get(
     limit: Duration,
     agent: &str,
 ) -> Result<(), String> {
-    if action.scheme.as_deref().unwrap_or("HTTP") != "HTTP" {
-        return Err("scheme HTTPS is not supported by this node".into());
-    }
+    let encrypted = action.scheme.as_deref() == Some("HTTPS");
+    let scheme = if encrypted { "https" } else { "http" };
     let number = port(&action.port, container)?;
     let host = action
         .host
@@ -91,29 +91,39 @@ pub(crate) async fn get(
         .map_err(|error| error.to_string())?;
     let exchange = async {
         let stream = connect(host, number, limit).await?;
-        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
-        // Only the head of the answer is read: nothing to bound.
-        let answer = async {
-            let answer = sender.send_request(request).await;
-            answer
-                .map(|answer| answer.status().as_u16())
-                .map_err(|error| format!("Get \"http://{host}:{number}{path}\": {error}"))
+        let status = if encrypted {
+            exchange(tls::over(stream, host).await?, request).await
+        } else {
+            exchange(stream, request).await
         };
-        tokio::pin!(connection, answer);
-        tokio::select! {
-            biased;
-            status = &mut answer => status,
-            // A server that closes after its answer: the answer is there.
-            _ = &mut connection => answer.await,
-        }
+        status.map_err(|error| format!("Get \"{scheme}://{host}:{number}{path}\": {error}"))
     };
     match tokio::time::timeout(limit, exchange).await {
         Err(_) => Err(format!(
-            "Get \"http://{host}:{number}{path}\": no answer within {limit:?}"
+            "Get \"{scheme}://{host}:{number}{path}\": no answer within {limit:?}"
         )),
         Ok(Err(cause)) => Err(cause),
         Ok(Ok(200..=399)) => Ok(()),
         Ok(Ok(code)) => Err(format!("HTTP probe failed with statuscode: {code}")),
+    }
+}
+
+// Only the head of the answer is read: nothing to bound.
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: http::Request<String>,
+) -> Result<u16, hyper::Error> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let answer = async {
+        let answer = sender.send_request(request).await?;
+        Ok(answer.status().as_u16())
+    };
+    tokio::pin!(connection, answer);
+    tokio::select! {
+        biased;
+        status = &mut answer => status,
+        // A server that closes after its answer: the answer is there.
+        _ = &mut connection => answer.await,
     }
 }

@@ -12,6 +12,7 @@ mod pull;
 pub(crate) mod start;
 pub(crate) mod status;
 mod terminate;
+mod tls;
 
 use tokio::sync::watch;
 use tokio::time::Instant;

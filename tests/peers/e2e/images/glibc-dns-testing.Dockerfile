@@ -1,0 +1,2 @@
+FROM localhost/e2e/debian
+CMD ["/bin/bash"]

@@ -1,0 +1,3 @@
+FROM localhost/e2e/agnhost
+COPY kitten/html/kitten.jpg kitten/html/data.json /
+CMD ["test-webserver"]

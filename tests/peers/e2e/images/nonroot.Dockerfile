@@ -1,0 +1,3 @@
+FROM localhost/e2e/debian
+USER 1234
+CMD ["/bin/sh"]
