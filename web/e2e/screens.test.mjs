@@ -55,6 +55,8 @@ const screens = [
   ['Resource', '/r/one?path=%2Fapi%2Fv1%2Fnamespaces%2Fdefault%2Fservices%2Fkubernetes', 'kind: Service'],
   ['Resource, events', '/r/one?tab=events&path=%2Fapi%2Fv1%2Fnamespaces%2Fdefault%2Fservices%2Fkubernetes', 'No events'],
   ['Resource, gone', '/r/one?path=%2Fapi%2Fv1%2Fnamespaces%2Fdefault%2Fservices%2Fgone', 'There is no gone any more'],
+  ['Audit', '/protect/audit', 'the newest first'],
+  ['Audit, nothing matches', '/protect/audit?user=nobody', 'No event matches the filter.'],
   ['No such page', '/nowhere', 'This address leads nowhere'],
 ];
 

@@ -17,6 +17,7 @@ mod audit;
 mod body;
 mod bootstrap;
 mod components;
+mod conversion;
 mod core;
 mod crd;
 mod csr;
@@ -57,6 +58,7 @@ mod write;
 mod ws;
 mod x509;
 
+pub use audit::Peer;
 pub use body::Body;
 pub use front::InProcess;
 pub use pki::PkiError;

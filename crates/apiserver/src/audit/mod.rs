@@ -38,9 +38,9 @@ const BOUNDS: Bounds = Bounds {
     files: 10,
 };
 
-/// Address of a client, where it came over the network.
-#[derive(Clone, Copy)]
-pub(crate) struct Peer(pub(crate) IpAddr);
+/// Address of a client, an extension of requests that came over the network.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// Decides what is recorded, and records it.
 pub(crate) struct Audit {

@@ -67,6 +67,13 @@ async fn who_did_what_is_recorded_and_secrets_are_not() {
         );
     }
     assert!(event["requestObject"].is_null() && event["auditID"].is_string());
+    let own = towpath_kit::traits::Principal::component("workloads");
+    server
+        .call_as(own, Method::DELETE, &format!("{MAPS}/x"), "", &Value::Null)
+        .await;
+    let all = events(&server, "name=x").await;
+    assert_eq!(all.len(), 1);
+    assert!(events(&server, "name=x&components=false").await.is_empty());
     let refused = events(&server, "user=jane").await;
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0]["responseStatus"]["code"], 403);

@@ -2,12 +2,16 @@
 
 use anyhow::{Context, Result};
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tower::ServiceExt;
+use towpath_apiserver::Peer;
 use towpath_daemon::{CancellationToken, Service};
 
 /// Connections at a time on one address; more wait in the kernel.
@@ -59,10 +63,10 @@ async fn accept(listener: TcpListener, routes: Router, cancel: CancellationToken
         let Ok(slot) = slots.clone().acquire_owned().await else {
             return;
         };
-        let stream = tokio::select! {
+        let (stream, address) = tokio::select! {
             () = cancel.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors: a moment later some are free again.
                     tracing::warn!(%error, "accept");
@@ -72,7 +76,12 @@ async fn accept(listener: TcpListener, routes: Router, cancel: CancellationToken
             },
         };
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(routes.clone());
+        let peer = Peer(address.ip());
+        let named = move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            request
+        };
+        let service = TowerToHyperService::new(routes.clone().map_request(named));
         let connection = builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();
