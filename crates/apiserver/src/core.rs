@@ -330,9 +330,9 @@ async fn objects(
     }
     match target.verb {
         "watch" => return watch::serve(call, target),
-        "list" => return read::list(&call, &target),
+        "list" => return read::list(&call, &target).await,
         "get" if target.subresource.is_empty() || target.subresource == "status" => {
-            return read::get(&call, &target);
+            return read::get(&call, &target).await;
         }
         _ => {}
     }

@@ -3,6 +3,7 @@
 
 use crate::admission::{self, Change, Operation};
 use crate::body::{self, Answer};
+use crate::conversion;
 use crate::core::Call;
 use crate::filter::Filter;
 use crate::form;
@@ -147,7 +148,7 @@ pub(crate) async fn one(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
         );
         return Ok(body::json(200, &answer));
     }
-    read::written(call, target, 200, &rec)
+    read::written(call, target, 200, &rec).await
 }
 
 /// Kinds whose last state upstream sends back when they are gone.
@@ -192,9 +193,11 @@ async fn remove(
             .cloned()
             .ok_or_else(|| read::missing(target))?;
         preconditions(target, &current, options)?;
-        let old = record::decode(&current);
-        let mut new = old.clone();
+        // It is marked as it is stored, and shown to admission as the client sees it.
+        let stored = record::decode(&current);
+        let mut new = stored.clone();
         let waits = mark(call, resource, &mut new, options);
+        let old = conversion::show(core, resource, &current).await?;
         let change = Change {
             call,
             target,
@@ -206,7 +209,7 @@ async fn remove(
             options: &options.shown,
         };
         admission::delete(&change).await?;
-        if waits && new == old {
+        if waits && new == stored {
             return Ok((current, false));
         }
         let new = record::encode(resource, &new);
@@ -306,6 +309,10 @@ fn mark(call: &Call, resource: &Resource, object: &mut Value, options: &DeleteOp
         0
     };
     propagate(object, options.propagation.as_deref());
+    if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
+        crate::crd::mark(object, now);
+        return true;
+    }
     let is_namespace = resource.is("", "namespaces");
     let waits = |list: &Value| list.as_array().is_some_and(|l| !l.is_empty());
     let held = waits(&object["metadata"]["finalizers"])
@@ -393,7 +400,7 @@ pub(crate) async fn collection(call: &Call, target: &Target, bytes: &[u8]) -> An
         };
         match remove(call, &one, &options).await {
             // What is answered is what was found, as upstream does it.
-            Ok(_) => items.push(form::serve_version(&target.resource, record::decode(&rec))),
+            Ok(_) => items.push(conversion::show(&call.core, &target.resource, &rec).await?),
             Err(failure) if failure.code == 404 => {}
             Err(failure) => return Err(failure),
         }

@@ -73,7 +73,7 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Answer {
             "singularName": resource.singular,
             "namespaced": resource.namespaced,
             "kind": resource.kind,
-            "verbs": resource.verbs,
+            "verbs": verbs(resource),
         });
         if !resource.short_names.is_empty() {
             entry["shortNames"] = resource.short_names.clone().into();
@@ -135,6 +135,15 @@ fn aggregated(call: &Call, kinds: &Kinds, core: bool) -> Answer {
     )
 }
 
+// A definition that is being deleted takes nothing new.
+fn verbs(resource: &Resource) -> Vec<&str> {
+    let ending = resource.custom.as_ref().is_some_and(|custom| custom.ending);
+    let verbs = resource.verbs.iter().map(String::as_str);
+    verbs
+        .filter(|verb| !ending || !matches!(*verb, "create" | "update" | "patch"))
+        .collect()
+}
+
 fn aggregated_resource(resource: &Resource) -> Value {
     let scope = if resource.namespaced {
         "Namespaced"
@@ -146,7 +155,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
         "responseKind": {"group": resource.group, "version": resource.version, "kind": resource.kind},
         "scope": scope,
         "singularResource": resource.singular,
-        "verbs": resource.verbs,
+        "verbs": verbs(resource),
     });
     if !resource.short_names.is_empty() {
         entry["shortNames"] = resource.short_names.clone().into();

@@ -3,6 +3,7 @@
 use crate::kinds::Resource;
 use crate::record;
 use crate::route::{Query, Target};
+use serde_json::Value;
 use towpath_api::selector::{self, Field, Label};
 use towpath_api::status::{self, Failure};
 use towpath_store::Rec;
@@ -73,6 +74,29 @@ impl Filter {
     /// The one name that can match, where there is one.
     pub(crate) fn name(&self) -> Option<&str> {
         self.field.name()
+    }
+
+    /// The same filter without what depends on the version that objects are shown in.
+    pub(crate) fn of_place(&self) -> Self {
+        let mut field = self.field.clone();
+        field
+            .terms
+            .retain(|(path, ..)| matches!(path.as_str(), "metadata.name" | "metadata.namespace"));
+        Self {
+            prefix: self.prefix.clone(),
+            label: Label::default(),
+            field,
+        }
+    }
+
+    /// Whether an object, as it is shown, matches; its place was looked at before.
+    pub(crate) fn matches_shown(&self, object: &Value) -> bool {
+        let labels = &object["metadata"]["labels"];
+        self.label.matches_with(|key| labels[key].as_str())
+            && self.field.terms.iter().all(|(path, value, equal)| {
+                let found = record::lookup(object, path).unwrap_or_default();
+                (found == *value) == *equal
+            })
     }
 
     pub(crate) fn matches(&self, rec: &Rec) -> bool {

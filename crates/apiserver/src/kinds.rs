@@ -2,6 +2,7 @@
 //!
 //! Everything else works on [`Resource`] and does not ask where one came from.
 
+use crate::conversion::Conversion;
 use serde_json::Value;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -43,7 +44,13 @@ pub(crate) struct Subresource {
 
 /// What a definition says beyond names.
 pub(crate) struct Custom {
-    pub(crate) schema: Schema,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) conversion: Arc<Conversion>,
+    /// The definition is being deleted: nothing new is made.
+    pub(crate) ending: bool,
+    /// Objects written at or before this revision may have another form: the definition has
+    /// changed.
+    pub(crate) since: u64,
     /// `openAPIV3Schema` as given, for publishing.
     pub(crate) source: Value,
     /// Its rules; compiled when an object is written first, since definitions are read again with
@@ -53,6 +60,8 @@ pub(crate) struct Custom {
     pub(crate) status: bool,
     pub(crate) scale: Option<towpath_api::scale::Paths>,
     pub(crate) selectable: Vec<String>,
+    /// Those of all versions, which are kept beside each object.
+    pub(crate) indexed: Arc<[String]>,
 }
 
 impl Custom {

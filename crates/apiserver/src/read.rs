@@ -3,6 +3,7 @@
 
 use crate::accept::{Form, negotiate};
 use crate::body::{self, Answer, Body};
+use crate::conversion;
 use crate::core::Call;
 use crate::filter::Filter;
 use crate::form;
@@ -40,7 +41,7 @@ pub(crate) fn find(call: &Call, target: &Target) -> Result<Arc<Rec>, Failure> {
         .ok_or_else(|| missing(target))
 }
 
-pub(crate) fn get(call: &Call, target: &Target) -> Answer {
+pub(crate) async fn get(call: &Call, target: &Target) -> Answer {
     let form = form::wanted(call, None)?;
     if let Some(wanted) = crate::list_options::revision(&call.query)? {
         let current = call.core.store.revision();
@@ -49,20 +50,21 @@ pub(crate) fn get(call: &Call, target: &Target) -> Answer {
         }
     }
     let rec = find(call, target)?;
-    if form == Form::Object && target.resource.is_stored_form() {
+    if form == Form::Object && conversion::is_as_stored(&target.resource, &rec) {
         return Ok(body::json_bytes(200, rec.json()));
     }
-    let object = form::serve_version(&target.resource, record::decode(&rec));
+    let object = conversion::show(&call.core, &target.resource, &rec).await?;
     Ok(body::json(200, &form::one(call, target, form, object)))
 }
 
 /// A written object as the client asked for it.
-pub(crate) fn written(call: &Call, target: &Target, code: u16, rec: &Rec) -> Answer {
+pub(crate) async fn written(call: &Call, target: &Target, code: u16, rec: &Rec) -> Answer {
     let form = negotiate(call.header(ACCEPT))?;
-    if form == Form::Object && target.resource.is_stored_form() && rec.revision > 0 {
+    let resource = &target.resource;
+    if form == Form::Object && rec.revision > 0 && conversion::is_as_stored(resource, rec) {
         return Ok(body::json_bytes(code, rec.json()));
     }
-    let mut object = form::serve_version(&target.resource, record::decode(rec));
+    let mut object = conversion::show(&call.core, resource, rec).await?;
     if rec.revision == 0
         && let Some(metadata) = object["metadata"].as_object_mut()
     {
@@ -167,9 +169,15 @@ pub(crate) fn select(
     (found, false)
 }
 
-pub(crate) fn list(call: &Call, target: &Target) -> Answer {
+pub(crate) async fn list(call: &Call, target: &Target) -> Answer {
     let form = form::wanted(call, Some(&target.resource.list_kind))?;
-    let filter = Filter::new(target, &call.query)?;
+    let mut filter = Filter::new(target, &call.query)?;
+    // What depends on the version is looked at in the converted objects; a page may then be short.
+    let mut by_value = None;
+    if !filter.is_everything() && !conversion::selects_as_stored(&target.resource) {
+        let of_place = filter.of_place();
+        by_value = Some(std::mem::replace(&mut filter, of_place));
+    }
     let page = page(call, target)?;
     let (items, more) = select(
         &page.state,
@@ -195,13 +203,16 @@ pub(crate) fn list(call: &Call, target: &Target) -> Answer {
             metadata["remainingItemCount"] = rest.into();
         }
     }
-    if form == Form::Object && target.resource.is_stored_form() {
+    let resource = &target.resource;
+    let as_stored = |rec: &Arc<Rec>| conversion::is_as_stored(resource, rec);
+    if by_value.is_none() && form == Form::Object && items.iter().all(as_stored) {
         return Ok(body::json_bytes(200, spliced(target, &metadata, items)));
     }
-    let objects = items
-        .iter()
-        .map(|rec| form::serve_version(&target.resource, record::decode(rec)))
-        .collect();
+    let objects = items.iter().map(|rec| record::decode(rec)).collect();
+    let mut objects = conversion::show_all(&call.core, resource, objects).await?;
+    if let Some(filter) = by_value {
+        objects.retain(|object| filter.matches_shown(object));
+    }
     Ok(body::json(
         200,
         &form::many(call, target, form, objects, metadata),

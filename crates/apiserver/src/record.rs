@@ -8,6 +8,11 @@ use towpath_store::{Meta, NewRec, Rec};
 /// Writes an object for the store: its bytes with a hole at `metadata.resourceVersion`, and the
 /// facts that selectors need.
 pub(crate) fn encode(resource: &Resource, object: &Value) -> NewRec {
+    encode_as(&meta(resource, object), object)
+}
+
+/// The same where labels and fields that can be selected on have not changed.
+pub(crate) fn encode_as(meta: &Meta, object: &Value) -> NewRec {
     let mut body = Vec::with_capacity(512);
     let mut hole = 0;
     body.push(b'{');
@@ -31,7 +36,7 @@ pub(crate) fn encode(resource: &Resource, object: &Value) -> NewRec {
     NewRec {
         body: body.into(),
         hole: hole as u32,
-        meta: meta(resource, object),
+        meta: meta.clone(),
     }
 }
 
@@ -81,7 +86,11 @@ fn meta(resource: &Resource, object: &Value) -> Meta {
         .filter_map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into())))
         .collect();
     labels.sort();
-    let mut fields: Vec<(Box<str>, Box<str>)> = selectable(resource)
+    let indexed = match &resource.custom {
+        Some(custom) => custom.indexed.iter().map(|path| bare(path)).collect(),
+        None => selectable(resource),
+    };
+    let mut fields: Vec<(Box<str>, Box<str>)> = indexed
         .into_iter()
         .filter_map(|path| {
             let value = match resource.is_custom() {
@@ -103,7 +112,12 @@ fn meta(resource: &Resource, object: &Value) -> Meta {
     }
 }
 
-fn lookup(object: &Value, path: &str) -> Option<String> {
+fn bare(path: &str) -> &str {
+    path.trim_start_matches('.')
+}
+
+/// The text of a field that can be selected on.
+pub(crate) fn lookup(object: &Value, path: &str) -> Option<String> {
     let mut value = object;
     for part in path.trim_start_matches('.').split('.') {
         value = value.get(part)?;
@@ -122,7 +136,7 @@ pub(crate) fn selectable(resource: &Resource) -> Vec<&str> {
         return custom
             .selectable
             .iter()
-            .map(|path| path.trim_start_matches('.'))
+            .map(|path| bare(path))
             .collect();
     }
     let group = resource.stored_as.0.as_str();

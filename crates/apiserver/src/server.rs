@@ -184,6 +184,10 @@ impl ApiServer {
             "aggregated roles",
             aggregate::run(server.core.clone(), server.cancel.clone()),
         );
+        towpath_daemon::spawn(
+            "custom resource definitions",
+            crd::run(server.core.clone(), server.cancel.clone()),
+        );
         towpath_daemon::spawn("certificate renewal", renew(server.clone()));
         towpath_daemon::spawn(
             "certificate requests",

@@ -2,13 +2,12 @@
 
 use crate::admission::{self, Operation};
 use crate::body::{self, Answer};
+use crate::conversion;
 use crate::core::Call;
-use crate::form;
 use crate::kinds::Resource;
 use crate::model;
 use crate::patch::Patch;
 use crate::read;
-use crate::record;
 use crate::route::Target;
 use crate::token_request;
 use crate::write::{self, Options};
@@ -36,7 +35,7 @@ pub(crate) async fn serve(call: &Call, target: &Target, bytes: &[u8]) -> Answer 
     match (target.verb, target.subresource.as_str()) {
         ("get", "scale") => {
             let rec = read::find(call, target)?;
-            let object = form::serve_version(&target.resource, record::decode(&rec));
+            let object = conversion::show(&call.core, &target.resource, &rec).await?;
             Ok(body::json(200, &scale::read(&paths(target)?, &object)))
         }
         ("update", "scale") => {
@@ -55,7 +54,7 @@ pub(crate) async fn serve(call: &Call, target: &Target, bytes: &[u8]) -> Answer 
         ("create", "binding") => bind(call, target, bytes).await,
         ("create", "eviction") => crate::evict::serve(call, target, bytes).await,
         ("create", "token") => token_request::serve(call, target, bytes),
-        ("get", _) => read::get(call, target),
+        ("get", _) => read::get(call, target).await,
         (verb, _) => Err(status::method_not_allowed(
             &target.resource.group,
             &target.resource.plural,
@@ -120,7 +119,7 @@ async fn set_scale(
         Ok(new)
     })
     .await?;
-    let object = form::serve_version(&target.resource, record::decode(&rec));
+    let object = conversion::show(&call.core, &target.resource, &rec).await?;
     Ok(body::json(200, &scale::read(&paths, &object)))
 }
 
@@ -151,7 +150,7 @@ async fn apply_scale(call: &Call, target: &Target, options: &Options, patch: &Pa
         model::apply_config(resource, "scale", Some(old), &config, how)
     })
     .await?;
-    let object = form::serve_version(resource, record::decode(&rec));
+    let object = conversion::show(&call.core, resource, &rec).await?;
     Ok(body::json(200, &scale::read(&paths, &object)))
 }
 

@@ -6,11 +6,11 @@
 
 use crate::accept::Form;
 use crate::body::{self, Answer, Body};
+use crate::conversion;
 use crate::core::{Call, Core};
 use crate::filter::Filter;
-use crate::form::{self, Shown};
+use crate::form::Shown;
 use crate::read;
-use crate::record;
 use crate::route::Target;
 use bytes::Bytes;
 use futures::stream;
@@ -30,6 +30,8 @@ struct State {
     core: Arc<Core>,
     watch: Watch,
     filter: Filter,
+    /// The whole of the filter, where objects must be converted before it can be looked at.
+    by_value: Option<Filter>,
     shown: Shown,
     initial: VecDeque<Arc<Rec>>,
     /// Revision of the bookmark that ends the initial events.
@@ -43,7 +45,12 @@ struct State {
 
 pub(crate) fn serve(call: Call, target: Target) -> Answer {
     let shown = Shown::of(&call, &target)?;
-    let filter = Filter::new(&target, &call.query)?;
+    let mut filter = Filter::new(&target, &call.query)?;
+    let mut by_value = None;
+    if !filter.is_everything() && !conversion::selects_as_stored(&target.resource) {
+        let of_place = filter.of_place();
+        by_value = Some(std::mem::replace(&mut filter, of_place));
+    }
     let query = &call.query;
     let send_initial = query
         .get("sendInitialEvents")
@@ -86,6 +93,7 @@ pub(crate) fn serve(call: Call, target: Target) -> Answer {
         watch: call.core.store.watch(&target.resource.table, start),
         core: call.core.clone(),
         filter,
+        by_value,
         shown,
         initial: initial.into(),
         initial_end: (send_initial == Some(true)).then_some(start),
@@ -108,7 +116,7 @@ impl State {
         let mut out = Vec::new();
         while !self.done && out.len() < CHUNK_BYTES && !self.initial.is_empty() {
             if let Some(rec) = self.initial.pop_front() {
-                self.line(&mut out, "ADDED", &rec, rec.revision);
+                self.line(&mut out, "ADDED", &rec, rec.revision).await;
             }
         }
         if self.initial.is_empty()
@@ -143,7 +151,10 @@ impl State {
                 let Some(event) = self.backlog.pop_front() else {
                     return;
                 };
-                self.event(out, &event);
+                self.event(out, &event).await;
+                if self.done {
+                    return;
+                }
             }
             return;
         }
@@ -176,28 +187,70 @@ impl State {
         }
     }
 
-    fn event(&self, out: &mut Vec<u8>, event: &Event) {
+    async fn event(&mut self, out: &mut Vec<u8>, event: &Event) {
         let (was, is) = (event.old.as_ref(), event.new.as_ref());
         let was = was.filter(|rec| self.filter.matches(rec));
         let is = is.filter(|rec| self.filter.matches(rec));
-        match (was, is) {
-            (None, Some(new)) => self.line(out, "ADDED", new, event.revision),
-            (Some(_), Some(new)) => self.line(out, "MODIFIED", new, event.revision),
-            (Some(old), None) => self.line(out, "DELETED", old, event.revision),
-            (None, None) => {}
+        let (mut was, mut is) = (was, is);
+        if self.by_value.is_some() {
+            if let Some(rec) = was
+                && !self.selected(out, rec).await
+            {
+                was = None;
+            }
+            if let Some(rec) = is
+                && !self.selected(out, rec).await
+            {
+                is = None;
+            }
+            if self.done {
+                return;
+            }
+        }
+        let (kind, rec) = match (was, is) {
+            (None, Some(new)) => ("ADDED", new),
+            (Some(_), Some(new)) => ("MODIFIED", new),
+            (Some(old), None) => ("DELETED", old),
+            (None, None) => return,
+        };
+        self.line(out, kind, rec, event.revision).await;
+    }
+
+    // Whether the object, as it is shown, is one that is watched.
+    async fn selected(&mut self, out: &mut Vec<u8>, rec: &Rec) -> bool {
+        let Some(filter) = &self.by_value else {
+            return true;
+        };
+        match conversion::show(&self.core, &self.shown.resource, rec).await {
+            Ok(object) => filter.matches_shown(&object),
+            Err(failure) => {
+                self.fail(out, &failure);
+                false
+            }
         }
     }
 
-    fn line(&self, out: &mut Vec<u8>, kind: &str, rec: &Rec, revision: u64) {
+    async fn line(&mut self, out: &mut Vec<u8>, kind: &str, rec: &Rec, revision: u64) {
+        let resource = &self.shown.resource;
+        let as_stored = self.shown.form == Form::Object && conversion::is_as_stored(resource, rec);
+        let object = match as_stored {
+            true => None,
+            false => match conversion::show_at(&self.core, resource, rec, revision).await {
+                Ok(object) => Some(object),
+                Err(failure) => return self.fail(out, &failure),
+            },
+        };
+        if let (Some(filter), Some(object), "ADDED") = (&self.by_value, &object, kind)
+            && !filter.matches_shown(object)
+        {
+            return;
+        }
         out.extend_from_slice(b"{\"type\":\"");
         out.extend_from_slice(kind.as_bytes());
         out.extend_from_slice(b"\",\"object\":");
-        if self.shown.form == Form::Object && self.shown.resource.is_stored_form() {
-            rec.write_at(revision, out);
-        } else {
-            let object =
-                form::serve_version(&self.shown.resource, record::decode_at(rec, revision));
-            write(out, &self.shown.event_object(&self.core, object));
+        match object {
+            None => rec.write_at(revision, out),
+            Some(object) => write(out, &self.shown.event_object(&self.core, object)),
         }
         out.extend_from_slice(b"}\n");
     }

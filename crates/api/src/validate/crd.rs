@@ -47,6 +47,7 @@ fn rules(new: &Value, kept: &dyn Fn(&Value, &Value) -> bool) -> Vec<FieldError> 
     }
     accepted_names(&spec["names"], &mut check);
     versions(spec, &mut check, kept);
+    conversion(&spec["conversion"], &mut check);
     if spec["preserveUnknownFields"] == true {
         let why = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
         check.invalid("spec.preserveUnknownFields", true, why);
@@ -158,6 +159,60 @@ fn versions(spec: &Value, check: &mut Check, kept: &dyn Fn(&Value, &Value) -> bo
             &version["subresources"]["scale"],
             &format!("{path}.subresources.scale"),
             check,
+        );
+    }
+}
+
+fn conversion(conversion: &Value, check: &mut Check) {
+    const CLIENT: &str = "spec.conversion.webhookClientConfig";
+    const REVIEWS: &str = "spec.conversion.conversionReviewVersions";
+    if conversion.is_null() {
+        return;
+    }
+    check.one_of(
+        "spec.conversion.strategy",
+        &conversion["strategy"],
+        &["None", "Webhook"],
+    );
+    let webhook = &conversion["webhook"];
+    let (client, reviews) = (
+        &webhook["clientConfig"],
+        list(&webhook["conversionReviewVersions"]),
+    );
+    if conversion["strategy"] != "Webhook" {
+        let why = "should not be set when strategy is not set to Webhook";
+        if !client.is_null() {
+            check.add(FieldError::forbidden(CLIENT, why));
+        }
+        if !reviews.is_empty() {
+            check.add(FieldError::forbidden(REVIEWS, why));
+        }
+        return;
+    }
+    if client.is_null() {
+        check.add(FieldError::required(
+            CLIENT,
+            "required when strategy is set to Webhook",
+        ));
+    } else if client["url"].is_null() == client["service"].is_null() {
+        check.add(FieldError::required(
+            CLIENT,
+            "exactly one of url or service is required",
+        ));
+    } else if let Some(url) = client["url"].as_str() {
+        let scheme = url.split(':').next().unwrap_or_default();
+        if scheme != "https" {
+            let why = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
+            check.invalid(&format!("{CLIENT}.url"), scheme, why);
+        }
+    }
+    if reviews.is_empty() {
+        check.add(FieldError::required(REVIEWS, ""));
+    } else if !reviews.iter().any(|v| matches!(text(v), "v1" | "v1beta1")) {
+        check.invalid(
+            REVIEWS,
+            reviews.to_vec(),
+            "must include at least one of v1, v1beta1",
         );
     }
 }

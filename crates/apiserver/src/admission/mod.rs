@@ -140,6 +140,11 @@ pub(crate) async fn mutate(
     new: &mut Value,
     effects: &mut Effects,
 ) -> Result<(), Failure> {
+    let custom = change.target.resource.custom.as_ref();
+    if change.operation == Operation::Create && custom.is_some_and(|custom| custom.ending) {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(change.forbidden(&change.name(Some(new)), why));
+    }
     builtin::mutate(change, new, effects)?;
     let (mut policies, mut hooks) = Default::default();
     let mut again = policies::mutate(change, new, &mut policies)?;

@@ -46,7 +46,6 @@ pub(crate) fn released(change: &Change<'_>) -> Vec<Op> {
     };
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "services") => alloc::release(old),
-        ("apiextensions.k8s.io", "customresourcedefinitions") => crd::instances(change.state, old),
         _ => Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 use super::{Options, TRIES, Written, commit, decode, place, unsaved};
 use crate::admission::{self, Change, Effects, Operation};
 use crate::body::{self, Answer};
+use crate::conversion;
 use crate::core::Call;
 use crate::model;
 use crate::read;
@@ -33,7 +34,7 @@ pub(crate) async fn create(call: &Call, target: &Target, bytes: &[u8]) -> Answer
         return Err(status::untold(why));
     }
     let rec = insert(call, target, object, &options).await?;
-    let mut answer = read::written(call, target, 201, &rec)?;
+    let mut answer = read::written(call, target, 201, &rec).await?;
     body::warn(&mut answer, &warnings);
     Ok(answer)
 }
@@ -165,7 +166,7 @@ pub(super) async fn insert_named(
         if state.get(&resource.table, &key).is_some() {
             return Ok(None);
         }
-        model::to_stored(resource, &mut new);
+        conversion::store(core, resource, &mut new).await?;
         let new = record::encode(resource, &new);
         if options.dry_run {
             return Ok(Some(unsaved(key, new, 0)));

@@ -7,6 +7,7 @@ use super::parts::{is_finished, keep_but, keep_identity};
 use super::{Options, TRIES, Written, commit, decode, place, unsaved};
 use crate::admission::{self, Change, Effects, Operation};
 use crate::body::{self, Answer};
+use crate::conversion;
 use crate::core::Call;
 use crate::model;
 use crate::patch;
@@ -47,13 +48,13 @@ pub(crate) async fn update(call: &Call, target: &Target, bytes: &[u8]) -> Answer
     if made_by_update(target) && state.get(&target.resource.table, &key).is_none() {
         crate::core::may_create(call, target)?;
         if let Some(rec) = insert_named(call, target, object.clone(), &options).await? {
-            let mut answer = read::written(call, target, 201, &rec)?;
+            let mut answer = read::written(call, target, 201, &rec).await?;
             body::warn(&mut answer, &warnings);
             return Ok(answer);
         }
     }
     let rec = replace(call, target, &options, |_| Ok(object.clone())).await?;
-    let mut answer = read::written(call, target, 200, &rec)?;
+    let mut answer = read::written(call, target, 200, &rec).await?;
     body::warn(&mut answer, &warnings);
     Ok(answer)
 }
@@ -105,7 +106,7 @@ pub(crate) async fn patch(call: &Call, target: &Target, bytes: Bytes) -> Answer 
             )?;
             place(target, &mut object)?;
             if let Some(rec) = insert_named(call, target, object, &options).await? {
-                let mut answer = read::written(call, target, 201, &rec)?;
+                let mut answer = read::written(call, target, 201, &rec).await?;
                 body::warn(&mut answer, &warnings.lock());
                 return Ok(answer);
             }
@@ -138,7 +139,7 @@ pub(crate) async fn patch(call: &Call, target: &Target, bytes: Bytes) -> Answer 
         }
     })
     .await?;
-    let mut answer = read::written(call, target, 200, &rec)?;
+    let mut answer = read::written(call, target, 200, &rec).await?;
     body::warn(&mut answer, &warnings.lock());
     Ok(answer)
 }
@@ -179,7 +180,7 @@ async fn replace_by(
             .get(&resource.table, &key)
             .cloned()
             .ok_or_else(|| read::missing(target))?;
-        let old = crate::form::serve_version(resource, record::decode(&current));
+        let old = conversion::show(core, resource, &current).await?;
         let mut new = make(&old)?;
         if !new.is_object() {
             let why = "the patch does not leave an object behind";
@@ -254,7 +255,7 @@ async fn replace_by(
             towpath_api::apply::keep_times(&old, &mut new);
         }
         let finished = is_finished(resource, &new);
-        model::to_stored(resource, &mut new);
+        conversion::store(core, resource, &mut new).await?;
         let new = record::encode(resource, &new);
         if options.dry_run {
             return Ok(unsaved(key, new, current.revision));

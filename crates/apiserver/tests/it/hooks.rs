@@ -113,6 +113,9 @@ async fn answer(
     let review: Value = serde_json::from_slice(&body).unwrap_or_default();
     seen.lock().push((path.clone(), review["request"].clone()));
     let text = |text: String| Response::new(Full::new(Bytes::from(text)));
+    if review["kind"] == "ConversionReview" {
+        return Ok(text(convert(&review, &path)));
+    }
     let mut response = json!({"uid": review["request"]["uid"], "allowed": true});
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match parts.as_slice() {
@@ -178,4 +181,67 @@ async fn answer(
 fn set(response: &mut Value, patch: &Value) {
     response["patchType"] = "JSONPatch".into();
     response["patch"] = STANDARD.encode(patch.to_string()).into();
+}
+
+/// Converts between `v1` with `spec.host` and `spec.port`, and `v2` with `spec.address`; the path
+/// after `/convert/` names a fault.
+fn convert(review: &Value, path: &str) -> String {
+    let request = &review["request"];
+    let wanted = request["desiredAPIVersion"].clone();
+    let objects = request["objects"].as_array().cloned().unwrap_or_default();
+    let mut converted: Vec<Value> = objects
+        .into_iter()
+        .map(|mut object| {
+            let spec = object["spec"].take();
+            let text = |key: &str| spec[key].as_str().unwrap_or_default().to_string();
+            object["spec"] = match wanted.as_str().unwrap_or_default().ends_with("/v2") {
+                true => json!({"address": format!("{}:{}", text("host"), text("port"))}),
+                false => {
+                    let address = text("address");
+                    let (host, port) = address.split_once(':').unwrap_or((&address, ""));
+                    json!({"host": host, "port": port})
+                }
+            };
+            object["apiVersion"] = wanted.clone();
+            object["metadata"]["annotations"]["converted"] = wanted.clone();
+            object
+        })
+        .collect();
+    let fault = path.trim_start_matches("/convert").trim_start_matches('/');
+    let mut uid = request["uid"].clone();
+    let mut result = json!({"status": "Success"});
+    for object in &mut converted {
+        match fault {
+            "name" => object["metadata"]["name"] = "other".into(),
+            "uid-of-object" => object["metadata"]["uid"] = "other".into(),
+            "namespace" => object["metadata"]["namespace"] = "other".into(),
+            "version" => object["apiVersion"] = "conversion.example.com/v3".into(),
+            "kind" => object["kind"] = "Other".into(),
+            "no-metadata" => {
+                object.as_object_mut().expect("object").remove("metadata");
+            }
+            "labels" => object["metadata"]["labels"] = json!({"a": 1}),
+            "bad-label" => object["metadata"]["labels"] = json!({"a": "no label!"}),
+            "generation" => {
+                object["metadata"]["generation"] = 77.into();
+                object["metadata"]["finalizers"] = json!(["example.com/never"]);
+                object["metadata"]["labels"] = json!({"seen": "yes"});
+            }
+            _ => {}
+        }
+    }
+    match fault {
+        "uid" => uid = "other".into(),
+        "fail" => result = json!({"status": "Failed", "message": "not today"}),
+        "silent" => result = json!({"status": "Failed"}),
+        "none" => converted.clear(),
+        "empty" => return json!({"kind": "ConversionReview", "apiVersion": review["apiVersion"]}).to_string(),
+        "other" => return json!({"kind": "Other", "apiVersion": "v1", "response": {}}).to_string(),
+        _ => {}
+    }
+    json!({
+        "kind": "ConversionReview", "apiVersion": review["apiVersion"],
+        "response": {"uid": uid, "result": result, "convertedObjects": converted},
+    })
+    .to_string()
 }

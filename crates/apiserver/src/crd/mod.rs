@@ -1,6 +1,10 @@
 //! Definitions of custom resources: checked when written, served from the same moment on.
 
+mod names;
+mod terminate;
+
 use crate::admission::Change;
+use crate::conversion::Conversion;
 use crate::core::Core;
 use crate::kinds::{Custom, Kinds, Resource, Subresource, table, version_rank};
 use crate::metrics;
@@ -8,12 +12,13 @@ use crate::record;
 use serde_json::{Value, json};
 use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
+pub(crate) use terminate::{mark, run};
 use towpath_api::cel;
 use towpath_api::field::FieldError;
 use towpath_api::scale;
 use towpath_api::schema::Schema;
 use towpath_api::status::{self, Failure};
-use towpath_store::{Expect, Op, Rec, Snapshot, Table};
+use towpath_store::{Rec, Snapshot, Table};
 
 const TABLE: &str = "apiextensions.k8s.io/customresourcedefinitions";
 const VERBS: [&str; 8] = [
@@ -73,51 +78,10 @@ pub(crate) fn admit(change: &Change<'_>, new: &mut Value) -> Result<(), Failure>
             &errors,
         ));
     }
-    let taken = change.call.core.kinds.load();
-    let group = text(&new["spec"], "group").to_string();
-    let names = new["spec"]["names"].clone();
-    let clash = taken.resources.iter().find(|r| {
-        r.group == group
-            && (format!("{}.{}", r.plural, r.group) != name)
-            && (r.kind == kind
-                || r.plural == text(&names, "plural")
-                || r.singular == text(&names, "singular"))
-    });
-    let now = change.call.core.clock.rfc3339();
-    let accepted = match clash {
-        Some(_) => (
-            "False",
-            "KindConflict",
-            format!("{kind:?} is already in use"),
-        ),
-        None => ("True", "NoConflicts", "no conflicts found".to_string()),
-    };
-    let established = match clash {
-        Some(_) => (
-            "False",
-            "NotAccepted",
-            "not all names are accepted".to_string(),
-        ),
-        None => (
-            "True",
-            "InitialNamesAccepted",
-            "the initial names have been accepted".to_string(),
-        ),
-    };
-    let old = change
-        .old
-        .map(|old| old["status"].clone())
-        .unwrap_or_default();
-    let condition = |kind: &str, (status, reason, message): (&str, &str, String)| {
-        let before = old["conditions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|c| c["type"] == kind && c["status"] == status);
-        let since = before.map_or_else(|| now.clone().into(), |c| c["lastTransitionTime"].clone());
-        json!({"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since})
-    };
-    let mut stored = texts(&old["storedVersions"]);
+    // Of its status only the list of stored versions follows from what a client writes.
+    let old = change.old.map(|old| old["status"].clone());
+    new["status"] = old.filter(Value::is_object).unwrap_or_else(|| json!({}));
+    let mut stored = texts(&new["status"]["storedVersions"]);
     let versions = new["spec"]["versions"].as_array().into_iter().flatten();
     for version in versions.filter(|v| v["storage"] == true) {
         let version = text(version, "name").to_string();
@@ -125,12 +89,30 @@ pub(crate) fn admit(change: &Change<'_>, new: &mut Value) -> Result<(), Failure>
             stored.push(version);
         }
     }
-    new["status"] = json!({
-        "acceptedNames": names,
-        "conditions": [condition("NamesAccepted", accepted), condition("Established", established)],
-        "storedVersions": stored,
-    });
+    new["status"]["storedVersions"] = stored.into();
+    settle_names(change.state, new, &change.call.core.clock.rfc3339());
     Ok(())
+}
+
+/// Gives a definition the names that no other of its group holds.
+fn settle_names(state: &Snapshot, definition: &mut Value, now: &str) {
+    let mut taken = names::Taken::default();
+    for rec in state.table(TABLE).values() {
+        let other = record::decode(rec);
+        let is_own = other["metadata"]["name"] == definition["metadata"]["name"];
+        if !is_own && other["spec"]["group"] == definition["spec"]["group"] {
+            taken.add(&other);
+        }
+    }
+    let bundle = &definition["spec"]["conversion"]["webhook"]["clientConfig"]["caBundle"];
+    let served = bundle.is_null() || crate::outbound::tls(bundle, None).is_ok();
+    names::settle(definition, &taken, served, now);
+}
+
+/// Table of a definition's objects.
+fn table_of(definition: &Value) -> Arc<str> {
+    let spec = &definition["spec"];
+    table(text(spec, "group"), text(&spec["names"], "plural"))
 }
 
 fn check(new: &Value) -> Vec<FieldError> {
@@ -183,31 +165,24 @@ fn check(new: &Value) -> Vec<FieldError> {
             errors.extend(found.into_iter().map(|error| error.beneath(&path)));
         }
     }
-    if text(&spec["conversion"], "strategy") == "Webhook" {
-        errors.push(FieldError::forbidden(
-            "spec.conversion.strategy",
-            "conversion by webhook is not supported by this server",
-        ));
-    }
     errors
 }
 
 /// Resources of one definition, where its names are accepted.
 fn resources(definition: &Value) -> Vec<Arc<Resource>> {
-    let conditions = definition["status"]["conditions"].as_array();
-    let established = conditions
-        .into_iter()
-        .flatten()
-        .any(|c| c["type"] == "Established" && c["status"] == "True");
-    if !established {
+    let conversion = Arc::new(Conversion::of(definition));
+    if !names::is(definition, "Established") {
         return Vec::new();
     }
     let spec = &definition["spec"];
-    let (group, names) = (text(spec, "group"), &spec["names"]);
     let versions = spec["versions"]
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default();
+    let mut indexed: Vec<String> = versions.iter().flat_map(selectable).collect();
+    indexed.sort();
+    indexed.dedup();
+    let indexed: Arc<[String]> = indexed.into();
     let storage = versions
         .iter()
         .find(|v| v["storage"] == true)
@@ -217,21 +192,36 @@ fn resources(definition: &Value) -> Vec<Arc<Resource>> {
     served.sort_by_key(|version| Reverse(version_rank(text(version, "name"))));
     served
         .into_iter()
-        .filter_map(|version| resource(group, names, spec, version, storage))
+        .filter_map(|version| resource(definition, version, storage, (&conversion, &indexed)))
         .map(Arc::new)
         .collect()
 }
 
+fn selectable(version: &Value) -> Vec<String> {
+    let fields = version["selectableFields"].as_array().into_iter().flatten();
+    fields
+        .filter_map(|field| field["jsonPath"].as_str().map(str::to_string))
+        .collect()
+}
+
 fn resource(
-    group: &str,
-    names: &Value,
-    spec: &Value,
+    definition: &Value,
     version: &Value,
     storage: &str,
+    (conversion, indexed): (&Arc<Conversion>, &Arc<[String]>),
 ) -> Option<Resource> {
+    let spec = &definition["spec"];
+    let (group, names) = (text(spec, "group"), &definition["status"]["acceptedNames"]);
     let source = version["schema"]["openAPIV3Schema"].clone();
-    let schema = Schema::from_crd(&source).ok()?;
     let version_name = text(version, "name");
+    let schema = conversion.schemas.get(version_name)?.clone();
+    // As long as the definition is the first, all objects were written by it.
+    let first = definition["metadata"]["generation"] == 1;
+    let revision = text(&definition["metadata"], "resourceVersion");
+    let since = match first {
+        true => 0,
+        false => revision.parse().unwrap_or(u64::MAX),
+    };
     let sub = |name: &str, foreign: Option<(&str, &str, &str)>| {
         let (group, version, kind) = foreign.unwrap_or((group, version_name, text(names, "kind")));
         Subresource {
@@ -252,17 +242,18 @@ fn resource(
     if status {
         subresources.push(sub("status", None));
     }
-    let selectable = version["selectableFields"].as_array().into_iter().flatten();
     let custom = Custom {
         schema,
+        conversion: conversion.clone(),
+        ending: names::is(definition, "Terminating"),
+        since,
         source,
         rules: OnceLock::new(),
         columns: version["additionalPrinterColumns"].clone(),
         status,
         scale,
-        selectable: selectable
-            .filter_map(|f| f["jsonPath"].as_str().map(str::to_string))
-            .collect(),
+        selectable: selectable(version),
+        indexed: indexed.clone(),
     };
     Some(Resource {
         group: group.into(),
@@ -317,21 +308,4 @@ pub(crate) fn after(core: &Core, resource: &Resource) {
     if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
         catch_up(core);
     }
-}
-
-/// Objects that go with their definition.
-pub(crate) fn instances(state: &Snapshot, definition: &Value) -> Vec<Op> {
-    let table = table(
-        text(&definition["spec"], "group"),
-        text(&definition["spec"]["names"], "plural"),
-    );
-    let found = state.range(&table, "", None);
-    found
-        .map(|rec| Op::Delete {
-            resource: table.clone(),
-            key: rec.key.clone(),
-            expect: Expect::any(),
-            last: None,
-        })
-        .collect()
 }
