@@ -9,6 +9,7 @@ pub mod demo;
 pub mod packages;
 pub mod peers;
 pub mod sizes;
+pub mod soak;
 pub mod step;
 pub mod test;
 pub mod tidy;

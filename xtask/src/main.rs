@@ -1,7 +1,7 @@
 //! All scripting of the project beside `cargo` and `npm`.
 
 use clap::{Parser, Subcommand};
-use xtask::{codegen, conformance, demo, peers, sizes, step, test, tidy, web};
+use xtask::{codegen, conformance, demo, peers, sizes, soak, step, test, tidy, web};
 
 /// Towpath's own tasks
 #[derive(Parser)]
@@ -42,6 +42,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run the long campaigns: kills, random histories, mutated inputs
+    Soak(soak::Args),
     /// Show the largest files, the binary's and the UI's size
     Sizes,
 }
@@ -67,6 +69,7 @@ fn main() -> anyhow::Result<()> {
                 .args(["run", "--quiet", "--package", "towpath-bench", "--"])
                 .args(arguments),
         ),
+        Command::Soak(args) => soak::run(args),
         Command::Sizes => sizes::run(),
     }
 }
