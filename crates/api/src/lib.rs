@@ -7,7 +7,7 @@
 //!
 //! In reading order: [`facts`] (which resources exist), [`schema`] (what their objects look like),
 //! [`json`], [`protobuf`] and [`unknown`] (from bytes to a known object), [`field`] and [`status`] (what is told
-//! to the client when something is wrong), [`names`], [`quantity`] and [`time`] (the small
+//! to the client when something is wrong), [`names`], [`quantity`], [`time`] and [`cron`] (the small
 //! grammars), [`selector`], [`generation`] and [`scale`] (what a server does with any kind),
 //! [`defaults`] (what is filled in),
 //! [`validate`] and [`cel`] (what is refused), [`convert`] (the same object in two versions), [`merge`] and [`apply`] (patches and ownership),
@@ -19,6 +19,7 @@
 pub mod apply;
 pub mod cel;
 pub mod convert;
+pub mod cron;
 pub mod defaults;
 pub mod facts;
 pub mod field;

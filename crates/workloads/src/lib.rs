@@ -5,18 +5,20 @@
 //! changes; the only clocks are those of deadlines that objects themselves carry, and the
 //! autoscaler's, because usage has no event.
 //!
-//! * workloads: [`deployment`], [`replica_set`], [`stateful_set`], [`job`], [`autoscaler`];
+//! * workloads: [`deployment`], [`replica_set`], [`stateful_set`], [`job`], [`cron_job`],
+//!   [`autoscaler`];
 //! * services: [`endpoints`];
 //! * storage: [`volumes`];
 //! * life and death: [`namespaces`], [`namespace_defaults`], [`garbage`], [`nodes`];
 //! * bounds: [`quota`], [`disruption`];
 //! * placement: [`scheduler`].
 //!
-//! Not here: daemon sets, cron jobs, pre-emption.
+//! Not here: daemon sets, pre-emption.
 
 mod autoscaler;
 mod caches;
 mod context;
+mod cron_job;
 mod deployment;
 mod disruption;
 mod endpoints;
@@ -121,6 +123,7 @@ async fn run(
         replica_set::run(c.clone(), stop.clone()),
         stateful_set::run(c.clone(), stop.clone()),
         job::run(c.clone(), stop.clone()),
+        cron_job::run(c.clone(), stop.clone()),
         endpoints::run(c.clone(), stop.clone()),
         volumes::run(c.clone(), stop.clone()),
         namespaces::run(c.clone(), namespaces.clone(), stop.clone()),

@@ -2,6 +2,7 @@
 
 use super::check::{Check, list, missing, percent, selects, text};
 use super::pod;
+use crate::cron;
 use crate::field::FieldError;
 use serde_json::{Value, json};
 
@@ -375,7 +376,7 @@ pub(super) fn cron_job(new: &Value, check: &mut Check) {
                 schedule,
                 "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
             );
-        } else if let Err(why) = cron(schedule) {
+        } else if let Err(why) = cron::parse(schedule) {
             check.invalid("spec.schedule", schedule, why);
         }
     }
@@ -387,104 +388,6 @@ pub(super) fn cron_job(new: &Value, check: &mut Check) {
         check.not_negative(&format!("spec.{name}"), &spec[name]);
     }
     job_spec(&spec["jobTemplate"]["spec"], "spec.jobTemplate.spec", check);
-}
-
-/// Five fields of numbers, ranges, lists and steps, or a named schedule.
-fn cron(schedule: &str) -> Result<(), String> {
-    if let Some(name) = schedule.strip_prefix('@') {
-        let known = [
-            "yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly",
-        ];
-        let every = name
-            .strip_prefix("every ")
-            .is_some_and(|span| !span.trim().is_empty());
-        return if known.contains(&name) || every {
-            Ok(())
-        } else {
-            Err(format!("unrecognized descriptor: {schedule}"))
-        };
-    }
-    let fields: Vec<&str> = schedule.split_whitespace().collect();
-    if fields.len() != 5 {
-        return Err(format!(
-            "expected exactly 5 fields, found {}: [{}]",
-            fields.len(),
-            fields.join(" ")
-        ));
-    }
-    const MONTHS: [&str; 12] = [
-        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-    ];
-    const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
-    let bounds: [(i64, i64, &[&str]); 5] = [
-        (0, 59, &[]),
-        (0, 23, &[]),
-        (1, 31, &[]),
-        (1, 12, &MONTHS),
-        (0, 6, &DAYS),
-    ];
-    for (field, (low, high, names)) in fields.iter().zip(bounds) {
-        for part in field.split(',') {
-            cron_part(part, low, high, names)?;
-        }
-    }
-    Ok(())
-}
-
-fn cron_part(part: &str, low: i64, high: i64, names: &[&str]) -> Result<(), String> {
-    let (range, step) = part
-        .split_once('/')
-        .map_or((part, None), |(range, step)| (range, Some(step)));
-    if let Some(step) = step {
-        match step.parse::<i64>() {
-            Ok(step) if step > 0 => {}
-            Ok(_) => return Err(format!("step of range should be a positive number: {part}")),
-            Err(_) => {
-                return Err(format!(
-                    "failed to parse int from {step}: strconv.Atoi: parsing {}: invalid syntax",
-                    crate::field::quote(step)
-                ));
-            }
-        }
-    }
-    if range == "*" || range == "?" {
-        return Ok(());
-    }
-    let number = |text: &str| -> Result<i64, String> {
-        let named = names
-            .iter()
-            .position(|name| name.eq_ignore_ascii_case(text));
-        // Months count from one, weekdays from zero: the lower bound says which.
-        match named {
-            Some(at) => Ok(at as i64 + low),
-            None => text.parse().map_err(|_| {
-                format!(
-                    "failed to parse int from {text}: strconv.Atoi: parsing {}: invalid syntax",
-                    crate::field::quote(text)
-                )
-            }),
-        }
-    };
-    let (from, to) = match range.split_once('-') {
-        Some((from, to)) => (number(from)?, number(to)?),
-        None => (number(range)?, number(range)?),
-    };
-    if from < low {
-        return Err(format!(
-            "beginning of range ({from}) below minimum ({low}): {part}"
-        ));
-    }
-    if to > high {
-        return Err(format!(
-            "end of range ({to}) above maximum ({high}): {part}"
-        ));
-    }
-    if from > to {
-        return Err(format!(
-            "beginning of range ({from}) beyond end of range ({to}): {part}"
-        ));
-    }
-    Ok(())
 }
 
 pub(super) fn autoscaler(new: &Value, check: &mut Check) {
@@ -566,35 +469,5 @@ pub(super) fn disruption_budget(new: &Value, check: &mut Check) {
     }
     if !spec["selector"].is_null() {
         check.selector("spec.selector", &spec["selector"]);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cron;
-
-    #[test]
-    fn schedules() {
-        for good in [
-            "* * * * *",
-            "*/5 0-3,6 1 jan mon-fri",
-            "@daily",
-            "@every 1h",
-            "0 0 31 12 6",
-        ] {
-            assert_eq!(cron(good), Ok(()), "{good}");
-        }
-        for bad in [
-            "",
-            "* * * *",
-            "60 * * * *",
-            "* * 0 * *",
-            "*/0 * * * *",
-            "5-1 * * * *",
-            "@never",
-            "x * * * *",
-        ] {
-            assert!(cron(bad).is_err(), "{bad}");
-        }
     }
 }

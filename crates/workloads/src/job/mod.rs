@@ -14,7 +14,8 @@ use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, Preconditions};
-use plan::{TRACKING, is_finished};
+use plan::TRACKING;
+pub(crate) use plan::{finished_at, has, is_finished};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use towpath_kit::cache::Key;
@@ -265,8 +266,7 @@ impl Controller {
 
     // A finished job goes when its time has come, with its pods.
     async fn time_to_live(&self, job: &Job, spec: &JobSpec) -> Result<Next, Error> {
-        let (Some(ttl), Some(ended)) = (spec.ttl_seconds_after_finished, plan::finished_at(job))
-        else {
+        let (Some(ttl), Some(ended)) = (spec.ttl_seconds_after_finished, finished_at(job)) else {
             return Ok(Next::Wait);
         };
         if job.metadata.deletion_timestamp.is_some() {
