@@ -5,6 +5,8 @@
 
 mod fresh;
 
+pub use fresh::quality;
+
 use serde_json::{Map, Value};
 
 /// Kinds whose status is written through `status` only, and whose generation follows their spec.
@@ -58,13 +60,11 @@ pub fn prepare_create(group: &str, version: &str, kind: &str, new: &mut Value) {
         fresh::status(group, version, kind, object);
     }
     fresh::parts(group, kind, new);
-    let counted = counts_generation(group, kind);
-    metadata(new, |metadata| {
-        metadata.remove("generation");
-        if counted {
+    if counts_generation(group, kind) {
+        metadata(new, |metadata| {
             metadata.insert("generation".into(), 1.into());
-        }
-    });
+        });
+    }
 }
 
 /// Readies an update through the main path: status kept from `old`, generation moved when the
@@ -135,6 +135,10 @@ pub fn prepare_status_update(group: &str, version: &str, kind: &str, new: &mut V
         keep_at(new, old, "metadata", "labels");
     }
     if matches!(kind, "Pod") {
+        let class = &old["status"]["qosClass"];
+        if new["status"]["qosClass"].as_str().is_none_or(str::is_empty) && class.is_string() {
+            new["status"]["qosClass"] = class.clone();
+        }
         // Upstream keeps a pod's deletion grace and owners from status writers.
         let owners = old["metadata"].get("ownerReferences").cloned();
         metadata(new, |metadata| match owners {
@@ -256,9 +260,9 @@ mod tests {
     }
 
     #[test]
-    fn config_maps_have_no_generation() {
+    fn config_maps_keep_the_generation_they_came_with() {
         let mut new = json!({"metadata": {"generation": 4}, "data": {}});
         prepare_create("", "v1", "ConfigMap", &mut new);
-        assert_eq!(new["metadata"], json!({}));
+        assert_eq!(new["metadata"], json!({"generation": 4}));
     }
 }

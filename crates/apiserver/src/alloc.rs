@@ -153,12 +153,6 @@ fn carry_over(new: &mut Value, old: &Value) {
     if has_address(new) && address(new).is_empty() && has_address(old) {
         new["spec"]["clusterIP"] = old["spec"]["clusterIP"].clone();
     }
-    if kind(new) == "ExternalName"
-        && let Some(spec) = new["spec"].as_object_mut()
-    {
-        spec.remove("clusterIP");
-        spec.remove("clusterIPs");
-    }
     drop_dependent(new, old);
     let known: Vec<Value> = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
     let keeps = has_ports(new);
@@ -181,6 +175,13 @@ fn carry_over(new: &mut Value, old: &Value) {
 // What only the old type needed goes with it, where the client has not changed it.
 fn drop_dependent(new: &mut Value, old: &Value) {
     let mut gone = Vec::new();
+    if kind(old) != "ExternalName" && kind(new) == "ExternalName" {
+        gone.extend(["ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]);
+        let same = |key: &str| new["spec"][key] == old["spec"][key];
+        if same("clusterIP") && same("clusterIPs") {
+            gone.extend(["clusterIP", "clusterIPs"]);
+        }
+    }
     if has_ports(old) && !has_ports(new) {
         gone.extend(["externalTrafficPolicy", "healthCheckNodePort"]);
     }

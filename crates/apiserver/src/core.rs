@@ -315,12 +315,16 @@ async fn objects(
     let resource = target.resource.clone();
     let supported = match target.subresource.as_str() {
         "" => resource.has_verb(target.verb),
-        sub => resource
-            .subresource(sub)
-            .is_some_and(|sub| sub.verbs.iter().any(|verb| verb == target.verb)),
+        sub => match resource.subresource(sub) {
+            Some(sub) => sub.verbs.iter().any(|verb| verb == target.verb),
+            None => return Err(read::missing(&target)),
+        },
     };
     if !supported {
         return Err(status::no_such_method());
+    }
+    if let Some(warning) = crate::deprecated::warning(&resource) {
+        call.warn(warning);
     }
     if streams::is_stream(&target) {
         return streams::serve(call, target, upgrade).await;

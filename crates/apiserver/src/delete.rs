@@ -137,6 +137,7 @@ fn shown(call: &Call, body: Value, dry_run: bool) -> Value {
 
 pub(crate) async fn one(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
     let options = options(call, bytes)?;
+    warn_of_orphans(call, target, &options);
     let (rec, gone) = remove(call, target, &options).await?;
     let resource = &target.resource;
     if gone && !returns_object(resource) {
@@ -149,6 +150,12 @@ pub(crate) async fn one(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
         return Ok(body::json(200, &answer));
     }
     read::written(call, target, 200, &rec).await
+}
+
+fn warn_of_orphans(call: &Call, target: &Target, options: &DeleteOptions) {
+    if target.resource.is("batch", "jobs") && options.propagation.is_none() {
+        call.warn("child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning");
+    }
 }
 
 /// Kinds whose last state upstream sends back when they are gone.
@@ -308,7 +315,7 @@ fn mark(call: &Call, resource: &Resource, object: &mut Value, options: &DeleteOp
     } else {
         0
     };
-    propagate(object, options.propagation.as_deref());
+    propagate(resource, object, options.propagation.as_deref());
     if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
         crate::crd::mark(object, now);
         return true;
@@ -360,12 +367,26 @@ fn pod_grace(pod: &Value, asked: Option<u64>) -> u64 {
     asked.unwrap_or(own)
 }
 
-fn propagate(object: &mut Value, policy: Option<&str>) {
+/// Kinds whose dependents stay where nobody says otherwise, as they did before there was a choice.
+fn orphans(resource: &Resource) -> bool {
+    resource.is("batch", "jobs") || resource.is("", "replicationcontrollers")
+}
+
+fn propagate(resource: &Resource, object: &mut Value, policy: Option<&str>) {
+    // Nothing depends on an event.
+    if resource.plural == "events" && matches!(&*resource.stored_as.0, "" | "events.k8s.io") {
+        return;
+    }
+    let policies = ["orphan", "foregroundDeletion"];
+    let decided = object["metadata"]["finalizers"]
+        .as_array()
+        .is_some_and(|list| list.iter().any(|f| policies.iter().any(|p| f == p)));
     let wanted = match policy {
         Some("Orphan") => Some("orphan"),
         Some("Foreground") => Some("foregroundDeletion"),
-        Some(_) => None,
+        None if !decided && orphans(resource) => Some("orphan"),
         None => return,
+        Some(_) => None,
     };
     let metadata = &mut object["metadata"];
     let mut finalizers = metadata["finalizers"]
@@ -387,6 +408,7 @@ fn propagate(object: &mut Value, policy: Option<&str>) {
 
 pub(crate) async fn collection(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
     let options = options(call, bytes)?;
+    warn_of_orphans(call, target, &options);
     let filter = Filter::new(target, &call.query)?;
     let state = call.core.store.snapshot();
     let limit = crate::list_options::limit(&call.query)?;

@@ -84,6 +84,14 @@ pub(crate) fn one(call: &Call, target: &Target, form: Form, object: Value) -> Va
     }
 }
 
+/// Lists of custom resources always have their `continue`.
+pub(crate) fn list_metadata(resource: &Resource, mut metadata: Value) -> Value {
+    if resource.is_custom() && metadata["continue"].is_null() {
+        metadata["continue"] = "".into();
+    }
+    metadata
+}
+
 /// A list in the wanted form.
 pub(crate) fn many(
     call: &Call,
@@ -92,6 +100,10 @@ pub(crate) fn many(
     objects: Vec<Value>,
     metadata: Value,
 ) -> Value {
+    let metadata = match form {
+        Form::Object => list_metadata(&target.resource, metadata),
+        _ => metadata,
+    };
     match form {
         Form::Object => json!({
             "kind": target.resource.list_kind,

@@ -22,6 +22,7 @@ mod core;
 mod crd;
 mod csr;
 mod delete;
+mod deprecated;
 mod der;
 mod discovery;
 mod evict;

@@ -89,7 +89,12 @@ pub(crate) fn shape(
     }
     unknown::prune(schema, object);
     if !resource.is_custom() {
+        // An empty list of owners is no list that is left out: it makes the server forget them.
+        let forgets = object["metadata"]["managedFields"] == Value::Array(Vec::new());
         schema::coerce(schema, object);
+        if forgets {
+            object["metadata"]["managedFields"] = Value::Array(Vec::new());
+        }
         if let Some(why) = schema::type_error(schema, object) {
             return Err(status::undecodable(&resource.kind, &resource.version, &why));
         }
@@ -224,6 +229,7 @@ pub(crate) fn validate(
             errors
         }
         (None, "", _) => validate::object(group, version, kind, new, old),
+        (None, "ephemeralcontainers", Some(old)) => validate::ephemeral_containers(new, old),
         // Other paths write what the server or its controllers decided.
         (None, _, Some(old)) => validate::status(group, version, kind, new, old),
         (None, _, None) => Vec::new(),

@@ -14,6 +14,8 @@ pub(crate) struct Patch {
     kind: Kind,
     body: Value,
     twice: Vec<String>,
+    /// What its operations say that no operation has.
+    unknown: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,6 +82,21 @@ pub(crate) fn yaml(bytes: &[u8]) -> Result<Value, Failure> {
         .map_err(|error| status::bad_request(format!("error decoding YAML: {error}")))
 }
 
+fn unknown_parts(operations: &Value) -> Vec<String> {
+    let operations = operations.as_array().into_iter().flatten().enumerate();
+    let parts = operations.flat_map(|(at, operation)| {
+        let keys = operation.as_object().into_iter().flat_map(|map| map.keys());
+        keys.filter(|key| !matches!(key.as_str(), "op" | "path" | "from" | "value"))
+            .map(move |key| (at, key))
+    });
+    parts
+        .map(|(at, key)| {
+            let found = status::unknown_field(&format!("[{at}].{key}"));
+            format!("json patch {found}")
+        })
+        .collect()
+}
+
 impl Patch {
     pub(crate) fn read(call: &Call, target: &Target, bytes: &[u8]) -> Result<Self, Failure> {
         let kind = match call.content_type() {
@@ -112,7 +129,16 @@ impl Patch {
             Kind::Apply if bytes.first() != Some(&b'{') => (yaml(bytes)?, Vec::new()),
             _ => model::parse(bytes)?,
         };
-        Ok(Self { kind, body, twice })
+        let unknown = match kind {
+            Kind::Json => unknown_parts(&body),
+            _ => Vec::new(),
+        };
+        Ok(Self {
+            kind,
+            body,
+            twice,
+            unknown,
+        })
     }
 
     pub(crate) fn is_apply(&self) -> bool {
@@ -121,6 +147,10 @@ impl Patch {
 
     pub(crate) fn body(&self) -> &Value {
         &self.body
+    }
+
+    pub(crate) fn unknown(&self) -> &[String] {
+        &self.unknown
     }
 
     pub(crate) fn twice(&self) -> &[String] {

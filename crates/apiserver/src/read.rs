@@ -206,6 +206,7 @@ pub(crate) async fn list(call: &Call, target: &Target) -> Answer {
     let resource = &target.resource;
     let as_stored = |rec: &Arc<Rec>| conversion::is_as_stored(resource, rec);
     if by_value.is_none() && form == Form::Object && items.iter().all(as_stored) {
+        let metadata = form::list_metadata(resource, metadata);
         return Ok(body::json_bytes(200, spliced(target, &metadata, items)));
     }
     let objects = items.iter().map(|rec| record::decode(rec)).collect();

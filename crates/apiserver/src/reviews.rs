@@ -7,6 +7,7 @@ use crate::model;
 use crate::rbac::Ask;
 use crate::route::Target;
 use crate::token;
+use crate::write::{self, Options};
 use serde_json::{Value, json};
 use towpath_api::field::FieldError;
 use towpath_api::status::{self, Failure};
@@ -20,10 +21,26 @@ pub(crate) fn is_review(resource: &Resource) -> bool {
 }
 
 pub(crate) async fn serve(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
-    let mut review = model::read_body(call.content_type(), bytes)?.0;
-    if !review.is_object() {
-        return Err(status::bad_request("the body is not an object"));
-    }
+    let options = Options::read(call)?;
+    let resource = &target.resource;
+    let (mut review, twice) = write::decode(call, target, bytes)?;
+    let mut warnings = Vec::new();
+    model::shape(
+        resource,
+        &mut review,
+        &twice,
+        options.strictness,
+        &mut warnings,
+    )?;
+    warnings.into_iter().for_each(|warning| call.warn(warning));
+    model::own(
+        resource,
+        "",
+        None,
+        &mut review,
+        &options.manager,
+        &call.core.clock.rfc3339(),
+    );
     let spec = review["spec"].clone();
     let kind = target.resource.kind.as_str();
     check(kind, target, &spec)?;
@@ -35,11 +52,6 @@ pub(crate) async fn serve(call: &Call, target: &Target, bytes: &[u8]) -> Answer 
         "SelfSubjectRulesReview" => rules(call, spec["namespace"].as_str().unwrap_or_default()),
         _ => return Err(status::no_such_resource()),
     };
-    review["apiVersion"] = target.resource.api_version().into();
-    review["kind"] = target.resource.kind.clone().into();
-    if !review["metadata"].is_object() {
-        review["metadata"] = json!({"creationTimestamp": null});
-    }
     if target.resource.kind == "SelfSubjectReview" {
         review["metadata"]["creationTimestamp"] = call.core.clock.rfc3339().into();
     }
@@ -70,7 +82,7 @@ fn check(kind: &str, target: &Target, spec: &Value) -> Result<(), Failure> {
                 let why = "cannot be specified in combination with resourceAttributes";
                 errors.push(FieldError::invalid(
                     "spec.nonResourceAttributes",
-                    path.clone(),
+                    inner(path),
                     why,
                 ));
             } else if !resource.is_object() && !path.is_object() {
@@ -100,7 +112,7 @@ fn check(kind: &str, target: &Target, spec: &Value) -> Result<(), Failure> {
                     let why = "disallowed on this kind of request";
                     errors.push(FieldError::invalid(
                         "spec.nonResourceAttributes",
-                        path.clone(),
+                        inner(path),
                         why,
                     ));
                 }
@@ -110,8 +122,15 @@ fn check(kind: &str, target: &Target, spec: &Value) -> Result<(), Failure> {
     }
     match errors.is_empty() {
         true => Ok(()),
-        false => Err(status::invalid(group, kind, "", &errors)),
+        // Upstream names no kind.
+        false => Err(status::invalid(group, "", "", &errors)),
     }
+}
+
+/// Attributes as upstream prints them.
+fn inner(path: &Value) -> Value {
+    let text = |key: &str| path[key].as_str().unwrap_or_default().to_string();
+    json!({"Path": text("path"), "Verb": text("verb")})
 }
 
 fn token_review(call: &Call, spec: &Value) -> Value {

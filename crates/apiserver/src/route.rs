@@ -153,7 +153,9 @@ pub(crate) fn route(
     if misplaced {
         return Ok(Route::Unknown);
     }
-    if !subresource.is_empty() && resource.subresource(&subresource).is_none() {
+    let unknown = !subresource.is_empty() && resource.subresource(&subresource).is_none();
+    // A custom resource that lacks the part is answered as if the object were not there.
+    if unknown && !resource.is_custom() {
         return Ok(Route::Unknown);
     }
     let collection = name.is_empty();

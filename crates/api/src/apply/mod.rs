@@ -260,6 +260,7 @@ pub fn apply(
         ));
     }
     check_known(schema, config)?;
+    check_types(schema, config)?;
     let ignored = &ignored.at(schema, writer.subresource);
     let empty;
     let before = match live {
@@ -432,6 +433,19 @@ fn check_known(schema: &Schema, config: &Value) -> Result<(), Failure> {
         format!("errors:\n  {}", why.join("\n  "))
     };
     Err(status::untold(typed_patch(config, &why)))
+}
+
+/// A value of another type cannot be merged; upstream says so before it looks at anything else.
+fn check_types(schema: &Schema, config: &Value) -> Result<(), Failure> {
+    if schema.name.is_empty() {
+        return Ok(());
+    }
+    let mut settled = config.clone();
+    crate::schema::coerce(schema, &mut settled);
+    match crate::schema::type_error(schema, &settled) {
+        Some(why) => Err(status::untold(typed_patch(config, &why))),
+        None => Ok(()),
+    }
 }
 
 fn untypable(config: &Value, error: &Malformed) -> Failure {

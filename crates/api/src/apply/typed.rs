@@ -286,15 +286,20 @@ fn diff_list(
             new.get(step).unwrap_or(&none),
         );
         path.push(step.clone());
-        if a.len() > 1 || b.len() > 1 {
-            // Items that share a key cannot be told apart: they count as one leaf.
+        // Items that share a key cannot be told apart: they count as one leaf.
+        if a.len() > 1 && b.len() > 1 {
             let same = a.len() == b.len() && a.iter().zip(b).all(|(a, b)| before[*a] == after[*b]);
-            match (a.is_empty(), b.is_empty()) {
-                _ if same => {}
-                (true, _) => out.added.insert(path),
-                (_, true) => out.removed.insert(path),
-                _ => out.modified.insert(path),
+            if !same {
+                out.modified.insert(path);
             }
+        } else if a.len() > 1 {
+            let one = b.first().map(|at| &after[*at]);
+            diff(items(schema), None, one, path, out);
+            out.removed.insert(path);
+        } else if b.len() > 1 {
+            let one = a.first().map(|at| &before[*at]);
+            diff(items(schema), one, None, path, out);
+            out.added.insert(path);
         } else {
             let (a, b) = (
                 a.first().map(|at| &before[*at]),
@@ -481,21 +486,22 @@ fn keyless(kind: &ListType) -> String {
     }
 }
 
-/// `value` without the members of `set`; containers that lose everything go too (`None`).
+/// `value` without the members of `set`; of containers that lose everything null is left, which
+/// tells them from those that were removed themselves.
 pub(super) fn remove(schema: &Schema, value: &Value, set: &Set) -> Value {
-    remove_node(Some(schema), value, set).unwrap_or(Value::Null)
+    remove_node(Some(schema), value, set)
 }
 
-fn remove_node(schema: Option<&Schema>, value: &Value, set: &Set) -> Option<Value> {
+fn remove_node(schema: Option<&Schema>, value: &Value, set: &Set) -> Value {
     match (shape(schema, value), value) {
-        (Shape::Scalar, _) => Some(value.clone()),
+        (Shape::Scalar, _) => value.clone(),
         (
             Shape::Map {
                 atomic: false,
                 schema,
             },
             Value::Object(map),
-        ) if !map.is_empty() => {
+        ) => {
             let mut out = Map::new();
             for (name, value) in map {
                 let step = Element::Field(name.as_str().into());
@@ -504,34 +510,33 @@ fn remove_node(schema: Option<&Schema>, value: &Value, set: &Set) -> Option<Valu
                 }
                 let kept = match set.beneath(&step) {
                     Some(inner) => remove_node(field(schema, name), value, inner),
-                    None => Some(value.clone()),
+                    None => value.clone(),
                 };
-                if let Some(kept) = kept {
-                    out.insert(name.clone(), kept);
-                }
+                out.insert(name.clone(), kept);
             }
-            (!out.is_empty()).then_some(Value::Object(out))
+            match out.is_empty() {
+                true => Value::Null,
+                false => Value::Object(out),
+            }
         }
-        (Shape::List { schema, kind }, Value::Array(list))
-            if *kind != ListType::Atomic && !list.is_empty() =>
-        {
+        (Shape::List { schema, kind }, Value::Array(list)) if *kind != ListType::Atomic => {
             let mut out = Vec::new();
             for item in list {
-                let Some(step) = element(schema, kind, item) else {
-                    out.push(item.clone());
-                    continue;
-                };
-                if set.has(&step) {
+                let step = element(schema, kind, item);
+                if step.as_ref().is_some_and(|step| set.has(step)) {
                     continue;
                 }
-                match set.beneath(&step) {
-                    Some(inner) => out.extend(remove_node(items(schema), item, inner)),
+                match step.and_then(|step| set.beneath(&step)) {
+                    Some(inner) => out.push(remove_node(items(schema), item, inner)),
                     None => out.push(item.clone()),
                 }
             }
-            (!out.is_empty()).then_some(Value::Array(out))
+            match out.is_empty() {
+                true => Value::Null,
+                false => Value::Array(out),
+            }
         }
-        _ => None,
+        _ => Value::Null,
     }
 }
 

@@ -138,7 +138,7 @@ fn job_selector(job: &mut Value) {
 }
 
 /// The quality-of-service class of a pod: from its own resources, or those of its containers.
-fn quality(spec: &Value) -> &'static str {
+pub fn quality(spec: &Value) -> &'static str {
     let all = |key: &str| spec[key].as_array().into_iter().flatten();
     let own = spec
         .get("resources")

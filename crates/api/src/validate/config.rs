@@ -216,10 +216,9 @@ pub(super) fn binding(kind: &str, new: &Value, old: Option<&Value>, check: &mut 
                 if !group.is_empty() {
                     check.add(FieldError::unsupported(path("apiGroup"), group, &[""]));
                 }
-                if kind == "ClusterRoleBinding" || !missing(&subject["namespace"]) {
+                // In a namespace's binding it is the binding's.
+                if kind == "ClusterRoleBinding" {
                     check.required(&path("namespace"), &subject["namespace"], "");
-                } else {
-                    check.add(FieldError::required(path("namespace"), ""));
                 }
             }
             "User" | "Group" => {

@@ -64,6 +64,16 @@ pub fn status(group: &str, version: &str, kind: &str, new: &Value, old: &Value) 
     errors
 }
 
+/// Validates a write to a pod's `ephemeralcontainers`.
+pub fn ephemeral_containers(new: &Value, old: &Value) -> Vec<FieldError> {
+    let mut check = Check {
+        errors: metadata(new, Some(old), true, meta::name_rule("", "Pod")),
+    };
+    pod::spec(&new["spec"], "spec", &mut check);
+    pod_update::ephemeral(&new["spec"], &old["spec"], &mut check);
+    check.errors
+}
+
 /// Validates a custom resource against its schema.
 pub fn custom(
     schema: &Schema,

@@ -102,3 +102,23 @@ fn deadline(new: &Value, old: &Value, check: &mut Check) {
         _ => {}
     }
 }
+
+/// Containers for debugging come, and stay as they are.
+pub(super) fn ephemeral(new: &Value, old: &Value, check: &mut Check) {
+    let path = "spec.ephemeralContainers";
+    for known in list(&old["ephemeralContainers"]) {
+        let name = text(&known["name"]);
+        let mut now = list(&new["ephemeralContainers"]).iter();
+        match now.find(|container| container["name"] == known["name"]) {
+            None => check.add(FieldError::forbidden(
+                path,
+                format!("existing ephemeral containers {name:?} may not be removed\n"),
+            )),
+            Some(container) if container != known => check.add(FieldError::forbidden(
+                path,
+                format!("existing ephemeral containers {name:?} may not be changed\n"),
+            )),
+            Some(_) => {}
+        }
+    }
+}

@@ -17,7 +17,6 @@ mod action;
 mod builtin;
 mod expressions;
 mod policies;
-mod quality;
 mod quota;
 mod strategy;
 mod webhooks;

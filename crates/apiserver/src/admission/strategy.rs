@@ -2,13 +2,13 @@
 //! statuses, addresses, conditions of definitions, and the side writes that belong in the
 //! object's transaction.
 
-use super::quality::quality;
 use super::{Change, Effects, Operation};
 use crate::alloc;
 use crate::crd;
 use crate::guard;
 use crate::record;
 use serde_json::{Value, json};
+use towpath_api::generation;
 use towpath_api::status::Failure;
 use towpath_store::{Expect, NewRec, Op};
 
@@ -25,11 +25,12 @@ pub(super) fn prepare(
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "namespaces") if creates => effects.ops.extend(namespace(change, new)),
         ("", "pods") if creates => {
-            new["status"] = json!({"phase": "Pending", "qosClass": quality(new)});
+            // Admission may have given it resources.
+            new["status"]["qosClass"] = generation::quality(&new["spec"]).into();
         }
         ("", "services") => effects.ops.extend(alloc::admit(change, new)?),
         ("", "persistentvolumeclaims" | "persistentvolumes") if creates => {
-            new["status"] = json!({"phase": "Pending"});
+            new["status"]["phase"] = "Pending".into();
         }
         ("rbac.authorization.k8s.io", _) => guard::admit(change, new)?,
         ("apiextensions.k8s.io", "customresourcedefinitions") => crd::admit(change, new)?,
@@ -57,7 +58,6 @@ fn namespace(change: &Change<'_>, new: &mut Value) -> Vec<Op> {
         .as_str()
         .unwrap_or_default()
         .to_string();
-    new["spec"]["finalizers"] = json!(["kubernetes"]);
     new["status"] = json!({"phase": "Active"});
     new["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.clone().into();
     let core = &change.call.core;

@@ -126,7 +126,11 @@ pub(super) async fn insert_named(
         metadata.insert("creationTimestamp".into(), core.clock.rfc3339().into());
     }
     model::default(resource, &mut object);
-    let named_finalizers = !object["spec"]["finalizers"].is_null();
+    // Fields that the server adds from here on are nobody's.
+    if !options.owned {
+        let (manager, now) = (&options.manager, core.clock.rfc3339());
+        model::own(resource, "", None, &mut object, manager, &now);
+    }
     model::prepare_create(resource, &mut object);
     let mut shown = options.shown.clone();
     shown["kind"] = "CreateOptions".into();
@@ -144,21 +148,6 @@ pub(super) async fn insert_named(
             options: &shown,
         };
         let mut effects = Effects::default();
-        // Fields that the server adds are nobody's.
-        if !options.owned {
-            let (manager, now) = (&options.manager, core.clock.rfc3339());
-            let added = resource.is("", "namespaces") && !named_finalizers;
-            let finalizers = match added {
-                true => new["spec"]
-                    .as_object_mut()
-                    .and_then(|spec| spec.remove("finalizers")),
-                false => None,
-            };
-            model::own(resource, "", None, &mut new, manager, &now);
-            if let Some(finalizers) = finalizers {
-                new["spec"]["finalizers"] = finalizers;
-            }
-        }
         admission::mutate(&change, &mut new, &mut effects).await?;
         model::validate(resource, "", &new, None)?;
         admission::validate(&change, &new, &mut effects).await?;

@@ -16,6 +16,7 @@ pub(crate) use create::create;
 pub(crate) use options::Options;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use towpath_api::field::FieldError;
 use towpath_api::status::{self, Failure};
 use towpath_store::{Class, Op, Rec, Refused, Txn};
 pub(crate) use update::{patch, replace, replace_raw, undeterminable, update};
@@ -37,8 +38,32 @@ pub(crate) fn decode(
     bytes: &[u8],
 ) -> Result<(Value, Vec<String>), Failure> {
     let (mut object, twice) = model::read_body(call.content_type(), bytes)?;
+    if target.resource.is_custom() {
+        custom_kind(&target.resource, &object)?;
+    }
     kind_of(&target.resource, &mut object)?;
     Ok((object, twice))
+}
+
+/// Nothing stands in for the kind of a custom resource.
+fn custom_kind(resource: &Resource, object: &Value) -> Result<(), Failure> {
+    let text = |key: &str| object[key].as_str().unwrap_or_default();
+    let (kind, version) = (text("kind"), text("apiVersion"));
+    for (key, value) in [("Kind", kind), ("apiVersion", version)] {
+        if value.is_empty() {
+            return Err(status::bad_request(format!(
+                "the object provided is unrecognized (must be of type {}): Object '{key}' is missing in '{object}' ({object})",
+                resource.kind
+            )));
+        }
+    }
+    if kind != resource.kind && version == resource.api_version() {
+        let why = format!("must be {}", resource.kind);
+        let error = FieldError::invalid("kind", kind, why);
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        return Err(status::invalid(&resource.group, kind, name, &[error]));
+    }
+    Ok(())
 }
 
 /// Kind and version of a body must be those of the path; missing ones are filled in.

@@ -9,7 +9,8 @@ use crate::admission::{self, Change, Effects, Operation};
 use crate::body::{self, Answer};
 use crate::conversion;
 use crate::core::Call;
-use crate::model;
+use crate::kinds::Resource;
+use crate::model::{self, Strictness};
 use crate::patch;
 use crate::read;
 use crate::record;
@@ -19,7 +20,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use towpath_api::field::FieldError;
 use towpath_api::status::{self, Failure, MODIFIED};
-use towpath_store::{Expect, Op, Rec};
+use towpath_store::{Expect, NewRec, Op, Rec};
 
 pub(crate) async fn update(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
     let options = Options::read(call)?;
@@ -73,10 +74,25 @@ fn made_by_update(target: &Target) -> bool {
     let plural = resource.plural.as_str();
     target.subresource.is_empty()
         && match resource.group.as_str() {
-            "" => matches!(plural, "endpoints" | "events" | "limitranges"),
+            "" => matches!(plural, "endpoints" | "events" | "limitranges" | "services"),
+            "node.k8s.io" => plural == "runtimeclasses",
             "coordination.k8s.io" => plural == "leases",
             "events.k8s.io" => plural == "events",
             "rbac.authorization.k8s.io" => true,
+            _ => false,
+        }
+}
+
+/// Kinds whose updates must name the revision that they change.
+fn needs_revision(resource: &Resource) -> bool {
+    resource.is_custom()
+        || match (resource.group.as_str(), resource.plural.as_str()) {
+            ("admissionregistration.k8s.io" | "node.k8s.io" | "coordination.k8s.io", _) => true,
+            ("apiextensions.k8s.io" | "apiregistration.k8s.io", _) => true,
+            ("policy", plural) => plural == "poddisruptionbudgets",
+            ("storage.k8s.io", plural) => {
+                !matches!(plural, "storageclasses" | "volumeattributesclasses")
+            }
             _ => false,
         }
 }
@@ -123,13 +139,22 @@ pub(crate) async fn patch(call: &Call, target: &Target, bytes: Bytes) -> Answer 
         }
         let mut found = warnings.lock();
         found.clear();
-        let shaped = model::shape(
+        let mut shaped = model::shape(
             &target.resource,
             &mut new,
             patch.twice(),
             options.strictness,
             &mut found,
         );
+        let unknown = patch.unknown();
+        match options.strictness {
+            Strictness::Warn => found.extend_from_slice(unknown),
+            Strictness::Strict if shaped.is_ok() && !unknown.is_empty() => {
+                let (kind, version) = (&target.resource.kind, &target.resource.version);
+                shaped = Err(status::strict(kind, version, unknown));
+            }
+            _ => {}
+        }
         match shaped {
             Err(failure) if !patch.is_apply() && failure.message.contains("cannot be handled") => {
                 let error = FieldError::invalid("patch", new.to_string(), failure.message);
@@ -195,13 +220,21 @@ async fn replace_by(
         } else {
             Some(named)
         };
-        let own_revision = named
-            .as_ref()
-            .is_some_and(|n| *n != current.revision.to_string());
-        if own_revision {
+        let named = match named {
+            Some(text) => Some(
+                text.parse::<u64>()
+                    .map_err(|_| crate::list_options::not_a_revision(&text))?,
+            ),
+            None => None,
+        };
+        if named.is_some_and(|named| named != current.revision) {
             return Err(conflict());
         }
-        if named.is_none() && resource.is_custom() && call.method == http::Method::PUT {
+        if named.is_none()
+            && needs_revision(resource)
+            && call.method == http::Method::PUT
+            && !options.scale
+        {
             let error = FieldError::invalid(
                 "metadata.resourceVersion",
                 0,
@@ -209,7 +242,7 @@ async fn replace_by(
             );
             return Err(status::invalid(
                 &resource.group,
-                &resource.kind,
+                &resource.plural,
                 &target.name,
                 &[error],
             ));
@@ -217,22 +250,10 @@ async fn replace_by(
         keep_identity(target, &mut new, &old)?;
         match target.subresource.as_str() {
             "status" => model::prepare_status(resource, &mut new, &old),
-            "" => model::prepare_update(resource, &mut new, &old),
+            "" => model::default(resource, &mut new),
             _ if raw => {}
             other => keep_but(&mut new, &old, other),
         }
-        model::default(resource, &mut new);
-        let change = Change {
-            call,
-            target,
-            state: &state,
-            operation: Operation::Update,
-            old: Some(&old),
-            subresource: &target.subresource,
-            dry_run: options.dry_run,
-            options: &options.shown,
-        };
-        let mut effects = Effects::default();
         // Fields that the server adds from here on are nobody's.
         if !options.owned {
             let through = match options.scale {
@@ -248,6 +269,21 @@ async fn replace_by(
                 &core.clock.rfc3339(),
             );
         }
+        if target.subresource.is_empty() {
+            model::prepare_update(resource, &mut new, &old);
+        }
+        model::default(resource, &mut new);
+        let change = Change {
+            call,
+            target,
+            state: &state,
+            operation: Operation::Update,
+            old: Some(&old),
+            subresource: &target.subresource,
+            dry_run: options.dry_run,
+            options: &options.shown,
+        };
+        let mut effects = Effects::default();
         admission::mutate(&change, &mut new, &mut effects).await?;
         model::validate(resource, &target.subresource, &new, Some(&old))?;
         admission::validate(&change, &new, &mut effects).await?;
@@ -280,6 +316,15 @@ async fn replace_by(
             }
         };
         match commit(core, resource, ops, own).await? {
+            // Upstream shows the last state as it was changed, not the deletion.
+            Written::Done(Some(rec)) if finished => {
+                let new = NewRec {
+                    body: rec.body().clone(),
+                    hole: rec.halves().0.len() as u32,
+                    meta: rec.meta.clone(),
+                };
+                return Ok(unsaved(rec.key.clone(), new, current.revision));
+            }
             Written::Done(rec) => return rec.ok_or_else(|| read::missing(target)),
             // Someone was faster. A client that named the revision is told when it is compared
             // with the new present one above.

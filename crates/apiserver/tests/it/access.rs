@@ -225,7 +225,7 @@ async fn the_body_does_not_say_who_promoted() {
         .await;
     assert_eq!(code, 201, "{made}");
     let path = "/apis/towpath.dev/v1alpha1/namespaces/default/promotions";
-    let promotion = json!({"metadata": {"name": "p"}, "spec": {"by": "mallory", "approvals": [{"by": "boss", "at": "x"}]}});
+    let promotion = json!({"apiVersion": "towpath.dev/v1alpha1", "kind": "Promotion", "metadata": {"name": "p"}, "spec": {"by": "mallory", "approvals": [{"by": "boss", "at": "x"}]}});
     let (code, made) = server.call(Method::POST, path, &promotion).await;
     assert_eq!(code, 201, "{made}");
     assert_eq!(
