@@ -133,11 +133,7 @@ pub(crate) fn lookup(object: &Value, path: &str) -> Option<String> {
 /// Field paths that can be selected on, beside name and namespace.
 pub(crate) fn selectable(resource: &Resource) -> Vec<&str> {
     if let Some(custom) = &resource.custom {
-        return custom
-            .selectable
-            .iter()
-            .map(|path| bare(path))
-            .collect();
+        return custom.selectable.iter().map(|path| bare(path)).collect();
     }
     let group = resource.stored_as.0.as_str();
     selector::selectable(group, &resource.kind).to_vec()

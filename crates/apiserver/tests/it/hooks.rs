@@ -235,7 +235,10 @@ fn convert(review: &Value, path: &str) -> String {
         "fail" => result = json!({"status": "Failed", "message": "not today"}),
         "silent" => result = json!({"status": "Failed"}),
         "none" => converted.clear(),
-        "empty" => return json!({"kind": "ConversionReview", "apiVersion": review["apiVersion"]}).to_string(),
+        "empty" => {
+            return json!({"kind": "ConversionReview", "apiVersion": review["apiVersion"]})
+                .to_string();
+        }
         "other" => return json!({"kind": "Other", "apiVersion": "v1", "response": {}}).to_string(),
         _ => {}
     }
