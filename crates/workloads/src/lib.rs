@@ -5,7 +5,8 @@
 //! changes; the only clocks are those of deadlines that objects themselves carry, and the
 //! autoscaler's, because usage has no event.
 //!
-//! * workloads: [`deployment`], [`replica_set`], [`stateful_set`], [`job`], [`cron_job`],
+//! * workloads: [`deployment`], [`replica_set`], [`stateful_set`], [`daemon_set`],
+//!   [`job`], [`cron_job`],
 //!   [`autoscaler`];
 //! * services: [`endpoints`];
 //! * storage: [`volumes`];
@@ -13,12 +14,13 @@
 //! * bounds: [`quota`], [`disruption`];
 //! * placement: [`scheduler`].
 //!
-//! Not here: daemon sets, pre-emption.
+//! Not here: pre-emption.
 
 mod autoscaler;
 mod caches;
 mod context;
 mod cron_job;
+mod daemon_set;
 mod deployment;
 mod disruption;
 mod endpoints;
@@ -35,6 +37,7 @@ mod pods;
 mod quantity;
 mod quota;
 mod replica_set;
+mod revisions;
 mod scheduler;
 mod selector;
 mod served_kinds;
@@ -122,6 +125,7 @@ async fn run(
         deployment::run(c.clone(), stop.clone()),
         replica_set::run(c.clone(), stop.clone()),
         stateful_set::run(c.clone(), stop.clone()),
+        daemon_set::run(c.clone(), stop.clone()),
         job::run(c.clone(), stop.clone()),
         cron_job::run(c.clone(), stop.clone()),
         endpoints::run(c.clone(), stop.clone()),

@@ -6,7 +6,7 @@ use crate::objects::{failed, name};
 use crate::served_kinds::{Served, discover};
 use crate::{Error, pods};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::PartialObjectMeta;
@@ -65,7 +65,7 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, Error> {
     if namespace.metadata.deletion_timestamp.is_none() || !ours {
         return Ok(Next::Wait);
     }
-    let mut left: BTreeMap<String, usize> = BTreeMap::new();
+    let mut left = Left::default();
     let pods = context.caches.pods.in_namespace(&key.name);
     if pods.is_empty() {
         for kind in discover(&context.client, true)
@@ -74,14 +74,8 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, Error> {
             .filter(|k| k.namespaced)
         {
             let remaining = empty(context, kind, &key.name).await?;
-            if remaining > 0 {
-                let group = if kind.resource.group.is_empty() {
-                    String::new()
-                } else {
-                    format!(".{}", kind.resource.group)
-                };
-                left.insert(format!("{}{group}", kind.resource.plural), remaining);
-            }
+            let (plural, group) = (&kind.resource.plural, &kind.resource.group);
+            left.add(&format!("{plural}.{group}"), remaining.iter());
         }
     } else {
         if pods.iter().any(|p| !pods::is_deleting(p)) {
@@ -90,9 +84,9 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, Error> {
                 .await
                 .map_err(failed::<Pod>("delete all in", &namespace.metadata))?;
         }
-        left.insert("pods".into(), pods.len());
+        left.add("pods.", pods.iter().map(|pod| &pod.metadata));
     }
-    if left.is_empty() {
+    if left.kinds.is_empty() {
         return finalize(context, &namespace).await;
     }
     tell(context, &namespace, &left).await?;
@@ -100,8 +94,32 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, Error> {
     Ok(Next::After(Duration::from_secs(30)))
 }
 
-// Deletes all objects of a kind in a namespace; answers how many are left.
-async fn empty(context: &Context, kind: &Served, namespace: &str) -> Result<usize, Error> {
+/// What still is in a namespace.
+#[derive(Default)]
+struct Left {
+    /// Objects of each `plural.group`.
+    kinds: BTreeMap<String, usize>,
+    /// Objects that each finalizer holds.
+    finalizers: BTreeMap<String, usize>,
+}
+
+impl Left {
+    fn add<'a>(&mut self, kind: &str, objects: impl Iterator<Item = &'a ObjectMeta>) {
+        for meta in objects {
+            *self.kinds.entry(kind.into()).or_default() += 1;
+            for finalizer in meta.finalizers.iter().flatten() {
+                *self.finalizers.entry(finalizer.clone()).or_default() += 1;
+            }
+        }
+    }
+}
+
+// Deletes all objects of a kind in a namespace; answers what is left.
+async fn empty(
+    context: &Context,
+    kind: &Served,
+    namespace: &str,
+) -> Result<Vec<ObjectMeta>, Error> {
     let client = context.client.clone();
     let api: Api<PartialObjectMeta<DynamicObject>> =
         Api::namespaced_with(client, namespace, &kind.resource);
@@ -120,7 +138,7 @@ async fn empty(context: &Context, kind: &Served, namespace: &str) -> Result<usiz
         .map_err(wrap("list"))?
         .items;
     if all.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     if all.iter().any(|o| o.metadata.deletion_timestamp.is_none()) {
         let params = DeleteParams::background();
@@ -149,7 +167,9 @@ async fn empty(context: &Context, kind: &Served, namespace: &str) -> Result<usiz
         .await
         .map_err(wrap("list"))?
         .items
-        .len())
+        .into_iter()
+        .map(|object| object.metadata)
+        .collect())
 }
 
 async fn finalize(context: &Context, namespace: &Namespace) -> Result<Next, Error> {
@@ -169,12 +189,8 @@ async fn finalize(context: &Context, namespace: &Namespace) -> Result<Next, Erro
     Ok(Next::Wait)
 }
 
-async fn tell(
-    context: &Context,
-    namespace: &Namespace,
-    left: &BTreeMap<String, usize>,
-) -> Result<(), Error> {
-    let next = with_condition(namespace, left, context.now());
+async fn tell(context: &Context, namespace: &Namespace, left: &Left) -> Result<(), Error> {
+    let next = with_conditions(namespace, left, context.now());
     if next.status == namespace.status {
         return Ok(());
     }
@@ -185,36 +201,94 @@ async fn tell(
     Ok(())
 }
 
-fn with_condition(
-    namespace: &Namespace,
-    left: &BTreeMap<String, usize>,
-    now: Timestamp,
-) -> Namespace {
-    let parts: Vec<String> = left
-        .iter()
-        .map(|(kind, n)| format!("{kind} has {n} resource instances"))
-        .collect();
-    let message = format!("Some resources are remaining: {}", parts.join(", "));
+// What goes wrong is tried again and not told here, so the first three always hold.
+fn conditions(left: &Left) -> [(&'static str, bool, &'static str, String); 5] {
+    let list = |counts: &BTreeMap<String, usize>, verb: &str| {
+        let parts: Vec<String> = counts
+            .iter()
+            .map(|(name, n)| format!("{name} {verb} {n} resource instances"))
+            .collect();
+        parts.join(", ")
+    };
+    let (kinds, finalizers) = (&left.kinds, &left.finalizers);
+    [
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            false,
+            "ResourcesDiscovered",
+            "All resources successfully discovered".into(),
+        ),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            false,
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed".into(),
+        ),
+        (
+            "NamespaceDeletionContentFailure",
+            false,
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization".into(),
+        ),
+        match kinds.is_empty() {
+            true => (
+                "NamespaceContentRemaining",
+                false,
+                "ContentRemoved",
+                "All content successfully removed".into(),
+            ),
+            false => (
+                "NamespaceContentRemaining",
+                true,
+                "SomeResourcesRemain",
+                format!("Some resources are remaining: {}", list(kinds, "has")),
+            ),
+        },
+        match finalizers.is_empty() {
+            true => (
+                "NamespaceFinalizersRemaining",
+                false,
+                "ContentHasNoFinalizers",
+                "All content-preserving finalizers finished".into(),
+            ),
+            false => (
+                "NamespaceFinalizersRemaining",
+                true,
+                "SomeFinalizersRemain",
+                format!(
+                    "Some content in the namespace has finalizers remaining: {}",
+                    list(finalizers, "in")
+                ),
+            ),
+        },
+    ]
+}
+
+fn with_conditions(namespace: &Namespace, left: &Left, now: Timestamp) -> Namespace {
     let mut next = namespace.clone();
-    let conditions = next
+    let all = next
         .status
         .get_or_insert_default()
         .conditions
         .get_or_insert_default();
-    let type_ = "NamespaceContentRemaining";
-    let since = conditions
-        .iter()
-        .find(|c| c.type_ == type_ && c.status == "True")
-        .and_then(|c| c.last_transition_time.clone());
-    let condition = NamespaceCondition {
-        type_: type_.into(),
-        status: "True".into(),
-        reason: Some("SomeResourcesRemain".into()),
-        message: Some(message),
-        last_transition_time: Some(since.unwrap_or(Time(now))),
-    };
-    conditions.retain(|c| c.type_ != type_);
-    conditions.push(condition);
+    for (type_, holds, reason, message) in conditions(left) {
+        let status = if holds { "True" } else { "False" };
+        let since = all
+            .iter()
+            .find(|c| c.type_ == type_ && c.status == status)
+            .and_then(|c| c.last_transition_time.clone());
+        let condition = NamespaceCondition {
+            type_: type_.into(),
+            status: status.into(),
+            reason: Some(reason.into()),
+            message: Some(message),
+            last_transition_time: Some(since.unwrap_or(Time(now))),
+        };
+        match all.iter_mut().find(|c| c.type_ == type_) {
+            Some(known) => *known = condition,
+            None => all.push(condition),
+        }
+    }
     next
 }
 
@@ -226,14 +300,33 @@ mod tests {
     fn what_remains_is_named_and_the_time_does_not_move() {
         let early: Timestamp = "2026-01-01T00:00:00Z".parse().expect("time");
         let late: Timestamp = "2026-01-01T00:01:00Z".parse().expect("time");
-        let left = BTreeMap::from([("pods".to_string(), 2)]);
-        let first = with_condition(&Namespace::default(), &left, early);
-        let again = with_condition(&first, &left, late);
+        let held = ObjectMeta {
+            finalizers: Some(vec!["example.com/held".into()]),
+            ..ObjectMeta::default()
+        };
+        let mut left = Left::default();
+        left.add("pods.", [held, ObjectMeta::default()].iter());
+        let first = with_conditions(&Namespace::default(), &left, early);
+        let again = with_conditions(&first, &left, late);
         assert_eq!(first.status, again.status);
         let conditions = again.status.and_then(|s| s.conditions).expect("conditions");
+        let said: Vec<_> = conditions
+            .iter()
+            .map(|c| (c.status.as_str(), c.message.as_deref().unwrap_or_default()))
+            .collect();
         assert_eq!(
-            conditions[0].message.as_deref(),
-            Some("Some resources are remaining: pods has 2 resource instances")
+            said[3..],
+            [
+                (
+                    "True",
+                    "Some resources are remaining: pods. has 2 resource instances"
+                ),
+                (
+                    "True",
+                    "Some content in the namespace has finalizers remaining: example.com/held in 1 resource instances"
+                ),
+            ]
         );
+        assert!(said[..3].iter().all(|(status, _)| *status == "False"));
     }
 }

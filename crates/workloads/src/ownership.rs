@@ -115,8 +115,8 @@ impl<K: Namespaced> Claim<K> {
     }
 }
 
-// Adoption asks the API itself once more: a cached owner may be gone already.
-async fn still_there<O: Namespaced>(client: &Client, owner: &O) -> Result<bool, Error> {
+/// Asks the API itself once more: a cached owner may be gone already.
+pub(crate) async fn still_there<O: Namespaced>(client: &Client, owner: &O) -> Result<bool, Error> {
     let meta = owner.meta();
     let fresh = objects::api::<O>(client, meta)
         .get_metadata_opt(objects::name(meta))

@@ -160,6 +160,12 @@ impl Graph {
             .collect()
     }
 
+    /// Whether an object waits for its dependents that itself depends on this one: each would
+    /// wait for the other.
+    pub(crate) fn is_waited_for_in_circle(&self, uid: &str) -> bool {
+        self.dependents(uid).iter().any(Item::waits_for_dependents)
+    }
+
     /// UIDs of objects with owners that are not known.
     pub(crate) fn strays(&self) -> Vec<String> {
         let stray = |i: &&Item| i.owners.iter().any(|r| !self.items.contains_key(&r.uid));
@@ -200,6 +206,16 @@ mod tests {
         assert!(graph.put(item("b", Some(("a", false)), None)).is_empty());
         assert_eq!(graph.remove("a").1, ["b"]);
         assert_eq!(graph.strays(), ["b"]);
+    }
+
+    #[test]
+    fn a_circle_of_owners_is_seen() {
+        let mut graph = Graph::default();
+        graph.put(item("a", Some(("c", true)), Some("foregroundDeletion")));
+        graph.put(item("b", Some(("a", true)), None));
+        graph.put(item("c", Some(("b", true)), None));
+        assert!(graph.is_waited_for_in_circle("c"));
+        assert!(!graph.is_waited_for_in_circle("b"));
     }
 
     #[test]

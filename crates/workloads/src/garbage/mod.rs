@@ -331,7 +331,21 @@ impl Collector {
             }
             return Ok(next);
         }
-        let has_dependents = !self.graph.lock().dependents(&item.uid).is_empty();
+        let (has_dependents, in_circle) = {
+            let graph = self.graph.lock();
+            let has_dependents = !graph.dependents(&item.uid).is_empty();
+            (has_dependents, graph.is_waited_for_in_circle(&item.uid))
+        };
+        let blocks = |owner: &OwnerReference| owner.block_owner_deletion == Some(true);
+        if !waiting.is_empty() && in_circle && item.owners.iter().any(blocks) {
+            // It lets its owners go first; the change brings it back here.
+            let mut owners = item.owners.clone();
+            for owner in &mut owners {
+                owner.block_owner_deletion = Some(false);
+            }
+            self.set_owners(item, owners).await?;
+            return Ok(Next::Wait);
+        }
         let params = if !waiting.is_empty() && has_dependents {
             DeleteParams::foreground()
         } else if item.finalizers.iter().any(|f| f == ORPHAN) {

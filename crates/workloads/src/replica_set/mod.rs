@@ -93,7 +93,13 @@ impl<K: Owner> Reconciler for Controller<K> {
         let owned = self.observe(&owner).await?;
         let failure = if met {
             let related = self.related(&set, &owned);
-            let plan = plan::plan(&set, &owned, &related, self.context.now());
+            let mut plan = plan::plan(&set, &owned, &related, self.context.now());
+            // Pods that a set lets go as it ends are not missing.
+            if plan.create > 0
+                && !ownership::still_there(&self.context.client, owner.as_ref()).await?
+            {
+                plan.create = 0;
+            }
             self.apply(key, &owner, plan).await
         } else {
             None

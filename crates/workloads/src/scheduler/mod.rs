@@ -7,7 +7,7 @@
 
 mod affinity;
 mod filter;
-mod labels;
+pub(crate) mod labels;
 mod plan;
 mod score;
 mod snapshot;

@@ -2,14 +2,13 @@
 
 use crate::ownership::controller_reference;
 use crate::pods;
+use crate::revisions::{REVISION, mark_of};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-/// Label that names the revision a pod was made from.
-pub(crate) const REVISION: &str = "controller-revision-hash";
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
 
@@ -38,12 +37,7 @@ pub(crate) fn ordinal(set: &StatefulSet, pod: &Pod) -> Option<i32> {
 
 /// Revision a pod was made from.
 pub(crate) fn revision_of(pod: &Pod) -> &str {
-    pod.metadata
-        .labels
-        .as_ref()
-        .and_then(|l| l.get(REVISION))
-        .map(String::as_str)
-        .unwrap_or_default()
+    mark_of(pod).unwrap_or_default()
 }
 
 /// Pod `ordinal` from a revision's template.

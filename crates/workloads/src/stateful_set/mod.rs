@@ -2,17 +2,16 @@
 
 mod identity;
 mod plan;
-mod revisions;
+mod revised;
 
 use crate::context::{self, Context, Reconciler, next};
 use crate::objects::{self, name, uid};
+use crate::revisions;
 use crate::{Error, ownership, waking};
-use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::DeleteParams;
 use plan::{Action, Observed};
-use revisions::Revisions;
-use serde_json::json;
 use std::borrow::Cow;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -65,9 +64,9 @@ impl Reconciler for Controller {
         };
         let mut owned_revisions = caches.revisions.in_namespace(&key.namespace);
         owned_revisions.retain(|r| ownership::is_controlled_by(&r.metadata, uid(&set.metadata)));
-        let revisions = revisions::plan(&set, &owned_revisions);
+        let revisions = revisions::plan(set.as_ref(), &owned_revisions);
         if set.metadata.deletion_timestamp.is_none() {
-            self.write_revision(&set, &revisions).await?;
+            revisions::write(&self.context.client, set.as_ref(), &revisions).await?;
         }
         let pods = self.pods(&set).await?;
         let claims = caches.claims.in_namespace(&key.namespace);
@@ -91,14 +90,8 @@ impl Reconciler for Controller {
             set.status = Some(plan.status);
             objects::replace_status(&self.context.client, &set).await?;
         }
-        for old in revisions::surplus(&set, &owned_revisions, &pods, &revisions) {
-            objects::delete::<ControllerRevision>(
-                &self.context.client,
-                &old.metadata,
-                objects::exactly(&old.metadata),
-            )
-            .await?;
-        }
+        let client = &self.context.client;
+        revisions::prune(client, set.as_ref(), &owned_revisions, &pods, &revisions).await?;
         Ok(next(plan.after))
     }
 }
@@ -119,41 +112,6 @@ impl Controller {
         // Only pods whose names say that they are this set's may be adopted.
         claim.adopt.retain(|p| identity::ordinal(set, p).is_some());
         claim.settle(&self.context.client, set.as_ref()).await
-    }
-
-    async fn write_revision(&self, set: &StatefulSet, revisions: &Revisions) -> Result<(), Error> {
-        let client = &self.context.client;
-        let update = &revisions.update;
-        if let Some(number) = revisions.renumber {
-            let patch = json!({"metadata": {"resourceVersion": update.metadata.resource_version}, "revision": number});
-            objects::merge::<ControllerRevision>(client, &update.metadata, patch).await?;
-        }
-        if !revisions.create {
-            return Ok(());
-        }
-        let error = match objects::create(client, update).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.is_already_exists() => error,
-            Err(error) => return Err(error),
-        };
-        let meta = &update.metadata;
-        let api = objects::api::<ControllerRevision>(client, meta);
-        let found = api
-            .get_opt(name(meta))
-            .await
-            .map_err(objects::failed::<ControllerRevision>("get", meta))?;
-        let ours = found.is_some_and(|f| {
-            ownership::is_controlled_by(&f.metadata, uid(&set.metadata))
-                && revisions::template(&f) == revisions::template(update)
-        });
-        if ours {
-            return Ok(());
-        }
-        let mut set = set.clone();
-        let status = set.status.get_or_insert_default();
-        status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
-        objects::replace_status(client, &set).await?;
-        Err(error)
     }
 
     async fn apply(&self, set: &StatefulSet, action: Action) -> Result<(), Error> {

@@ -2,8 +2,8 @@
 //! ordinals up and against it down; under `Parallel` all do.
 
 use super::identity::{self, claim_names, claims, ordinal, revision_of, start};
-use super::revisions::{self, Revisions};
 use crate::pods;
+use crate::revisions::{self, Revisions};
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::Timestamp;
