@@ -1,6 +1,6 @@
 //! Query languages: parse, check, evaluate. Pure: values in, values and findings out.
 //!
-//! [`cel`] is the Common Expression Language with the libraries, the types and the budgets of the
+//! [`promql`] is the query language of Prometheus. [`cel`] is the Common Expression Language with the libraries, the types and the budgets of the
 //! Kubernetes API server; [`quantity`] is the small grammar of amounts it shares with the API's
 //! kinds.
 
@@ -8,4 +8,5 @@
 
 pub mod calendar;
 pub mod cel;
+pub mod promql;
 pub mod quantity;

@@ -1,5 +1,6 @@
 //! Tests of the query languages.
 
 mod corpus;
+mod promql;
 mod properties;
 mod scene;
