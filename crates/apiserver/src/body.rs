@@ -63,6 +63,27 @@ impl Body {
         }
     }
 
+    /// Other bytes instead; what is done at the end stays.
+    pub(crate) fn replace(&mut self, bytes: Bytes) {
+        self.0 = Self::from(bytes).0;
+    }
+
+    /// A stream instead; what is done at the end stays.
+    pub(crate) fn stream_instead(
+        &mut self,
+        stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) {
+        self.0 = Kind::Stream(Box::pin(stream));
+    }
+
+    /// The stream, taken out; empty where the body is none.
+    pub(crate) fn take_stream(&mut self) -> BoxStream<'static, io::Result<Bytes>> {
+        match std::mem::replace(&mut self.0, Kind::Once(None)) {
+            Kind::Stream(stream) => stream,
+            Kind::Once(_) => Box::pin(futures::stream::empty()),
+        }
+    }
+
     /// Does something once the body is gone.
     pub(crate) fn at_end(&mut self, end: impl FnOnce() + Send + 'static) {
         self.1 = Some(End(Some(Box::new(end))));

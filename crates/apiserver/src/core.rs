@@ -1,6 +1,7 @@
 //! The one pipeline every request takes, whichever door it came in by: route, authenticate,
 //! impersonate, authorize, then the handler of its verb.
 
+use crate::accept;
 use crate::admission;
 use crate::audit::{self, About, Audit, Draft};
 use crate::body::{self, Answer, Body, Incoming};
@@ -13,12 +14,12 @@ use crate::sealed::Keys;
 use crate::token::Tokens;
 use crate::{
     crd, delete, discovery, health, keys, metrics, paging::Pages, read, reviews, streams, sub,
-    watch, write,
+    watch, wire, write,
 };
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt;
@@ -196,7 +197,8 @@ async fn handle(core: Arc<Core>, request: Request<Incoming>, given: Option<Princ
     let answer = understand(core, parts, incoming, given, draft.clone()).await;
     let mut answer = answer.unwrap_or_else(|failure| body::failure(&failure));
     audit.answered(draft, &mut answer);
-    Ok(answer)
+    let client = wire::Client::of(&parts);
+    Ok(wire::finish(client, answer).await)
 }
 
 async fn understand(
@@ -282,7 +284,16 @@ async fn dispatch(
                 more.verb = "create";
                 authorize(&call, &more)?;
             }
-            objects(call, target, incoming, upgrade).await
+            let wanted = accept::wanted(call.header(ACCEPT), &target).ok();
+            let mut answer = objects(call, target, incoming, upgrade).await?;
+            if let Some(wanted) = wanted {
+                answer.extensions_mut().insert(wanted);
+            }
+            Ok(answer)
+        }
+        Route::Remote(remote) => {
+            authorize(&call, &remote.ask())?;
+            aggregation::serve(call, remote, incoming, upgrade).await
         }
         Route::Discovery(parts) => {
             authorize(&call, &path_ask(&call))?;
@@ -301,7 +312,7 @@ async fn dispatch(
         Route::Unknown => {
             // A stranger learns nothing about what is served.
             authorize(&call, &path_ask(&call)).map_err(|_| status::no_such_resource())?;
-            Err(status::no_such_resource())
+            discovery::nothing(&call)
         }
     }
 }
@@ -365,6 +376,7 @@ async fn objects(
 // A client that is still sending when it is refused sees a broken connection instead of the
 // reason; so a body that is too large is read on for a while, and forgotten.
 async fn read_body(mut incoming: Incoming) -> Result<Bytes, Failure> {
+    accept::wanted(call.header(ACCEPT), &target)?;
     let reading = async {
         let (mut chunks, mut size) = (Vec::new(), 0);
         while let Some(frame) = incoming.frame().await {

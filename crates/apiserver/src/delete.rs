@@ -428,8 +428,5 @@ pub(crate) async fn collection(call: &Call, target: &Target, bytes: &[u8]) -> An
         }
     }
     let metadata = json!({"resourceVersion": call.core.store.revision().to_string()});
-    Ok(body::json(
-        200,
-        &form::many(call, target, crate::accept::Form::Object, items, metadata),
-    ))
+    Ok(body::json(200, &form::whole_list(target, items, metadata)))
 }

@@ -1,17 +1,20 @@
 //! What is served, for clients to find out: the legacy lists and the aggregated document.
 
+use crate::accept;
+use crate::aggregation;
 use crate::body::{self, Answer};
 use crate::core::Call;
 use crate::kinds::{Group, Kinds, Resource};
 use crate::openapi::tagged;
 use http::header::ACCEPT;
 use serde_json::{Value, json};
-use towpath_api::facts::api_version;
+use towpath_api::facts::{api_version, catalog};
 use towpath_api::status;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 pub(crate) fn serve(call: &Call, parts: &[String]) -> Answer {
+    accept::discovery(call.header(ACCEPT))?;
     let kinds = call.core.kinds.load();
     let wants_aggregated = call.header(ACCEPT).contains("APIGroupDiscoveryList")
         && call.header(ACCEPT).contains("v=v2");
@@ -24,8 +27,8 @@ pub(crate) fn serve(call: &Call, parts: &[String]) -> Answer {
             &json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
         )),
         ["apis"] => {
-            let groups: Vec<Value> = kinds
-                .groups
+            let groups = aggregation::groups(&call.core, &kinds);
+            let groups: Vec<Value> = groups
                 .iter()
                 .filter(|g| !g.name.is_empty())
                 .map(group)
@@ -35,18 +38,35 @@ pub(crate) fn serve(call: &Call, parts: &[String]) -> Answer {
                 &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}),
             ))
         }
-        ["api", version] => resources(&kinds, "", version),
-        ["apis", name] => match kinds.group(name) {
+        ["api", version] => resources(call, &kinds, "", version),
+        ["apis", name] => match aggregation::groups(&call.core, &kinds)
+            .iter()
+            .find(|group| group.name == *name)
+        {
             Some(found) => {
                 let mut value = group(found);
                 value["kind"] = "APIGroup".into();
                 value["apiVersion"] = "v1".into();
                 Ok(body::json(200, &value))
             }
-            None => Err(status::no_such_resource()),
+            None => nothing(call),
         },
-        ["apis", group, version] => resources(&kinds, group, version),
-        _ => Err(status::no_such_resource()),
+        ["apis", group, version] => resources(call, &kinds, group, version),
+        _ => nothing(call),
+    }
+}
+
+/// Nothing is there: told as a Status where a built-in group is asked for, else in plain text.
+pub(crate) fn nothing(call: &Call) -> Answer {
+    let mut parts = call.path.split('/').skip(1);
+    let own = match (parts.next(), parts.next()) {
+        (Some("api"), Some(_)) => true,
+        (Some("apis"), Some(name)) => catalog().groups.iter().any(|group| group.name == name),
+        _ => false,
+    };
+    match own {
+        true => Err(status::no_such_resource()),
+        false => Ok(body::text(404, "404 page not found\n")),
     }
 }
 
@@ -59,12 +79,12 @@ fn group(group: &Group) -> Value {
     })
 }
 
-fn resources(kinds: &Kinds, group: &str, version: &str) -> Answer {
+fn resources(call: &Call, kinds: &Kinds, group: &str, version: &str) -> Answer {
     if !kinds
         .group(group)
         .is_some_and(|g| g.versions.iter().any(|v| v == version))
     {
-        return Err(status::no_such_resource());
+        return nothing(call);
     }
     let mut list = Vec::new();
     for resource in kinds.of(group, version) {
@@ -106,11 +126,15 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Answer {
 
 fn aggregated(call: &Call, kinds: &Kinds, core: bool) -> Answer {
     let mut items = Vec::new();
-    for group in kinds.groups.iter().filter(|g| g.name.is_empty() == core) {
+    let groups = aggregation::groups(&call.core, kinds);
+    for group in groups.iter().filter(|g| g.name.is_empty() == core) {
         let versions: Vec<Value> = group
             .versions
             .iter()
             .map(|version| {
+                if let Some(theirs) = aggregation::aggregated(&call.core, &group.name, version) {
+                    return theirs;
+                }
                 let resources: Vec<Value> = kinds
                     .of(&group.name, version)
                     .map(|r| aggregated_resource(r))

@@ -6,7 +6,6 @@ use crate::openapi;
 use crate::token::ISSUER;
 use serde_json::json;
 use towpath_api::facts::KUBERNETES_VERSION;
-use towpath_api::status;
 
 pub(crate) fn serve(call: &Call) -> Answer {
     match call.path.trim_end_matches('/') {
@@ -38,7 +37,10 @@ pub(crate) fn serve(call: &Call) -> Answer {
             );
             Ok(body::json(200, &json!({"paths": paths})))
         }
-        "/version" => Ok(body::json(200, &version())),
+        "/version" => {
+            crate::accept::json_only(call.header(http::header::ACCEPT))?;
+            Ok(body::json(200, &version()))
+        }
         "/healthz" | "/livez" | "/livez/ping" | "/healthz/ping" => Ok(health(call, false)),
         "/readyz" | "/readyz/ping" => Ok(health(call, true)),
         "/openapi/v2" => openapi::v2(call),
@@ -60,7 +62,7 @@ pub(crate) fn serve(call: &Call) -> Answer {
         }
         path => match path.strip_prefix("/openapi/v3/") {
             Some(rest) => openapi::document(call, rest),
-            None => Err(status::no_such_resource()),
+            None => crate::discovery::nothing(call),
         },
     }
 }

@@ -7,7 +7,7 @@
 //! ([`front`]) or from a component of this process; there is no back door.
 //!
 //! Not here: controllers, the scheduler, anything that runs containers. Conversion
-//! webhooks, aggregation, protobuf answers and port-forward are not supported.
+//! webhooks, aggregation and port-forward are not supported.
 
 mod accept;
 mod admission;
@@ -36,6 +36,7 @@ mod keyring;
 mod keys;
 mod kinds;
 mod list_options;
+mod list_bytes;
 mod metrics;
 mod model;
 mod openapi;
@@ -56,6 +57,7 @@ mod token;
 mod token_request;
 mod watch;
 mod write;
+mod wire;
 mod ws;
 mod x509;
 

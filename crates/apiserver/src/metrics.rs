@@ -1,7 +1,7 @@
 //! `metrics.k8s.io`: what pods and the machine use, from the node's own figures. Served as soon
 //! as someone hands figures in.
 
-use crate::accept::{Form, negotiate};
+use crate::accept::{self, Form};
 use crate::body::{self, Answer};
 use crate::core::Call;
 use crate::filter::Filter;
@@ -55,10 +55,10 @@ pub(crate) async fn serve(call: &Call, target: &Target) -> Answer {
         .read()
         .clone()
         .ok_or_else(status::no_such_resource)?;
-    let form = match negotiate(call.header(ACCEPT))? {
-        Form::Table => Form::Object,
-        form => form,
-    };
+    let mut form = accept::wanted(call.header(ACCEPT), target)?;
+    if form.form == Form::Table {
+        form.form = Form::Object;
+    }
     let state = call.core.store.snapshot();
     let filter = Filter::new(target, &call.query)?;
     let mut items = Vec::new();

@@ -1,25 +1,21 @@
 //! GET and LIST: stored bytes are spliced into the answer; nothing is decoded unless another
 //! form or version is asked for.
 
-use crate::accept::{Form, negotiate};
-use crate::body::{self, Answer, Body};
+use crate::accept::{self, Form};
+use crate::body::{self, Answer};
 use crate::conversion;
 use crate::core::Call;
 use crate::filter::Filter;
 use crate::form;
+use crate::list_bytes;
 use crate::paging::Continue;
 use crate::record;
 use crate::route::Target;
-use bytes::Bytes;
-use futures::stream;
 use http::header::ACCEPT;
-use serde_json::{Value, json};
-use std::collections::VecDeque;
+use serde_json::json;
 use std::sync::Arc;
 use towpath_api::status::{self, Failure};
 use towpath_store::{Rec, Snapshot};
-
-const CHUNK_BYTES: usize = 128 << 10;
 
 /// 404 as for any object.
 pub(crate) fn missing(target: &Target) -> Failure {
@@ -42,7 +38,7 @@ pub(crate) fn find(call: &Call, target: &Target) -> Result<Arc<Rec>, Failure> {
 }
 
 pub(crate) async fn get(call: &Call, target: &Target) -> Answer {
-    let form = form::wanted(call, None)?;
+    let form = form::wanted(call, target, None)?;
     if let Some(wanted) = crate::list_options::revision(&call.query)? {
         let current = call.core.store.revision();
         if wanted > current {
@@ -50,7 +46,7 @@ pub(crate) async fn get(call: &Call, target: &Target) -> Answer {
         }
     }
     let rec = find(call, target)?;
-    if form == Form::Object && conversion::is_as_stored(&target.resource, &rec) {
+    if form.form == Form::Object && conversion::is_as_stored(&target.resource, &rec) {
         return Ok(body::json_bytes(200, rec.json()));
     }
     let object = conversion::show(&call.core, &target.resource, &rec).await?;
@@ -59,9 +55,9 @@ pub(crate) async fn get(call: &Call, target: &Target) -> Answer {
 
 /// A written object as the client asked for it.
 pub(crate) async fn written(call: &Call, target: &Target, code: u16, rec: &Rec) -> Answer {
-    let form = negotiate(call.header(ACCEPT))?;
+    let form = accept::wanted(call.header(ACCEPT), target)?;
     let resource = &target.resource;
-    if form == Form::Object && rec.revision > 0 && conversion::is_as_stored(resource, rec) {
+    if form.form == Form::Object && rec.revision > 0 && conversion::is_as_stored(resource, rec) {
         return Ok(body::json_bytes(code, rec.json()));
     }
     let mut object = conversion::show(&call.core, resource, rec).await?;
@@ -170,7 +166,7 @@ pub(crate) fn select(
 }
 
 pub(crate) async fn list(call: &Call, target: &Target) -> Answer {
-    let form = form::wanted(call, Some(&target.resource.list_kind))?;
+    let form = form::wanted(call, target, Some(&target.resource.list_kind))?;
     let mut filter = Filter::new(target, &call.query)?;
     // What depends on the version is looked at in the converted objects; a page may then be short.
     let mut by_value = None;
@@ -205,9 +201,9 @@ pub(crate) async fn list(call: &Call, target: &Target) -> Answer {
     }
     let resource = &target.resource;
     let as_stored = |rec: &Arc<Rec>| conversion::is_as_stored(resource, rec);
-    if by_value.is_none() && form == Form::Object && items.iter().all(as_stored) {
+    if by_value.is_none() && form.form == Form::Object && items.iter().all(as_stored) {
         let metadata = form::list_metadata(resource, metadata);
-        return Ok(body::json_bytes(200, spliced(target, &metadata, items)));
+        return Ok(list_bytes::answer(resource, form.media, &metadata, items).await);
     }
     let objects = items.iter().map(|rec| record::decode(rec)).collect();
     let mut objects = conversion::show_all(&call.core, resource, objects).await?;
@@ -218,48 +214,4 @@ pub(crate) async fn list(call: &Call, target: &Target) -> Answer {
         200,
         &form::many(call, target, form, objects, metadata),
     ))
-}
-
-// The list as bytes; long ones are put together piece by piece while they are sent.
-fn spliced(target: &Target, metadata: &Value, items: Vec<Arc<Rec>>) -> Body {
-    let head = format!(
-        "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[",
-        Value::from(target.resource.list_kind.as_str()),
-        Value::from(target.resource.api_version())
-    );
-    let mut out = head.into_bytes();
-    let total: usize = items.iter().map(|rec| rec.body_bytes() + 24).sum();
-    if total < 2 * CHUNK_BYTES {
-        out.reserve(total);
-        append(&mut out, &mut VecDeque::from(items), usize::MAX, true);
-        out.extend_from_slice(b"]}");
-        return out.into();
-    }
-    let state = (out, VecDeque::from(items), true, false);
-    Body::stream(stream::unfold(
-        state,
-        |(mut out, mut items, first, done)| async move {
-            if done {
-                return None;
-            }
-            out.reserve(CHUNK_BYTES);
-            append(&mut out, &mut items, CHUNK_BYTES, first);
-            let done = items.is_empty();
-            if done {
-                out.extend_from_slice(b"]}");
-            }
-            Some((Ok(Bytes::from(out)), (Vec::new(), items, false, done)))
-        },
-    ))
-}
-
-fn append(out: &mut Vec<u8>, items: &mut VecDeque<Arc<Rec>>, limit: usize, mut first: bool) {
-    while out.len() < limit {
-        let Some(rec) = items.pop_front() else { return };
-        if !first {
-            out.push(b',');
-        }
-        first = false;
-        rec.write_to(out);
-    }
 }

@@ -4,7 +4,7 @@
 //! `sendInitialEvents` followed by a bookmark that says that they are complete. A watch holds no
 //! buffer of its own: one that cannot follow is told 410 and ends.
 
-use crate::accept::Form;
+use crate::accept::{Form, Media};
 use crate::body::{self, Answer, Body};
 use crate::conversion;
 use crate::core::{Call, Core};
@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use towpath_api::protobuf;
 use towpath_api::status::{self, Failure};
 use towpath_store::{Event, Rec, Watch};
 
@@ -45,6 +46,7 @@ struct State {
 
 pub(crate) fn serve(call: Call, target: Target) -> Answer {
     let shown = Shown::of(&call, &target)?;
+    let media = shown.wanted.media;
     let mut filter = Filter::new(&target, &call.query)?;
     let mut by_value = None;
     if !filter.is_everything() && !conversion::selects_as_stored(&target.resource) {
@@ -107,7 +109,11 @@ pub(crate) fn serve(call: Call, target: Target) -> Answer {
         let bytes = state.next().await?;
         Some((Ok(bytes), state))
     });
-    Ok(body::json_bytes(200, Body::stream(lines)))
+    let kind = match media {
+        Media::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        _ => "application/json",
+    };
+    Ok(body::response(200, kind, Body::stream(lines)))
 }
 
 impl State {
@@ -232,7 +238,8 @@ impl State {
 
     async fn line(&mut self, out: &mut Vec<u8>, kind: &str, rec: &Rec, revision: u64) {
         let resource = &self.shown.resource;
-        let as_stored = self.shown.form == Form::Object && conversion::is_as_stored(resource, rec);
+        let whole = self.shown.wanted.form == Form::Object;
+        let as_stored = whole && conversion::is_as_stored(resource, rec);
         let object = match as_stored {
             true => None,
             false => match conversion::show_at(&self.core, resource, rec, revision).await {
@@ -245,29 +252,47 @@ impl State {
         {
             return;
         }
+        match object {
+            None => self.put(out, kind, |out| rec.write_at(revision, out)),
+            Some(object) => {
+                let object = self.shown.event_object(&self.core, object);
+                self.put(out, kind, |out| write(out, &object));
+            }
+        }
+    }
+
+    // One event with an object in JSON: a line, or a frame with the object in protobuf.
+    fn put(&mut self, out: &mut Vec<u8>, kind: &str, object: impl FnOnce(&mut Vec<u8>)) {
+        if self.shown.wanted.media == Media::Protobuf {
+            let mut json = Vec::new();
+            object(&mut json);
+            match protobuf::encode(&json) {
+                Ok(bytes) => out.extend_from_slice(&protobuf::watch_event(kind, &bytes)),
+                Err(error) => {
+                    tracing::error!(%error, "an event cannot be written as protobuf");
+                    self.done = true;
+                }
+            }
+            return;
+        }
         out.extend_from_slice(b"{\"type\":\"");
         out.extend_from_slice(kind.as_bytes());
         out.extend_from_slice(b"\",\"object\":");
-        match object {
-            None => rec.write_at(revision, out),
-            Some(object) => write(out, &self.shown.event_object(&self.core, object)),
-        }
+        object(out);
         out.extend_from_slice(b"}\n");
     }
 
-    fn bookmark(&self, out: &mut Vec<u8>, revision: u64, initial_end: bool) {
+    fn bookmark(&mut self, out: &mut Vec<u8>, revision: u64, initial_end: bool) {
         let mut metadata = json!({"resourceVersion": revision.to_string()});
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let object = self.shown.bookmark(metadata);
-        write(out, &json!({"type": "BOOKMARK", "object": object}));
-        out.push(b'\n');
+        let object = self.shown.bookmark(&self.core, metadata);
+        self.put(out, "BOOKMARK", |out| write(out, &object));
     }
 
     fn fail(&mut self, out: &mut Vec<u8>, failure: &Failure) {
-        write(out, &json!({"type": "ERROR", "object": failure.to_value()}));
-        out.push(b'\n');
+        self.put(out, "ERROR", |out| write(out, &failure.to_value()));
         self.done = true;
     }
 }

@@ -124,6 +124,23 @@ pub fn decode_as(body: &[u8], version_else: &str, kind_else: &str) -> Result<Val
     Ok(Value::Object(object))
 }
 
+/// Reads an event of a watch (without its length) that holds an object in this form.
+pub fn decode_watch_event(frame: &[u8]) -> Result<Value, Error> {
+    let (mut kind, mut object) = (String::new(), Value::Null);
+    let mut event = Reader::new(frame, "WatchEvent");
+    while let Some((tag, wire)) = event.next()? {
+        match (tag, wire) {
+            (1, Wire::Bytes(bytes)) => kind = text(bytes, "WatchEvent")?,
+            (2, Wire::Bytes(bytes)) => {
+                let raw = first_bytes(bytes, 1, "WatchEvent")?;
+                object = decode(raw.unwrap_or_default())?;
+            }
+            _ => {}
+        }
+    }
+    Ok(serde_json::json!({"type": kind, "object": object}))
+}
+
 struct Walk {
     table: &'static Table,
 }

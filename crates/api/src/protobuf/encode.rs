@@ -43,15 +43,14 @@ pub fn encode_as(api_version: &str, kind: &str, json: &[u8]) -> Result<Vec<u8>, 
     let mut out = envelope(api_version, kind, raw.len());
     out.reserve(raw.len() + 4);
     out.extend_from_slice(&raw);
-    out.extend_from_slice(END);
+    out.extend_from_slice(ENVELOPE_END);
     Ok(out)
 }
 
 /// What follows the message in the envelope: no encoding, no media type.
-const END: &[u8] = &[0x1a, 0, 0x22, 0];
+pub const ENVELOPE_END: &[u8] = &[0x1a, 0, 0x22, 0];
 
-/// What stands before a message of so many bytes. After it belong the message and
-/// `1a 00 22 00`, as upstream ends its envelopes.
+/// What stands before a message of so many bytes; [`ENVELOPE_END`] stands after it.
 pub fn envelope(api_version: &str, kind: &str, raw_bytes: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(MAGIC.len() + api_version.len() + kind.len() + 16);
     out.extend_from_slice(MAGIC);
@@ -77,20 +76,20 @@ pub fn list_head(metadata: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
-/// Adds an item of a kind to the message of its list.
-pub fn append_item(
-    api_version: &str,
-    kind: &str,
-    json: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), Error> {
-    let message = object(api_version, kind)?;
-    let before = out.len();
-    let done = nested(out, 2, |out| write(message, json, out));
-    if done.is_err() {
-        out.truncate(before);
+/// Writes many objects of one kind.
+#[derive(Clone, Copy)]
+pub struct Writer(&'static Message);
+
+impl Writer {
+    /// For objects of a kind.
+    pub fn of(api_version: &str, kind: &str) -> Result<Self, Error> {
+        object(api_version, kind).map(Self)
     }
-    done
+
+    /// Adds an object to the message of its list.
+    pub fn item(self, json: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        nested(out, 2, |out| write(self.0, json, out))
+    }
 }
 
 /// A frame of a watch: length, then the event with an object as [`encode`] wrote it.
@@ -620,18 +619,22 @@ mod tests {
         let mut raw = list_head(br#"{"resourceVersion":"7","continue":"t"}"#).unwrap();
         for name in ["a", "b"] {
             let item = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
-            append_item("v1", "ConfigMap", item.to_string().as_bytes(), &mut raw).unwrap();
+            let writer = Writer::of("v1", "ConfigMap").unwrap();
+            writer.item(item.to_string().as_bytes(), &mut raw).unwrap();
         }
         let whole = [
             envelope("v1", "ConfigMapList", raw.len()),
             raw,
-            END.to_vec(),
+            ENVELOPE_END.to_vec(),
         ]
         .concat();
         let wanted = json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": "7", "continue": "t"},
             "items": [{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}]});
         assert_eq!(decode(&whole).unwrap(), wanted);
         assert_eq!(there_and_back(&wanted), wanted);
+        let event = watch_event("ADDED", &whole);
+        let read = crate::protobuf::decode_watch_event(&event[4..]).unwrap();
+        assert_eq!(read, json!({"type": "ADDED", "object": wanted}));
         let frame = watch_event("ADDED", b"k8s\0");
         assert_eq!(frame, b"\0\0\0\x0f\x0a\x05ADDED\x12\x06\x0a\x04k8s\0");
     }

@@ -12,8 +12,10 @@ mod decode;
 mod encode;
 mod table;
 
-pub use decode::{decode, decode_as};
-pub use encode::{append_item, encode, encode_as, envelope, knows, list_head, watch_event};
+pub use decode::{decode, decode_as, decode_watch_event};
+pub use encode::{
+    ENVELOPE_END, Writer, encode, encode_as, envelope, knows, list_head, watch_event,
+};
 
 use table::table;
 

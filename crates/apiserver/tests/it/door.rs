@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use std::time::Duration;
 use tower_service::Service;
+use towpath_api::protobuf;
 use towpath_apiserver::Body;
 
 pub(crate) enum Door {
@@ -55,12 +56,23 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// JSON, else text; lines of JSON (a watch) are an array.
+    /// An object in any of its media types, else text; lines of JSON (a watch) are an array.
     pub(crate) fn value(&self) -> Value {
+        if let Ok(value) = protobuf::decode(&self.body) {
+            return value;
+        }
         if let Ok(value) = serde_json::from_slice(&self.body) {
             return value;
         }
         let text = String::from_utf8_lossy(&self.body);
+        let kind = self.headers.get("content-type");
+        // A Status is text, byte for byte; other objects hold what no two servers agree on.
+        if kind.is_some_and(|kind| kind == "application/yaml")
+            && !text.contains("\nkind: Status\n")
+            && let Ok(value) = serde_saphyr::from_str(&text)
+        {
+            return value;
+        }
         let lines: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
         match lines {
             Ok(lines) if !lines.is_empty() => Value::Array(lines),
@@ -168,9 +180,23 @@ impl Stream {
         }
     }
 
-    /// The next line as JSON; `None` at the end or after ten seconds without one.
+    /// The next event; `None` at the end or after ten seconds without one.
     pub(crate) async fn line(&mut self) -> Option<Value> {
+        let kind = self.headers.get("content-type");
+        let frames = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/vnd."));
         loop {
+            if frames {
+                if let Some(length) = self.rest.first_chunk::<4>() {
+                    let end = 4 + u32::from_be_bytes(*length) as usize;
+                    if self.rest.len() >= end {
+                        let frame: Vec<u8> = self.rest.drain(..end).collect();
+                        return protobuf::decode_watch_event(&frame[4..]).ok();
+                    }
+                }
+                let part = tokio::time::timeout(Duration::from_secs(10), self.chunk()).await;
+                self.rest.extend_from_slice(&part.ok()??);
+                continue;
+            }
             if let Some(at) = self.rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=at).collect();
                 return serde_json::from_slice(&line).ok();
