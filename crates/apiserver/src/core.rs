@@ -291,10 +291,6 @@ async fn dispatch(
             }
             Ok(answer)
         }
-        Route::Remote(remote) => {
-            authorize(&call, &remote.ask())?;
-            aggregation::serve(call, remote, incoming, upgrade).await
-        }
         Route::Discovery(parts) => {
             authorize(&call, &path_ask(&call))?;
             discovery::serve(&call, &parts)
