@@ -193,11 +193,11 @@ pub(crate) fn serve(
 async fn handle(core: Arc<Core>, request: Request<Incoming>, given: Option<Principal>) -> Answer {
     let (parts, incoming) = request.into_parts();
     let draft = Arc::new(core.audit.begin(&parts));
+    let client = wire::Client::of(&parts);
     let audit = core.audit.clone();
     let answer = understand(core, parts, incoming, given, draft.clone()).await;
     let mut answer = answer.unwrap_or_else(|failure| body::failure(&failure));
     audit.answered(draft, &mut answer);
-    let client = wire::Client::of(&parts);
     Ok(wire::finish(client, answer).await)
 }
 
@@ -336,6 +336,7 @@ async fn objects(
     if streams::is_stream(&target) {
         return streams::serve(call, target, upgrade).await;
     }
+    accept::wanted(call.header(ACCEPT), &target)?;
     if resource.group == metrics::GROUP {
         return metrics::serve(&call, &target).await;
     }
@@ -372,7 +373,6 @@ async fn objects(
 // A client that is still sending when it is refused sees a broken connection instead of the
 // reason; so a body that is too large is read on for a while, and forgotten.
 async fn read_body(mut incoming: Incoming) -> Result<Bytes, Failure> {
-    accept::wanted(call.header(ACCEPT), &target)?;
     let reading = async {
         let (mut chunks, mut size) = (Vec::new(), 0);
         while let Some(frame) = incoming.frame().await {
