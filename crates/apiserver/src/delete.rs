@@ -409,12 +409,24 @@ fn propagate(resource: &Resource, object: &mut Value, policy: Option<&str>) {
 pub(crate) async fn collection(call: &Call, target: &Target, bytes: &[u8]) -> Answer {
     let options = options(call, bytes)?;
     warn_of_orphans(call, target, &options);
-    let filter = Filter::new(target, &call.query)?;
+    let mut filter = Filter::new(target, &call.query)?;
+    // What depends on the version is looked at in the converted objects.
+    let mut by_value = None;
+    if !filter.is_everything() && !conversion::selects_as_stored(&target.resource) {
+        let of_place = filter.of_place();
+        by_value = Some(std::mem::replace(&mut filter, of_place));
+    }
     let state = call.core.store.snapshot();
     let limit = crate::list_options::limit(&call.query)?;
     let (found, _) = read::select(&state, target, &filter, None, limit);
     let mut items = Vec::with_capacity(found.len());
     for rec in found {
+        if let Some(filter) = &by_value {
+            let shown = conversion::show(&call.core, &target.resource, &rec).await?;
+            if !filter.matches_shown(&shown) {
+                continue;
+            }
+        }
         let one = Target {
             namespace: rec.namespace().into(),
             name: rec.name().into(),

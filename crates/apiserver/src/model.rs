@@ -50,7 +50,10 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), Failure> {
 pub(crate) fn read_body(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), Failure> {
     match content_type {
         "" | "application/json" => parse(bytes),
-        "application/yaml" => Ok((crate::patch::yaml(bytes)?, Vec::new())),
+        "application/yaml" => {
+            let (body, twice) = crate::patch::yaml(bytes)?;
+            Ok((body, twice.into_iter().map(|twice| twice.key).collect()))
+        }
         "application/vnd.kubernetes.protobuf" => {
             let object =
                 protobuf::decode(bytes).map_err(|error| status::bad_request(error.to_string()))?;

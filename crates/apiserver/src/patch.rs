@@ -2,7 +2,7 @@
 
 use crate::core::Call;
 use crate::kinds::Resource;
-use crate::model;
+use crate::model::{self, Strictness};
 use crate::route::Target;
 use crate::write::{self, Options};
 use serde_json::Value;
@@ -74,12 +74,42 @@ pub(crate) fn same_object(target: &Target, new: &Value, old: &Value) -> Result<(
     }
 }
 
-/// Reads one YAML (or JSON) document.
-pub(crate) fn yaml(bytes: &[u8]) -> Result<Value, Failure> {
+/// A key that occurs twice in one mapping, and the line of the second time.
+pub(crate) struct Twice {
+    pub(crate) key: String,
+    line: u64,
+}
+
+/// Reads one YAML (or JSON) document; of a key that occurs twice, the last counts.
+pub(crate) fn yaml(bytes: &[u8]) -> Result<(Value, Option<Twice>), Failure> {
+    use serde_saphyr::DuplicateKeyPolicy::{Error, LastWins};
     let text = std::str::from_utf8(bytes)
         .map_err(|_| status::bad_request("error decoding YAML: not UTF-8"))?;
-    serde_saphyr::from_str(text)
-        .map_err(|error| status::bad_request(format!("error decoding YAML: {error}")))
+    let read = |policy| {
+        let options = serde_saphyr::options! { duplicate_keys: policy, with_snippet: false };
+        serde_saphyr::from_str_with_options::<Value>(text, options)
+    };
+    let refused =
+        |error: serde_saphyr::Error| status::bad_request(format!("error decoding YAML: {error}"));
+    match read(Error) {
+        Ok(value) => Ok((value, None)),
+        Err(serde_saphyr::Error::DuplicateMappingKey { key, location }) => {
+            let twice = Twice {
+                key: key.unwrap_or_default(),
+                line: location.line(),
+            };
+            Ok((read(LastWins).map_err(refused)?, Some(twice)))
+        }
+        Err(error) => Err(refused(error)),
+    }
+}
+
+// What a strict apply says of it.
+fn strictly(twice: &Twice) -> Failure {
+    status::bad_request(format!(
+        "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line {}: key {:?} already set in map",
+        twice.line, twice.key
+    ))
 }
 
 fn unknown_parts(operations: &Value) -> Vec<String> {
@@ -126,7 +156,12 @@ impl Patch {
         };
         let (body, twice) = match kind {
             // Most clients send JSON, which is YAML too and much faster to read.
-            Kind::Apply if bytes.first() != Some(&b'{') => (yaml(bytes)?, Vec::new()),
+            Kind::Apply if bytes.first() != Some(&b'{') => match yaml(bytes)? {
+                (_, Some(twice)) if Options::read(call)?.strictness == Strictness::Strict => {
+                    return Err(strictly(&twice));
+                }
+                (body, twice) => (body, twice.into_iter().map(|twice| twice.key).collect()),
+            },
             _ => model::parse(bytes)?,
         };
         let unknown = match kind {

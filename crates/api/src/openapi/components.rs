@@ -1,6 +1,6 @@
 //! Schemas as OpenAPI components, each with everything it refers to.
 
-use super::Custom;
+use super::{Custom, words};
 use crate::schema::{Kind, ListType, Schema, Slot, definition};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -60,6 +60,9 @@ impl Components {
             node["x-kubernetes-group-version-kind"] =
                 json!([{"group": group, "version": version, "kind": kind}]);
         }
+        if name == OBJECT_META {
+            words::describe(&mut node);
+        }
         self.done.insert(full, node);
     }
 
@@ -93,15 +96,20 @@ impl Components {
         );
         self.builtin(OBJECT_META);
         let mut node = resource.schema.clone();
-        if !node.is_object() {
+        let open = !node.is_object() || node["x-kubernetes-preserve-unknown-fields"] == true;
+        if self.form == Form::V2 && open {
+            // Clients of version 2 would forbid whatever is not listed.
+            node = json!({"type": "object"});
+        } else if !node.is_object() {
             node = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
         }
         if self.form == Form::V2 {
             downgrade(&mut node);
         }
         if node["properties"].is_object() {
-            node["properties"]["apiVersion"] = json!({"type": "string"});
-            node["properties"]["kind"] = json!({"type": "string"});
+            node["properties"]["apiVersion"] =
+                json!({"type": "string", "description": words::API_VERSION});
+            node["properties"]["kind"] = json!({"type": "string", "description": words::KIND});
             node["properties"]["metadata"] = self.object_meta();
         }
         node["x-kubernetes-group-version-kind"] =
@@ -113,8 +121,12 @@ impl Components {
     fn object_meta(&self) -> Value {
         let reference = self.reference(&format!("{PREFIX}{OBJECT_META}"));
         match self.form {
-            Form::V3 => json!({"allOf": [reference]}),
-            Form::V2 => reference,
+            Form::V3 => json!({"allOf": [reference], "description": words::METADATA}),
+            Form::V2 => {
+                let mut node = reference;
+                node["description"] = words::METADATA.into();
+                node
+            }
         }
     }
 

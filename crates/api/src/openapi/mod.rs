@@ -7,6 +7,7 @@
 
 mod components;
 mod paths;
+mod words;
 
 use crate::facts::{api_version, catalog};
 use crate::schema::definitions_of;

@@ -109,6 +109,7 @@ pub(super) fn keep_but(new: &mut Value, old: &Value, subresource: &str) {
             new["metadata"]["generation"] = (generation + 1).into();
         }
         "approval" => {
+            new["metadata"] = sent["metadata"].clone();
             take(new, &sent, "status", "conditions");
         }
         "resize" => {

@@ -126,7 +126,7 @@ async fn a_namespace_goes_with_everything_in_it_custom_kinds_included() {
             .find(|c| c.type_ == "NamespaceContentRemaining")?
             .message
             .clone()?;
-        message.contains("configmaps has 1").then_some(())
+        message.contains("configmaps. has 1").then_some(())
     })
     .await;
     let free = Patch::Merge(json!({"metadata": {"finalizers": []}}));

@@ -26,8 +26,9 @@ pub(super) async fn ask(
     let question = review::question(change, resource, new, &uid);
     let body = serde_json::to_vec(&question).unwrap_or_default();
     let timeout = hook.timeout;
+    let place = outbound::place(change.state, &hook.client, timeout)
+        .map_err(|why| Refusal(format!("failed to call webhook: {why}")))?;
     let asked = async {
-        let place = outbound::place(change.state, &hook.client, timeout)?;
         let config = outbound::tls(&hook.client["caBundle"], None)?;
         outbound::post(&place, config, AGENT, body, ANSWER_BYTES).await
     };
@@ -38,8 +39,8 @@ pub(super) async fn ask(
         }
         Err(_) => {
             let why = format!(
-                "failed to call webhook: context deadline exceeded (no answer within {} s)",
-                timeout.as_secs()
+                "failed to call webhook: Post {:?}: context deadline exceeded",
+                place.url
             );
             return Err(Refusal(why));
         }
