@@ -29,7 +29,9 @@ impl Pages {
     pub(crate) fn hold(&self, resource: &str, state: &Arc<Snapshot>, now: Instant) {
         let mut held = self.0.lock();
         held.retain(|_, (_, since)| now.duration_since(*since) < AGE);
-        held.insert((state.revision(), resource.into()), (state.clone(), now));
+        // Counted from the first page: who never stops paging must not hold a state for ever.
+        held.entry((state.revision(), resource.into()))
+            .or_insert_with(|| (state.clone(), now));
         while held.len() > KEPT {
             held.pop_first();
         }
@@ -101,5 +103,19 @@ mod tests {
         }
         let gone = token.expired();
         assert_eq!(gone.code, 410);
+    }
+
+    #[test]
+    fn a_state_is_held_from_the_first_page_on() {
+        let (pages, state, begin) = (
+            Pages::default(),
+            Arc::new(Snapshot::default()),
+            Instant::now(),
+        );
+        pages.hold("things", &state, begin);
+        let later = begin + AGE / 2;
+        pages.hold("things", &state, later);
+        assert!(pages.get("things", state.revision(), later).is_some());
+        assert!(pages.get("things", state.revision(), begin + AGE).is_none());
     }
 }
