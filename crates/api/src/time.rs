@@ -141,6 +141,21 @@ pub fn rfc3339(seconds: i64) -> Option<String> {
     ))
 }
 
+/// Seconds since 1970 as HTTP headers have it (`Sun, 06 Nov 1994 08:49:37 GMT`).
+pub fn http_date(seconds: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let text = i64::try_from(seconds).ok().and_then(rfc3339);
+    // Nobody needs a date after the year 9999.
+    let text = text.unwrap_or_else(|| "9999-12-31T23:59:59Z".into());
+    let month = text[5..7].parse::<usize>().unwrap_or(1);
+    let day = DAYS[(seconds / 86_400 % 7) as usize];
+    let (date, month) = (&text[8..10], MONTHS[(month + 11) % 12]);
+    format!("{day}, {date} {month} {} {} GMT", &text[..4], &text[11..19])
+}
+
 /// Nanoseconds as Go writes a duration (`1h0m0s`, `1.5s`, `2ms`).
 pub fn go_duration(nanos: i64) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
@@ -306,6 +321,7 @@ mod tests {
         }
         assert_eq!(fraction_nanos("2000-01-01T00:00:00.000123Z"), 123_000);
         assert_eq!(fraction_nanos("2000-01-01T00:00:00Z"), 0);
+        assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 
     #[test]

@@ -189,6 +189,21 @@ fn take(range: &Range<'_>, media: Media, offer: Offer) -> Option<Wanted> {
     offer.forms.then_some(wanted)
 }
 
+/// Which of some media types is accepted first.
+pub(crate) fn first(accept: &str, known: &[&str]) -> Option<usize> {
+    let accept = if accept.is_empty() { "*/*" } else { accept };
+    let ranges = ranges(accept);
+    ranges.iter().find_map(|range| {
+        let any = matches!(range.media.as_str(), "*/*" | "application/*");
+        known.iter().position(|media| any || *media == range.media)
+    })
+}
+
+/// Whether a media type is accepted.
+pub(crate) fn takes(accept: &str, media: &str) -> bool {
+    first(accept, &[media]).is_some()
+}
+
 /// What an answer about a target is to be; 406 where nothing that is accepted can be had.
 pub(crate) fn wanted(accept: &str, target: &Target) -> Result<Wanted, Failure> {
     let resource = &target.resource;

@@ -197,6 +197,16 @@ pub(crate) fn openapi_version(kinds: &Kinds, group: &str, version: &str) -> Stri
     )
 }
 
+/// The same for the document of everything.
+pub(crate) fn openapi_v2_version(kinds: &Kinds) -> String {
+    let all = customs(kinds).map(|c| format!("{}/{} {} {}", c.group, c.version, c.kind, c.schema));
+    format!(
+        "{} {}",
+        env!("CARGO_PKG_VERSION"),
+        all.collect::<Vec<_>>().join(" ")
+    )
+}
+
 /// The OpenAPI v3 document of a group and version.
 pub(crate) fn openapi(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
     kinds

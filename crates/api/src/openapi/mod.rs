@@ -6,6 +6,7 @@
 //! exist only for custom resources, whose authors wrote them.
 
 mod components;
+pub mod gnostic;
 mod paths;
 mod words;
 

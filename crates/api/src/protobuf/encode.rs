@@ -4,17 +4,14 @@
 //! length moves what was written, which costs less than measuring first.
 
 use super::table::{Kind, Message, Place, Table};
-use super::{DEPTH, Error, MAGIC, table};
+use super::write::{bytes, fixed, key, nested, number, varint, varint_bytes};
+use super::{BYTES, DEPTH, Error, MAGIC, table};
 use base64::Engine;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 use serde_json::value::RawValue;
 use std::fmt;
-
-const VARINT: u32 = 0;
-const FIXED64: u32 = 1;
-const BYTES: u32 = 2;
 
 /// Whether objects of a kind have a protobuf form.
 pub fn knows(api_version: &str, kind: &str) -> bool {
@@ -124,58 +121,6 @@ fn write(message: &'static Message, json: &[u8], out: &mut Vec<u8>) -> Result<()
     let wrong = |e: serde_json::Error| Error::Json(format!("{}: {e}", message.name));
     seed.deserialize(&mut reader).map_err(wrong)?;
     reader.end().map_err(wrong)
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn varint_bytes(value: u64) -> usize {
-    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
-}
-
-fn key(out: &mut Vec<u8>, tag: u32, wire: u32) {
-    varint(out, u64::from(tag << 3 | wire));
-}
-
-fn bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
-    key(out, tag, BYTES);
-    varint(out, value.len() as u64);
-    out.extend_from_slice(value);
-}
-
-fn number(out: &mut Vec<u8>, tag: u32, value: i64) {
-    key(out, tag, VARINT);
-    varint(out, value as u64);
-}
-
-// A message with its length before it.
-fn nested<E>(
-    out: &mut Vec<u8>,
-    tag: u32,
-    inner: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-) -> Result<(), E> {
-    key(out, tag, BYTES);
-    let at = out.len();
-    out.push(0);
-    inner(out)?;
-    let length = out.len() - at - 1;
-    let more = varint_bytes(length as u64) - 1;
-    if more > 0 {
-        out.extend_from_slice(&[0; 10][..more]);
-        out.copy_within(at + 1..at + 1 + length, at + 1 + more);
-    }
-    let mut rest = length as u64;
-    for index in 0..=more {
-        let sign = if index < more { 0x80 } else { 0 };
-        out[at + index] = (rest & 0x7f) as u8 | sign;
-        rest >>= 7;
-    }
-    Ok(())
 }
 
 /// The fields of one message, from a JSON object.
@@ -427,8 +372,7 @@ impl<'de> Visitor<'de> for One<'_> {
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
         match self.kind {
             Kind::Double => {
-                key(self.out, self.tag, FIXED64);
-                self.out.extend_from_slice(&value.to_bits().to_le_bytes());
+                fixed(self.out, self.tag, value);
                 Ok(())
             }
             Kind::Quantity => self.visit_str(&value.to_string()),

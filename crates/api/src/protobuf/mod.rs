@@ -11,6 +11,7 @@
 mod decode;
 mod encode;
 mod table;
+pub(crate) mod write;
 
 pub use decode::{decode, decode_as, decode_watch_event};
 pub use encode::{
@@ -18,6 +19,7 @@ pub use encode::{
 };
 
 use table::table;
+use write::BYTES;
 
 /// Media type of this form.
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";

@@ -10,6 +10,7 @@ mod door;
 mod harness;
 mod hooks;
 mod normal;
+mod openapi;
 mod peer;
 mod protobuf;
 mod random;
