@@ -2,8 +2,10 @@
 //! where they are missing; roles that upstream keeps up to date are put right.
 
 use crate::aggregate;
+use crate::aggregation;
 use crate::components;
 use crate::core::Core;
+use crate::fairness;
 use crate::kinds::Resource;
 use crate::rbac::{Rule, uncovered};
 use crate::record;
@@ -77,6 +79,7 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), Failure> {
             },
         ));
     }
+    ops.extend(front_proxy(core, &state));
     for role in facts::bootstrap_roles() {
         ops.extend(reconciled(core, &state, role, Extra::Kept));
     }
@@ -104,6 +107,8 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), Failure> {
             .await
             .map_err(refused)?;
     }
+    aggregation::begin(core).await?;
+    fairness::begin(core).await?;
     aggregate::settle(core).await
 }
 
@@ -156,6 +161,28 @@ enum Extra {
 }
 
 const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+
+// What aggregated servers need to know who calls them, as it is now.
+fn front_proxy(core: &Core, state: &Snapshot) -> Option<Op> {
+    const NAME: &str = "extension-apiserver-authentication";
+    let data = aggregation::configuration(&core.pki);
+    let key = towpath_store::key("kube-system", NAME);
+    let Some(rec) = state.get("configmaps", &key) else {
+        let fill = |object: &mut Value| object["data"] = data;
+        return missing(core, state, "v1", "ConfigMap", "kube-system", NAME, fill);
+    };
+    let mut object = record::decode(rec);
+    if object["data"] == data {
+        return None;
+    }
+    object["data"] = data;
+    Some(Op::Put {
+        resource: "configmaps".into(),
+        key,
+        expect: Expect::any(),
+        new: record::encode_as(&rec.meta, &object),
+    })
+}
 
 // A default role or binding that is missing, or lacks something of the default's, and that is
 // not marked to be left alone.

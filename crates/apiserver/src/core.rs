@@ -3,9 +3,11 @@
 
 use crate::accept;
 use crate::admission;
+use crate::aggregation;
 use crate::audit::{self, About, Audit, Draft};
 use crate::body::{self, Answer, Body, Incoming};
 use crate::components;
+use crate::fairness::{self, Fairness};
 use crate::kinds::Kinds;
 use crate::pki::Pki;
 use crate::rbac::{Ask, Rbac};
@@ -13,15 +15,15 @@ use crate::route::{self, Query, Route, Target};
 use crate::sealed::Keys;
 use crate::token::Tokens;
 use crate::{
-    crd, delete, discovery, health, keys, metrics, paging::Pages, read, reviews, streams, sub,
+    crd, delete, discovery, health, keys, metrics, paging::Pages, proxy, read, reviews, streams, sub,
     watch, wire, write,
 };
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, UPGRADE, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -40,8 +42,9 @@ pub(crate) const BODY_BYTES: usize = 3 << 20;
 // How much more is taken of a body that is refused.
 const REFUSED_BODY_BYTES: usize = 32 << 20;
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
-/// Requests handled at a time; watches and streams do not count once they have begun.
-const IN_FLIGHT: usize = 512;
+/// Requests at a time, those included that wait for a seat ([`crate::fairness`]); watches and
+/// streams do not count once they have begun.
+const IN_FLIGHT: usize = 8192;
 
 /// Facts about this server that handlers need.
 pub(crate) struct Settings {
@@ -68,6 +71,8 @@ pub(crate) struct Core {
     pub(crate) figures: RwLock<Option<Arc<dyn ResourceFigures>>>,
     pub(crate) pages: Pages,
     pub(crate) admission: admission::Shared,
+    pub(crate) aggregation: aggregation::Shared,
+    pub(crate) fairness: Fairness,
     pub(crate) closing: CancellationToken,
     pub(crate) in_flight: Arc<Semaphore>,
 }
@@ -86,6 +91,8 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
     pub(crate) path: String,
+    /// The query as it came in.
+    pub(crate) raw_query: String,
     /// What the answer says beside itself.
     pub(crate) notes: Arc<Notes>,
     /// The audit event in the making.
@@ -215,11 +222,7 @@ async fn understand(
     let principal = impersonate(&core, who.clone(), &parts.headers)?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let path = parts.uri.path().to_string();
-    let mut routed = route::route(&core.kinds.load(), &parts.method, &path, &query)?;
-    if matches!(routed, Route::Unknown) && crd::catch_up(&core) {
-        // A watcher of definitions may be faster than the writer that serves them.
-        routed = route::route(&core.kinds.load(), &parts.method, &path, &query)?;
-    }
+    let routed = find_route(&core, &parts.method, &path, &query)?;
     let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let Parts {
         method, headers, ..
@@ -231,6 +234,7 @@ async fn understand(
         headers,
         query,
         path,
+        raw_query: parts.uri.query().unwrap_or_default().to_string(),
         notes: Arc::default(),
         draft: draft.clone(),
     };
@@ -239,10 +243,72 @@ async fn understand(
     call.core.audit.understood(&draft, &who, acting_as, about);
     let notes = call.notes.clone();
     draft.notes(&notes);
-    let answer = dispatch(call, routed, incoming, upgrade).await;
+    let pass = seat(&call, &routed).await;
+    let (answer, uids) = match &pass {
+        Ok(Some(pass)) => {
+            let uids = pass.uids();
+            let uids = (uids.0.to_string(), uids.1.to_string());
+            (dispatch(call, routed, incoming, upgrade).await, uids)
+        }
+        Ok(None) => (
+            dispatch(call, routed, incoming, upgrade).await,
+            Default::default(),
+        ),
+        Err(refused) => {
+            let uids = refused.uids();
+            (Ok(busy()), (uids.0.to_string(), uids.1.to_string()))
+        }
+    };
     let mut answer = answer.unwrap_or_else(|failure| body::failure(&failure));
+    for (name, uid) in [(FLOW_SCHEMA, &uids.0), (PRIORITY_LEVEL, &uids.1)] {
+        if let (false, Ok(value)) = (uid.is_empty(), HeaderValue::from_str(uid)) {
+            answer.headers_mut().insert(name, value);
+        }
+    }
     body::warn(&mut answer, &notes.warnings());
     Ok(answer)
+}
+
+const FLOW_SCHEMA: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
+const PRIORITY_LEVEL: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
+
+// A place among the requests that run now; streams need none.
+async fn seat(call: &Call, routed: &Route) -> Result<Option<fairness::Pass>, fairness::Refused> {
+    let ask = match routed {
+        Route::Objects(target) if streams::is_stream(target) || proxy::is_proxy(target) => {
+            return Ok(None);
+        }
+        Route::Remote(_) if call.headers.contains_key(UPGRADE) => return Ok(None),
+        Route::Objects(target) => ask(target),
+        Route::Remote(remote) => remote.ask(),
+        _ => path_ask(call),
+    };
+    let (core, state) = (&call.core, call.core.store.snapshot());
+    core.fairness.enter(&state, &call.principal, &ask).await
+}
+
+fn busy() -> Response<Body> {
+    let mut answer = body::text(429, "Too many requests, please try again later.\n");
+    let soon = HeaderValue::from_static("1");
+    answer.headers_mut().insert(RETRY_AFTER, soon);
+    answer
+}
+
+fn find_route(
+    core: &Arc<Core>,
+    method: &Method,
+    path: &str,
+    query: &Query,
+) -> Result<Route, Failure> {
+    if let Some(remote) = aggregation::route(core, method, path, query) {
+        return Ok(Route::Remote(remote));
+    }
+    let routed = route::route(&core.kinds.load(), method, path, query)?;
+    if matches!(routed, Route::Unknown) && crd::catch_up(core) {
+        // A watcher of definitions may be faster than the writer that serves them.
+        return route::route(&core.kinds.load(), method, path, query);
+    }
+    Ok(routed)
 }
 
 // What the request is about, as the audit policy sees it.
@@ -254,6 +320,19 @@ fn about(call: &Call, routed: &Route) -> About {
                 verb: ask.verb.into(),
                 group: ask.group.into(),
                 version: target.resource.version.clone(),
+                resource: ask.resource.into(),
+                subresource: ask.subresource.into(),
+                namespace: ask.namespace.into(),
+                name: ask.name.into(),
+                path: call.path.clone(),
+            }
+        }
+        Route::Remote(remote) if !remote.resource.is_empty() => {
+            let ask = remote.ask();
+            About {
+                verb: ask.verb.into(),
+                group: ask.group.into(),
+                version: remote.service.version.clone(),
                 resource: ask.resource.into(),
                 subresource: ask.subresource.into(),
                 namespace: ask.namespace.into(),
@@ -291,6 +370,10 @@ async fn dispatch(
             }
             Ok(answer)
         }
+        Route::Remote(remote) => {
+            authorize(&call, &remote.ask())?;
+            aggregation::serve(call, remote, incoming, upgrade).await
+        }
         Route::Discovery(parts) => {
             authorize(&call, &path_ask(&call))?;
             discovery::serve(&call, &parts)
@@ -299,6 +382,11 @@ async fn dispatch(
             authorize(&call, &path_ask(&call))?;
             if call.path.starts_with("/keys/") {
                 return keys::serve(&call).await;
+            }
+            if let Some(path) = call.path.strip_prefix("/openapi/v3/")
+                && let Some(answer) = aggregation::openapi(&call, path).await
+            {
+                return answer;
             }
             if call.path == "/audit" {
                 return audit::serve(&call).await;
@@ -332,6 +420,9 @@ async fn objects(
     }
     if let Some(warning) = crate::deprecated::warning(&resource) {
         call.warn(warning);
+    }
+    if proxy::is_proxy(&target) {
+        return proxy::serve(call, target, incoming).await;
     }
     if streams::is_stream(&target) {
         return streams::serve(call, target, upgrade).await;

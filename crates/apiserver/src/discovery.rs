@@ -1,6 +1,7 @@
 //! What is served, for clients to find out: the legacy lists and the aggregated document.
 
 use crate::accept;
+use crate::aggregation;
 use crate::body::{self, Answer};
 use crate::core::Call;
 use crate::kinds::{Group, Kinds, Resource};
@@ -26,8 +27,8 @@ pub(crate) fn serve(call: &Call, parts: &[String]) -> Answer {
             &json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
         )),
         ["apis"] => {
-            let groups: Vec<Value> = kinds
-                .groups
+            let groups = aggregation::groups(&call.core, &kinds);
+            let groups: Vec<Value> = groups
                 .iter()
                 .filter(|g| !g.name.is_empty())
                 .map(group)
@@ -38,7 +39,10 @@ pub(crate) fn serve(call: &Call, parts: &[String]) -> Answer {
             ))
         }
         ["api", version] => resources(call, &kinds, "", version),
-        ["apis", name] => match kinds.group(name) {
+        ["apis", name] => match aggregation::groups(&call.core, &kinds)
+            .iter()
+            .find(|group| group.name == *name)
+        {
             Some(found) => {
                 let mut value = group(found);
                 value["kind"] = "APIGroup".into();
@@ -122,11 +126,15 @@ fn resources(call: &Call, kinds: &Kinds, group: &str, version: &str) -> Answer {
 
 fn aggregated(call: &Call, kinds: &Kinds, core: bool) -> Answer {
     let mut items = Vec::new();
-    for group in kinds.groups.iter().filter(|g| g.name.is_empty() == core) {
+    let groups = aggregation::groups(&call.core, kinds);
+    for group in groups.iter().filter(|g| g.name.is_empty() == core) {
         let versions: Vec<Value> = group
             .versions
             .iter()
             .map(|version| {
+                if let Some(theirs) = aggregation::aggregated(&call.core, &group.name, version) {
+                    return theirs;
+                }
                 let resources: Vec<Value> = kinds
                     .of(&group.name, version)
                     .map(|r| aggregated_resource(r))

@@ -209,7 +209,8 @@ async fn upgraded(
     Ok(response.map(|body| Body::stream(body_stream(body))))
 }
 
-fn body_stream(
+/// A body that came in, as one that goes out.
+pub(crate) fn body_stream(
     body: hyper::body::Incoming,
 ) -> impl futures::Stream<Item = io::Result<Bytes>> + Send {
     futures::stream::unfold(body, |mut body| async move {

@@ -55,7 +55,13 @@ pub(crate) fn serve(call: &Call) -> Answer {
                 "id_token_signing_alg_values_supported": ["ES256"],
             }),
         )),
-        "/metrics" => Ok(body::text(200, call.core.audit.metrics())),
+        "/metrics" => {
+            let core = &call.core;
+            Ok(body::text(
+                200,
+                core.audit.metrics() + &core.fairness.metrics(),
+            ))
+        }
         "/openid/v1/jwks" => {
             let set = serde_json::to_vec(&call.core.tokens.key_set()).unwrap_or_default();
             Ok(body::response(200, "application/jwk-set+json", set))

@@ -12,6 +12,7 @@
 mod accept;
 mod admission;
 mod aggregate;
+mod aggregation;
 mod alloc;
 mod audit;
 mod body;
@@ -27,6 +28,7 @@ mod der;
 mod discovery;
 mod evict;
 mod expire;
+mod fairness;
 mod filter;
 mod form;
 mod front;

@@ -4,6 +4,7 @@
 //! tags are kept: a client that comes back with the present one costs nothing.
 
 use crate::accept;
+use crate::aggregation;
 use crate::body::{self, Answer};
 use crate::core::Call;
 use crate::kinds::Kinds;
@@ -105,6 +106,10 @@ pub(crate) fn index(call: &Call) -> Answer {
             let url = format!("/openapi/v3/{path}?hash={tag}");
             found.insert(path, json!({"serverRelativeURL": url}));
         }
+    }
+    for path in aggregation::openapi_paths(&call.core) {
+        let url = format!("/openapi/v3/{path}");
+        found.insert(path, json!({"serverRelativeURL": url}));
     }
     tagged(
         call,

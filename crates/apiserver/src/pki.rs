@@ -82,6 +82,9 @@ const TOKEN_KEY: &str = "token.key";
 pub(crate) struct Pki {
     pub(crate) ca_pem: String,
     ca_key: String,
+    /// The authority of nothing but the front proxy's certificate.
+    pub(crate) front_proxy_ca_pem: String,
+    front_proxy_ca_key: String,
     directory: PathBuf,
     pub(crate) admin_token: Secret,
 }
@@ -140,6 +143,24 @@ fn named(common_name: &str, organization: Option<&str>) -> CertificateParams {
     params
 }
 
+// A certificate that signs others, as PEM.
+fn authority(name: &str, key: &str, clock: &dyn Clock) -> Result<String, PkiError> {
+    let key = KeyPair::from_pem(key).map_err(made("the authority's key"))?;
+    let mut params = named(name, None);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
+    params.not_before = date_time_ymd(years(clock) - 1, 1, 1);
+    params.not_after = date_time_ymd(years(clock) + 20, 1, 1);
+    let certificate = params
+        .self_signed(&key)
+        .map_err(made("the authority's certificate"))?;
+    Ok(certificate.pem())
+}
+
 // Certificates begin in the past, so that a clock that was set back does not refuse them.
 fn years(clock: &dyn Clock) -> i32 {
     clock.rfc3339()[..4].parse().unwrap_or(2026)
@@ -162,20 +183,11 @@ impl Pki {
         };
         let ca_key = kept(&directory.join("ca.key"), new_key)?;
         let ca_pem = kept(&directory.join("ca.crt"), || {
-            let key = KeyPair::from_pem(&ca_key).map_err(made("the authority's key"))?;
-            let mut params = named("towpath", None);
-            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-            params.key_usages = vec![
-                KeyUsagePurpose::KeyCertSign,
-                KeyUsagePurpose::CrlSign,
-                KeyUsagePurpose::DigitalSignature,
-            ];
-            params.not_before = date_time_ymd(years(clock) - 1, 1, 1);
-            params.not_after = date_time_ymd(years(clock) + 20, 1, 1);
-            let certificate = params
-                .self_signed(&key)
-                .map_err(made("the authority's certificate"))?;
-            Ok(certificate.pem())
+            authority("towpath", &ca_key, clock)
+        })?;
+        let front_proxy_ca_key = kept(&directory.join("front-proxy-ca.key"), new_key)?;
+        let front_proxy_ca_pem = kept(&directory.join("front-proxy-ca.crt"), || {
+            authority("towpath-front-proxy", &front_proxy_ca_key, clock)
         })?;
         kept(&directory.join(TOKEN_KEY), new_key)?;
         let admin_token = kept(&directory.join("admin.token"), || {
@@ -185,6 +197,8 @@ impl Pki {
         Ok(Self {
             ca_pem,
             ca_key,
+            front_proxy_ca_pem,
+            front_proxy_ca_key,
             directory: directory.to_path_buf(),
             admin_token,
         })
@@ -243,13 +257,21 @@ impl Pki {
 
     fn issue(
         &self,
+        params: CertificateParams,
+        clock: &dyn Clock,
+        days: u64,
+    ) -> Result<(String, Vec<u8>, KeyPair), PkiError> {
+        Self::issue_by((&self.ca_pem, &self.ca_key), params, clock, days)
+    }
+
+    fn issue_by(
+        (ca, key): (&str, &str),
         mut params: CertificateParams,
         clock: &dyn Clock,
         days: u64,
     ) -> Result<(String, Vec<u8>, KeyPair), PkiError> {
-        let ca_key = KeyPair::from_pem(&self.ca_key).map_err(made("the authority's key"))?;
-        let issuer =
-            Issuer::from_ca_cert_pem(&self.ca_pem, ca_key).map_err(made("the authority"))?;
+        let ca_key = KeyPair::from_pem(key).map_err(made("the authority's key"))?;
+        let issuer = Issuer::from_ca_cert_pem(ca, ca_key).map_err(made("the authority"))?;
         params.not_before = date_time_ymd(years(clock) - 1, 1, 1);
         let end = clock.since_epoch() + Duration::from_secs(days * DAY_SECONDS);
         params.not_after = date_time_ymd(1970, 1, 1) + end;
@@ -312,6 +334,23 @@ impl Pki {
     ) -> Result<Vec<u8>, PkiError> {
         let key = KeyPair::from_pem(&self.ca_key).map_err(made("the authority's key"))?;
         request.sign(&pem_der(&self.ca_pem), &key, uses, times, serial)
+    }
+
+    /// The certificate by which aggregated servers know us, and its key.
+    pub(crate) fn front_proxy_client(
+        &self,
+        name: &str,
+        clock: &dyn Clock,
+    ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), PkiError> {
+        let mut params = named(name, None);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let by = (
+            self.front_proxy_ca_pem.as_str(),
+            self.front_proxy_ca_key.as_str(),
+        );
+        let (_, der, key) = Self::issue_by(by, params, clock, CLIENT_DAYS)?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        Ok((CertificateDer::from(der), key))
     }
 
     /// A client certificate: common name = user, organization = group. Returns certificate and

@@ -1,5 +1,6 @@
 //! From method, path and query to what is asked for.
 
+use crate::aggregation::Remote;
 use crate::kinds::{Kinds, Resource};
 use http::Method;
 use std::sync::Arc;
@@ -93,6 +94,8 @@ pub(crate) enum Route {
     Objects(Target),
     /// `/api`, `/apis`, `/apis/<group>`, `/apis/<group>/<version>`.
     Discovery(Vec<String>),
+    /// Another server answers for the group and version.
+    Remote(Remote),
     /// Anything else, e.g. `/version`.
     Other,
     /// Looks like an API path but names nothing that is served.
@@ -172,6 +175,7 @@ pub(crate) fn route(
         Method::GET | Method::HEAD if wants_watch && subresource.is_empty() => "watch",
         Method::GET | Method::HEAD if collection => "list",
         Method::GET | Method::HEAD => "get",
+        Method::OPTIONS if subresource == "proxy" => "get",
         Method::POST => "create",
         Method::PUT => "update",
         Method::PATCH => "patch",
@@ -230,6 +234,7 @@ mod tests {
                 )
             }
             Ok(Route::Discovery(parts)) => format!("discovery {}", parts.join("/")),
+            Ok(Route::Remote(_)) => "remote".into(),
             Ok(Route::Other) => "other".into(),
             Ok(Route::Unknown) => "unknown".into(),
             Err(failure) => failure.message,

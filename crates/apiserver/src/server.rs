@@ -1,6 +1,7 @@
 //! The server as the composition root sees it.
 
 use crate::aggregate;
+use crate::aggregation;
 use crate::audit::Audit;
 use crate::bootstrap;
 use crate::components;
@@ -8,6 +9,7 @@ use crate::core::{Core, Settings, check_credential};
 use crate::crd;
 use crate::csr;
 use crate::expire;
+use crate::fairness;
 use crate::front::{self, InProcess};
 use crate::kinds::Kinds;
 use crate::pki::{self, Pki, PkiError, Shown};
@@ -45,6 +47,8 @@ pub struct Config {
     pub node_ports: (u16, u16),
     /// Further names and addresses for the server's certificate.
     pub names: Vec<String>,
+    /// Events kept for watches and for states of the past.
+    pub history_events: usize,
 }
 
 impl Config {
@@ -56,6 +60,7 @@ impl Config {
             service_cidr: (IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), 16),
             node_ports: (30000, 32767),
             names: Vec::new(),
+            history_events: Options::default().ring_events,
         }
     }
 }
@@ -135,9 +140,13 @@ impl ApiServer {
             &*random,
         )?);
         let seals = keys.clone();
+        let options = Options {
+            ring_events: config.history_events,
+            ..Options::default()
+        };
         let open = move || {
             let backend = Sealed::new(Sqlite::open(&directory)?, seals);
-            Store::with_backend(Box::new(backend), &directory, Options::default())
+            Store::with_backend(Box::new(backend), &directory, options)
         };
         let opened = tokio::task::spawn_blocking(open).await;
         let store = opened.map_err(|error| Error::Bootstrap(error.to_string()))??;
@@ -162,6 +171,8 @@ impl ApiServer {
             figures: RwLock::default(),
             pages: crate::paging::Pages::default(),
             admission: crate::admission::Shared::default(),
+            aggregation: aggregation::Shared::default(),
+            fairness: fairness::Fairness::default(),
             closing: CancellationToken::new(),
             in_flight: Core::slots(),
         });
@@ -183,6 +194,14 @@ impl ApiServer {
         towpath_daemon::spawn(
             "aggregated roles",
             aggregate::run(server.core.clone(), server.cancel.clone()),
+        );
+        towpath_daemon::spawn(
+            "API services",
+            aggregation::run(server.core.clone(), server.cancel.clone()),
+        );
+        towpath_daemon::spawn(
+            "priority and fairness",
+            fairness::run(server.core.clone(), server.cancel.clone()),
         );
         towpath_daemon::spawn(
             "custom resource definitions",
@@ -220,6 +239,7 @@ impl ApiServer {
     pub fn set_figures(&self, figures: Arc<dyn ResourceFigures>) {
         *self.core.figures.write() = Some(figures);
         crd::rebuild(&self.core);
+        self.core.aggregation.changed.notify_one();
     }
 
     /// Token of the administrator, made at first start (`pki/admin.token`).

@@ -6,6 +6,7 @@
 //! through; they never let an object in that the rest of the system cannot read, because types are
 //! checked when decoding.
 
+mod api_service;
 mod apps;
 mod check;
 mod config;
@@ -132,6 +133,7 @@ fn rules(group: &str, kind: &str, new: &Value, old: Option<&Value>, check: &mut 
         ("", "Service") => network::service(new, old, check),
         ("", "Endpoints") => network::endpoints(new, check),
         ("discovery.k8s.io", "EndpointSlice") => network::endpoint_slice(new, old, check),
+        ("apiregistration.k8s.io", "APIService") => api_service::api_service(new, check),
         ("networking.k8s.io", "Ingress") => network::ingress(new, check),
         ("networking.k8s.io", "NetworkPolicy") => network::network_policy(new, check),
         ("", "ConfigMap") => config::config_map(new, old, check),

@@ -31,7 +31,7 @@ impl Drop for Hooks {
     }
 }
 
-fn certificates(names: &[&str]) -> (String, rustls::ServerConfig) {
+pub(crate) fn certificates(names: &[&str]) -> (String, rustls::ServerConfig) {
     let authority_key = KeyPair::generate().expect("key");
     let mut params = CertificateParams::new(Vec::new()).expect("params");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,12 +1,15 @@
 //! The API server as its clients see it: scripts of requests, watches, access, restarts.
 
 mod access;
+mod aggregation;
 mod audit;
 mod certificates;
 mod clients;
 mod contract;
+mod conversion;
 mod crash;
 mod door;
+mod fairness;
 mod harness;
 mod hooks;
 mod normal;

@@ -28,7 +28,7 @@ etcd=$!
   --authorization-mode=RBAC --service-account-issuer=https://kubernetes.default.svc \
   --service-account-signing-key-file=sa.key --service-account-key-file=sa.key \
   --max-requests-inflight=0 --max-mutating-requests-inflight=0 --enable-priority-and-fairness=false \
-  --allow-privileged=true >kube-apiserver.log 2>&1 &
+  --enable-aggregator-routing=true --allow-privileged=true >kube-apiserver.log 2>&1 &
 api=$!
 manager=
 if read -r _; then
