@@ -8,6 +8,7 @@
 //! Sets recorded under another served version of the same kind are read as if they named the same
 //! fields: the kinds served in two versions here keep their field names.
 
+mod last_applied;
 mod managed;
 mod set;
 mod typed;
@@ -318,7 +319,8 @@ pub fn apply(
         .union(&comparison.added)
         .without(&ignored.0);
     let removed = comparison.removed.without(&ignored.0);
-    conflicts(&mut owners, &changed, force)?;
+    let allowed = last_applied::allowed(schema, live, writer);
+    conflicts(&mut owners, &changed, &allowed, force)?;
     for entry in &mut owners {
         entry.set = entry.set.difference(&removed);
     }
@@ -334,6 +336,7 @@ pub fn apply(
         return Ok(None);
     }
     managed::encode(&mut object, owners);
+    last_applied::follow(&mut object, config, writer);
     Ok(Some(object))
 }
 
@@ -350,20 +353,26 @@ fn prune(schema: &Schema, merged: Value, last: &Set, owned: &Set) -> Value {
     typed::remove(schema, &merged, &all.difference(&left).intersection(&last))
 }
 
-fn conflicts(owners: &mut [Entry], changed: &Set, force: bool) -> Result<(), Failure> {
+fn conflicts(
+    owners: &mut [Entry],
+    changed: &Set,
+    allowed: &Set,
+    force: bool,
+) -> Result<(), Failure> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
-    for entry in owners.iter_mut() {
+    let mut taken = Vec::new();
+    for (at, entry) in owners.iter().enumerate() {
         let shared = entry.set.intersection(changed);
-        if shared.is_empty() {
-            continue;
+        let refused = shared.difference(allowed);
+        if !force && !refused.is_empty() {
+            found.push((describe(entry), refused.paths()));
         }
-        if force {
-            entry.set = entry.set.difference(&shared);
-        } else {
-            found.push((describe(entry), shared.paths()));
-        }
+        taken.push((at, shared));
     }
     if found.is_empty() {
+        for (at, shared) in taken {
+            owners[at].set = owners[at].set.difference(&shared);
+        }
         return Ok(());
     }
     found.sort();

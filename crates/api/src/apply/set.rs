@@ -288,7 +288,7 @@ impl Set {
         Set { nodes }
     }
 
-    /// Every member, as text.
+    /// Every member, as text: of each level the members first, then what is beneath.
     pub fn paths(&self) -> Vec<String> {
         let mut found = Vec::new();
         self.collect(&mut String::new(), &mut found);
@@ -296,12 +296,12 @@ impl Set {
     }
 
     fn collect(&self, path: &mut String, found: &mut Vec<String>) {
+        for (element, _) in self.nodes.iter().filter(|(_, node)| node.member) {
+            found.push(format!("{path}{element}"));
+        }
         for (element, node) in &self.nodes {
             let length = path.len();
             path.push_str(&element.to_string());
-            if node.member {
-                found.push(path.clone());
-            }
             node.children.collect(path, found);
             path.truncate(length);
         }

@@ -111,6 +111,37 @@ fn others_fields_conflict_unless_forced_or_equal() {
 }
 
 #[test]
+fn kubectl_takes_over_what_it_applied_on_the_clients_side() {
+    const LAST: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let mut live = put(
+        None,
+        deployment(json!({"replicas": 3, "paused": true})),
+        "other",
+        false,
+    )
+    .unwrap()
+    .unwrap();
+    let mut last = deployment(json!({"replicas": 3, "paused": false}));
+    last["metadata"]["annotations"] = json!({});
+    live["metadata"]["annotations"] = json!({LAST: last.to_string()});
+    let wanted = deployment(json!({"replicas": 4}));
+    assert!(put(Some(&live), wanted.clone(), "someone", false).is_err());
+    let applied = put(Some(&live), wanted, "kubectl", false).unwrap().unwrap();
+    assert_eq!(applied["spec"]["replicas"], 4);
+    let text = applied["metadata"]["annotations"][LAST].as_str().unwrap();
+    let told: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(told["spec"], json!({"replicas": 4}));
+    // What is no longer as it was applied is the other's.
+    let refused = put(
+        Some(&live),
+        deployment(json!({"replicas": 4, "paused": false})),
+        "kubectl",
+        false,
+    );
+    assert!(refused.unwrap_err().message.ends_with(": .spec.paused"));
+}
+
+#[test]
 fn lists_merge_by_key_and_items_go_with_their_owner() {
     let config = |ports: Value| {
         deployment(

@@ -9,7 +9,7 @@ pub(super) fn binding(o: &Value, now: i64) -> Vec<Value> {
             .iter()
             .filter(|subject| subject["kind"] == kind)
             .map(|subject| match kind {
-                "ServiceAccount" if !text(subject, "namespace").is_empty() => {
+                "ServiceAccount" => {
                     format!("{}/{}", text(subject, "namespace"), text(subject, "name"))
                 }
                 _ => text(subject, "name"),
