@@ -59,17 +59,12 @@ fn node(call: &Call) -> Result<Arc<dyn PodStreams>, Failure> {
     })
 }
 
+fn unassigned(pod: &Value) -> bool {
+    let node = pod["spec"]["nodeName"].as_str();
+    node.unwrap_or_default().is_empty()
+}
+
 fn container(call: &Call, target: &Target, pod: &Value) -> Result<ContainerRef, Failure> {
-    if pod["spec"]["nodeName"]
-        .as_str()
-        .unwrap_or_default()
-        .is_empty()
-    {
-        return Err(status::bad_request(format!(
-            "pod {} does not have a host assigned",
-            target.name
-        )));
-    }
     let names = |list: &str| -> Vec<String> {
         let found = pod["spec"][list].as_array().into_iter().flatten();
         found
@@ -151,8 +146,13 @@ async fn log(call: &Call, target: &Target, pod: &Value) -> Answer {
         }
         (None, None) => None,
     };
+    let of = container(call, target, pod)?;
+    // No container has said anything before the pod has a node.
+    if unassigned(pod) {
+        return Ok(body::text(200, ""));
+    }
     let request = LogRequest {
-        of: container(call, target, pod)?,
+        of,
         follow: query.is("follow"),
         previous: query.is("previous"),
         timestamps: query.is("timestamps"),
@@ -180,8 +180,15 @@ async fn exec(
         return Err(status::bad_request("you must specify at least 1 command"));
     }
     let tty = query.is("tty");
+    let of = container(call, target, pod)?;
+    if unassigned(pod) {
+        return Err(status::bad_request(format!(
+            "pod {} does not have a host assigned",
+            target.name
+        )));
+    }
     let request = ExecRequest {
-        of: container(call, target, pod)?,
+        of,
         command: if target.subresource == "exec" {
             command
         } else {
