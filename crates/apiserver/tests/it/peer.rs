@@ -25,7 +25,7 @@ cd "$DIR" || exit 1
 etcd=$!
 "$PEERS/kube-apiserver" --etcd-servers="$ETCD" --cert-dir=certs --bind-address=127.0.0.1 \
   --secure-port="$PORT" --service-cluster-ip-range=10.96.0.0/16 --token-auth-file=tokens.csv \
-  --authorization-mode=RBAC --service-account-issuer=https://kubernetes.default.svc \
+  --authorization-mode=Node,RBAC --service-account-issuer=https://kubernetes.default.svc \
   --service-account-signing-key-file=sa.key --service-account-key-file=sa.key \
   --max-requests-inflight=0 --max-mutating-requests-inflight=0 --enable-priority-and-fairness=false \
   --enable-aggregator-routing=true --allow-privileged=true >kube-apiserver.log 2>&1 &
@@ -33,7 +33,7 @@ api=$!
 manager=
 if read -r _; then
   "$PEERS/kube-controller-manager" --kubeconfig=kubeconfig --leader-elect=false --secure-port=0 \
-    --controllers=serviceaccount-controller,root-ca-certificate-publisher-controller,namespace-controller,clusterrole-aggregation-controller \
+    --controllers="$CONTROLLERS" \
     --service-account-private-key-file=sa.key --root-ca-file=certs/apiserver.crt \
     --kube-api-qps=500 --kube-api-burst=500 >kube-controller-manager.log 2>&1 &
   manager=$!
@@ -43,6 +43,39 @@ kill -9 $manager $api $etcd 2>/dev/null
 wait
 cd /; rm -rf "$DIR"
 "#;
+
+/// Controllers whose work the API server's own answers depend on.
+const CONTROLLERS: &str = "serviceaccount-controller,root-ca-certificate-publisher-controller,namespace-controller,clusterrole-aggregation-controller";
+
+/// Where the real programs are.
+pub(crate) fn programs() -> PathBuf {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/peers");
+    let dir = std::env::var_os("TOWPATH_PEERS").map_or_else(|| PathBuf::from(built), PathBuf::from);
+    dir.canonicalize().unwrap_or(dir)
+}
+
+/// Whether these programs are there; that they are not is said loudly, and with
+/// `TOWPATH_TEST_FULL` a failure.
+pub(crate) fn there(names: &[&str]) -> bool {
+    let programs = programs();
+    let missing: Vec<_> = names
+        .iter()
+        .filter(|program| !programs.join(program).is_file())
+        .collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let why = format!(
+        "no {missing:?} in {} (cargo xtask peers builds them)",
+        programs.display()
+    );
+    assert!(
+        std::env::var_os("TOWPATH_TEST_FULL").is_none(),
+        "a full run needs the real programs: {why}"
+    );
+    eprintln!("SKIPPED: nothing is compared with the real programs: {why}");
+    false
+}
 
 pub(crate) struct Peer {
     /// `https://127.0.0.1:…`
@@ -62,30 +95,19 @@ impl Peer {
     }
 
     async fn begin() -> Option<Self> {
-        let programs = std::env::var_os("TOWPATH_PEERS").map_or_else(
-            || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/peers")),
-            PathBuf::from,
-        );
-        let missing: Vec<_> = PROGRAMS
-            .iter()
-            .filter(|program| !programs.join(program).is_file())
-            .collect();
-        if !missing.is_empty() {
-            let why = format!(
-                "no {missing:?} in {} (cargo xtask peers builds them)",
-                programs.display()
-            );
-            assert!(
-                std::env::var_os("TOWPATH_TEST_FULL").is_none(),
-                "a full run needs the real kube-apiserver: {why}"
-            );
-            eprintln!("SKIPPED: nothing is compared with the real kube-apiserver: {why}");
+        Self::with_controllers(CONTROLLERS).await
+    }
+
+    /// One of a test's own, with these controllers.
+    pub(crate) async fn with_controllers(controllers: &str) -> Option<Self> {
+        if !there(&PROGRAMS) {
             return None;
         }
+        let programs = programs();
         // A free port may be taken by another before its program listens.
         let mut why = String::new();
         for _ in 0..3 {
-            let peer = Self::launch(&programs);
+            let peer = Self::launch(&programs, controllers);
             match peer.ready().await {
                 Ok(()) => return Some(peer),
                 Err(error) => why = format!("{error}\n{}", peer.last_words()),
@@ -95,7 +117,7 @@ impl Peer {
     }
 
     #[allow(clippy::disallowed_methods)] // outlives the runtime of the test that starts it
-    fn launch(programs: &std::path::Path) -> Self {
+    fn launch(programs: &std::path::Path, controllers: &str) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("towpath-contract-")
             .tempdir()
@@ -124,11 +146,11 @@ impl Peer {
             .status()
             .expect("openssl");
         assert!(made.success(), "openssl made no key");
-        let programs = programs.canonicalize().expect("peers");
         let shell = Command::new("sh")
             .args(["-c", SHELL])
             .env("DIR", &directory)
             .env("PEERS", programs)
+            .env("CONTROLLERS", controllers)
             .env("ETCD", format!("http://127.0.0.1:{client}"))
             .env("MEMBER", format!("http://127.0.0.1:{member}"))
             .env("PORT", api.to_string())
@@ -199,6 +221,11 @@ impl Peer {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// The administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.directory.join("kubeconfig")
     }
 
     fn last_words(&self) -> String {
