@@ -3,6 +3,7 @@
 
 use crate::kinds::Resource;
 use crate::metrics;
+use crate::reviews;
 use crate::route::Target;
 use serde_json::json;
 use towpath_api::protobuf;
@@ -73,6 +74,8 @@ pub(crate) struct Offer {
     pub(crate) protobuf: bool,
     /// Other forms than the object's own.
     pub(crate) forms: bool,
+    /// Tables among them.
+    pub(crate) tables: bool,
 }
 
 /// One range of the header.
@@ -181,7 +184,7 @@ fn take(range: &Range<'_>, media: Media, offer: Offer) -> Option<Wanted> {
         _ => return None,
     };
     wanted.form = match shape {
-        Some("Table") if media != Media::Protobuf => Form::Table,
+        Some("Table") if media != Media::Protobuf && offer.tables => Form::Table,
         Some("PartialObjectMetadata") => Form::Partial,
         Some("PartialObjectMetadataList") => Form::PartialList,
         _ => return None,
@@ -220,6 +223,7 @@ pub(crate) fn wanted(accept: &str, target: &Target) -> Result<Wanted, Failure> {
     let offer = Offer {
         protobuf: own && has_protobuf(resource),
         forms: true,
+        tables: !reviews::is_review(resource),
     };
     match negotiate(accept, offer) {
         Some(wanted) if !watch || wanted.media.streams() => Ok(wanted),
@@ -237,6 +241,7 @@ pub(crate) fn for_status(accept: &str) -> Media {
     let offer = Offer {
         protobuf: true,
         forms: false,
+        tables: false,
     };
     negotiate(accept, offer).map_or(Media::Json, |wanted| wanted.media)
 }
@@ -282,6 +287,7 @@ mod tests {
         let offer = Offer {
             protobuf,
             forms: true,
+            tables: true,
         };
         negotiate(accept, offer).map(|wanted| (wanted.media, wanted.form))
     }

@@ -46,6 +46,7 @@ mod outbound;
 mod paging;
 mod patch;
 mod pki;
+mod proxy;
 mod rbac;
 mod read;
 mod record;

@@ -65,6 +65,25 @@ where
     Ok((sender, Running(Some(task))))
 }
 
+/// The same without encryption.
+pub(crate) async fn dial_plain<B>(place: &Place) -> Result<(SendRequest<B>, Running), String>
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let dialled = TcpStream::connect((place.host.as_str(), place.port)).await;
+    let stream =
+        dialled.map_err(|error| format!("dial tcp {}:{}: {error}", place.host, place.port))?;
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
+    let task = towpath_daemon::spawn("outbound connection", async move {
+        let _ = connection.await;
+    });
+    Ok((sender, Running(Some(task))))
+}
+
 /// Sends a review and gives the answer's body, at most `limit` bytes of it. The caller bounds the
 /// time; however this ends, the connection ends with it.
 pub(crate) async fn post(
