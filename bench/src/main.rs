@@ -20,6 +20,7 @@ mod stats;
 use anyhow::Result;
 use clap::Parser;
 use report::Row;
+use std::sync::atomic::{AtomicBool, Ordering};
 use xtask::{packages, peers, step};
 
 /// Measure Towpath beside the real peers
@@ -28,6 +29,15 @@ use xtask::{packages, peers, step};
 struct Args {
     /// Only these: start, api, pods, push, registry, git, kustomize
     names: Vec<String>,
+    /// The same, as a flag
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// A twentieth of the objects and requests of `api`: a trial of the bench, not a measurement
+    #[arg(long)]
+    small: bool,
+    /// Also write the rows of only some benches into docs/performance.md
+    #[arg(long)]
+    write: bool,
     /// Repeats of each measurement; medians are reported
     #[arg(long, default_value_t = 5)]
     repeats: usize,
@@ -40,10 +50,20 @@ struct Args {
 }
 
 static BINARY: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+static SMALL: AtomicBool = AtomicBool::new(false);
 
 /// The program that is measured.
 fn binary() -> String {
     BINARY.get().cloned().unwrap_or_default()
+}
+
+/// How many of something a bench takes.
+fn counted(whole: usize) -> usize {
+    if SMALL.load(Ordering::Relaxed) {
+        (whole / 20).max(1)
+    } else {
+        whole
+    }
 }
 
 type Bench = fn(usize) -> Result<Vec<Row>>;
@@ -61,6 +81,13 @@ const BENCHES: &[(&str, Bench)] = &[
 fn main() -> Result<()> {
     std::env::set_current_dir(step::root())?;
     let args = Args::parse();
+    SMALL.store(args.small, Ordering::Relaxed);
+    let chosen: Vec<&String> = args.names.iter().chain(&args.only).collect();
+    for name in &chosen {
+        if !BENCHES.iter().any(|(known, _)| known == name) {
+            anyhow::bail!("there is no bench {name}");
+        }
+    }
     packages::install(&[packages::DEMO, packages::TEST, packages::BENCH])?;
     peers::run()?;
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -74,7 +101,7 @@ fn main() -> Result<()> {
     let _ = BINARY.set(built);
     let mut rows = vec![disk::fsync()?];
     for (name, bench) in BENCHES {
-        if args.names.is_empty() || args.names.iter().any(|n| n == name) {
+        if chosen.is_empty() || chosen.iter().any(|n| n == name) {
             eprintln!("bench {name}");
             match bench(args.repeats) {
                 Ok(found) => rows.extend(found),
@@ -87,8 +114,13 @@ fn main() -> Result<()> {
     }
     let table = report::table(&rows);
     println!("{table}");
-    if !args.dry_run && args.names.is_empty() {
-        report::write(&table)?;
+    if args.dry_run || args.small {
+        return Ok(());
+    }
+    match (chosen.is_empty(), args.write) {
+        (true, _) => report::write(&table)?,
+        (false, true) => report::merge(&rows)?,
+        (false, false) => {}
     }
     Ok(())
 }

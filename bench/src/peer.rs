@@ -9,6 +9,7 @@ use xtask::{peers, step};
 /// A running etcd and kube-apiserver; ended when dropped.
 pub struct Control {
     children: Vec<Child>,
+    programs: Vec<(&'static str, Vec<String>)>,
     dir: PathBuf,
     /// `https://…`.
     pub url: String,
@@ -25,6 +26,7 @@ impl Control {
         let port = |offset: u16| 20_000 + (std::process::id() % 10_000) as u16 + offset;
         let mut control = Self {
             children: Vec::new(),
+            programs: Vec::new(),
             dir: dir.clone(),
             url: format!("https://127.0.0.1:{}", port(2)),
         };
@@ -79,7 +81,26 @@ impl Control {
         Ok(control)
     }
 
-    fn spawn(&mut self, program: &str, arguments: &[&str]) -> Result<()> {
+    /// Stops both and starts them again on their data; how long they took to get ready.
+    pub fn restart(&mut self) -> Result<Duration> {
+        self.stop();
+        let begin = Instant::now();
+        for (program, arguments) in std::mem::take(&mut self.programs) {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            self.spawn(program, &arguments)?;
+        }
+        self.wait()?;
+        Ok(begin.elapsed())
+    }
+
+    fn stop(&mut self) {
+        for mut child in self.children.drain(..).rev() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    fn spawn(&mut self, program: &'static str, arguments: &[&str]) -> Result<()> {
         let path = peers::dir().join(program);
         if !path.exists() {
             bail!("peer {program} is absent; build it with cargo xtask peers");
@@ -89,6 +110,8 @@ impl Control {
         command.args(arguments).stdout(Stdio::null()).stderr(log);
         self.children
             .push(command.spawn().with_context(|| program.to_string())?);
+        let arguments = arguments.iter().map(|a| a.to_string()).collect();
+        self.programs.push((program, arguments));
         Ok(())
     }
 
@@ -106,7 +129,7 @@ impl Control {
             if curl.output()?.stdout == b"ok" {
                 return Ok(());
             }
-            std::thread::sleep(Duration::from_millis(300));
+            std::thread::sleep(Duration::from_millis(50));
         }
         bail!("the peer did not get ready; see {}", self.dir.display());
     }
@@ -119,10 +142,7 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        for child in self.children.iter_mut().rev() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.stop();
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
