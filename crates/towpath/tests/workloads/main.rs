@@ -4,6 +4,7 @@
 mod bounds;
 mod cluster;
 mod jobs;
+mod kept;
 mod life;
 mod placement;
 mod rollout;
