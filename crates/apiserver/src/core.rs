@@ -15,8 +15,8 @@ use crate::route::{self, Query, Route, Target};
 use crate::sealed::Keys;
 use crate::token::Tokens;
 use crate::{
-    crd, delete, discovery, health, keys, metrics, paging::Pages, proxy, read, reviews, streams, sub,
-    watch, wire, write,
+    crd, delete, discovery, health, keys, metrics, node_authorizer, paging::Pages, proxy, read,
+    reviews, streams, sub, watch, wire, write,
 };
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -56,6 +56,8 @@ pub(crate) struct Settings {
 pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) kinds: ArcSwap<Kinds>,
+    /// Says that `kinds` has changed.
+    pub(crate) served: tokio::sync::watch::Sender<()>,
     /// The definitions that `kinds` shows.
     pub(crate) definitions: parking_lot::Mutex<Table>,
     pub(crate) rbac: Rbac,
@@ -659,6 +661,13 @@ pub(crate) fn deny(principal: &Principal, ask: &Ask<'_>) -> Failure {
 fn authorize(call: &Call, ask: &Ask<'_>) -> Result<(), Failure> {
     const DECISION: &str = "authorization.k8s.io/decision";
     let state = call.core.store.snapshot();
+    let fields = call.query.get("fieldSelector").unwrap_or_default();
+    let as_node = node_authorizer::decide(&state, &call.principal, ask, fields);
+    if let Some(Ok(())) = as_node {
+        call.annotate(DECISION, "allow");
+        call.annotate("authorization.k8s.io/reason", "");
+        return Ok(());
+    }
     if let Some(reason) = call.core.rbac.reason(&state, &call.principal, ask) {
         call.annotate(DECISION, "allow");
         call.annotate("authorization.k8s.io/reason", reason);
@@ -668,7 +677,11 @@ fn authorize(call: &Call, ask: &Ask<'_>) -> Result<(), Failure> {
     if components::is_component(&call.principal) {
         denied_component(&call.principal, ask);
     }
-    Err(deny(&call.principal, ask))
+    let mut failure = deny(&call.principal, ask);
+    if let Some(Err(why)) = as_node.filter(|told| told != &Err(String::new())) {
+        failure.message = format!("{}: {why}", failure.message);
+    }
+    Err(failure)
 }
 
 /// An apply that makes an object is a creation too.

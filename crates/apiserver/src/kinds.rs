@@ -51,6 +51,8 @@ pub(crate) struct Custom {
     /// Objects written at or before this revision may have another form: the definition has
     /// changed.
     pub(crate) since: u64,
+    /// Of the definition: moves with its spec.
+    pub(crate) generation: i64,
     /// `openAPIV3Schema` as given, for publishing.
     pub(crate) source: Value,
     /// Its rules; compiled when an object is written first, since definitions are read again with

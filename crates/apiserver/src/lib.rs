@@ -41,6 +41,7 @@ mod list_bytes;
 mod list_options;
 mod metrics;
 mod model;
+mod node_authorizer;
 mod openapi;
 mod outbound;
 mod paging;

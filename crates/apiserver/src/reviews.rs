@@ -4,6 +4,7 @@ use crate::body::{self, Answer};
 use crate::core::Call;
 use crate::kinds::Resource;
 use crate::model;
+use crate::node_authorizer;
 use crate::rbac::Ask;
 use crate::route::Target;
 use crate::token;
@@ -199,11 +200,40 @@ fn access(call: &Call, principal: &Principal, spec: &Value) -> Value {
         path: &text(path, "path"),
     };
     let state = call.core.store.snapshot();
-    match call.core.rbac.reason(&state, principal, &ask) {
-        Some(reason) if reason.is_empty() => json!({"allowed": true}),
-        Some(reason) => json!({"allowed": true, "reason": reason}),
-        None => json!({"allowed": false}),
+    let fields = fields(&spec[resource]["fieldSelector"]);
+    let as_node = node_authorizer::decide(&state, principal, &ask, &fields);
+    if let Some(Ok(())) = as_node {
+        return json!({"allowed": true});
     }
+    match (call.core.rbac.reason(&state, principal, &ask), as_node) {
+        (Some(reason), _) if reason.is_empty() => json!({"allowed": true}),
+        (Some(reason), _) => json!({"allowed": true, "reason": reason}),
+        (None, Some(Err(why))) if !why.is_empty() => json!({"allowed": false, "reason": why}),
+        (None, _) => json!({"allowed": false}),
+    }
+}
+
+// The part of a field selector that says what must be equal, as a query would say it.
+fn fields(selector: &Value) -> String {
+    if let Some(raw) = selector["rawSelector"].as_str() {
+        return raw.to_string();
+    }
+    let all = selector["requirements"].as_array().into_iter().flatten();
+    let equal = all.filter_map(|term| {
+        let values = term["values"].as_array()?;
+        let [value] = values.as_slice() else {
+            return None;
+        };
+        let is = term["operator"] == "In";
+        is.then(|| {
+            format!(
+                "{}={}",
+                term["key"].as_str().unwrap_or_default(),
+                value.as_str().unwrap_or_default()
+            )
+        })
+    });
+    equal.collect::<Vec<_>>().join(",")
 }
 
 fn rules(call: &Call, namespace: &str) -> Value {

@@ -158,6 +158,7 @@ impl ApiServer {
         let core = Arc::new(Core {
             store,
             kinds: ArcSwap::from_pointee(Kinds::with(&BTreeMap::new(), &[])),
+            served: tokio::sync::watch::Sender::new(()),
             definitions: parking_lot::Mutex::default(),
             rbac: Rbac::default(),
             tokens,

@@ -10,6 +10,7 @@ use crate::conversion;
 use crate::core::{Call, Core};
 use crate::filter::Filter;
 use crate::form::Shown;
+use crate::kinds::Kinds;
 use crate::read;
 use crate::route::Target;
 use bytes::Bytes;
@@ -29,6 +30,9 @@ const EVENTS: usize = 256;
 
 struct State {
     core: Arc<Core>,
+    /// What was served when the watch looked last, and word of changes of it.
+    kinds: Arc<Kinds>,
+    served: tokio::sync::watch::Receiver<()>,
     watch: Watch,
     filter: Filter,
     /// The whole of the filter, where objects must be converted before it can be looked at.
@@ -93,6 +97,8 @@ pub(crate) fn serve(call: Call, target: Target) -> Answer {
     call.core.random.fill(&mut byte);
     let state = State {
         watch: call.core.store.watch(&target.resource.table, start),
+        kinds: call.core.kinds.load_full(),
+        served: call.core.served.subscribe(),
         core: call.core.clone(),
         filter,
         by_value,
@@ -140,7 +146,29 @@ impl State {
         Some(out.into())
     }
 
+    // Objects of a definition that has changed may have another form: the client begins anew.
+    fn look(&mut self) {
+        let kinds = self.core.kinds.load();
+        if Arc::ptr_eq(&kinds, &self.kinds) {
+            return;
+        }
+        self.kinds = kinds.clone();
+        let was = &self.shown.resource;
+        let Some(custom) = &was.custom else { return };
+        let now = kinds.resource(&was.group, &was.version, &was.plural);
+        match now.and_then(|now| Some((now, now.custom.as_ref()?))) {
+            Some((now, present)) if present.generation == custom.generation => {
+                self.shown.resource = now.clone();
+            }
+            _ => self.done = true,
+        }
+    }
+
     async fn wait(&mut self, out: &mut Vec<u8>) {
+        self.look();
+        if self.done {
+            return;
+        }
         if self.backlog.is_empty() {
             match self.watch.ready(EVENTS) {
                 Ok(events) => self.backlog.extend(events),
@@ -172,6 +200,7 @@ impl State {
         tokio::select! {
             () = self.core.closing.cancelled() => self.done = true,
             () = self.watch.changed() => {}
+            Ok(()) = self.served.changed() => {}
             () = tokio::time::sleep_until(until) => {
                 let now = Instant::now();
                 self.done = now >= self.deadline;

@@ -37,6 +37,7 @@ pub(crate) async fn act(
         dry_run,
         options: &options,
     };
+    super::builtin::binding(&change, object);
     if webhooks::mutates(&change, Some(object)) {
         let mut rounds = webhooks::Rounds::default();
         if webhooks::mutate(&change, object, &mut rounds).await? {

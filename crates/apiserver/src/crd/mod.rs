@@ -247,6 +247,7 @@ fn resource(
         conversion: conversion.clone(),
         ending: names::is(definition, "Terminating"),
         since,
+        generation: definition["metadata"]["generation"].as_i64().unwrap_or(0),
         source,
         rules: OnceLock::new(),
         columns: version["additionalPrinterColumns"].clone(),
@@ -301,6 +302,7 @@ fn serve(core: &Core, definitions: &Table) {
         None => Vec::new(),
     };
     core.kinds.store(Arc::new(Kinds::with(&custom, &further)));
+    core.served.send_replace(());
 }
 
 /// Keeps the served resources in step with the definitions.

@@ -14,6 +14,7 @@ mod runtime_class;
 mod service_account;
 mod taints;
 mod tolerations;
+mod topology;
 
 use super::{Change, Effects};
 use serde_json::Value;
@@ -29,6 +30,7 @@ pub(super) fn mutate(
     limits::mutate(change, new);
     service_account::mutate(change, new)?;
     taints::mutate(change, new);
+    topology::mutate(change, new);
     priority::mutate(change, new)?;
     tolerations::mutate(change, new);
     classes::mutate(change, new);
@@ -57,3 +59,4 @@ pub(super) fn delete(change: &Change<'_>) -> Result<(), Failure> {
 }
 
 pub(crate) use node_restriction::token as node_token;
+pub(super) use topology::binding;

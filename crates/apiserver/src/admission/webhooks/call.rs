@@ -6,6 +6,7 @@ use crate::admission::Change;
 use crate::kinds::Resource;
 use crate::outbound;
 use serde_json::Value;
+use towpath_api::status::Failure;
 
 /// Largest answer.
 const ANSWER_BYTES: usize = 3 << 20;
@@ -23,7 +24,21 @@ pub(super) async fn ask(
 ) -> Result<Verdict, Refusal> {
     review::supports(hook).map_err(Refusal)?;
     let uid = towpath_stdx::id::uuid(&*change.call.core.random);
-    let question = review::question(change, resource, new, &uid);
+    let (core, own) = (&change.call.core, &change.target.resource);
+    let convert = async |object: Option<&Value>| match object {
+        Some(object) => review::converted(core, own, resource, object)
+            .await
+            .map(Some),
+        None => Ok(None),
+    };
+    let failed = |failure: Failure| Refusal(failure.message);
+    let new = convert(new).await.map_err(failed)?;
+    let old = convert(change.old).await.map_err(failed)?;
+    let shown = Change {
+        old: old.as_ref(),
+        ..*change
+    };
+    let question = review::question(&shown, resource, new.as_ref(), &uid);
     let body = serde_json::to_vec(&question).unwrap_or_default();
     let timeout = hook.timeout;
     let place = outbound::place(change.state, &hook.client, timeout)

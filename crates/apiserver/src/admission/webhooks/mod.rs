@@ -92,7 +92,7 @@ pub(super) async fn mutate(
         let before = new.clone();
         let verdict = run(change, hook, resource, Some(new), true).await?;
         if let Some(patch) = verdict.and_then(|verdict| verdict.patch) {
-            *new = patched(change, hook, resource, new, &patch)?;
+            *new = patched(change, hook, resource, new, &patch).await?;
         }
         let altered = *new != before;
         note(change, hook, (rounds.round, index), altered);
@@ -119,7 +119,7 @@ fn note(change: &Change<'_>, hook: &Hook, (round, index): (usize, usize), mutate
 
 // Patches are made for the version that the hook was shown. What comes back is shaped, pruned
 // and defaulted like anything that a client sends.
-fn patched(
+async fn patched(
     change: &Change<'_>,
     hook: &Hook,
     resource: &Resource,
@@ -127,7 +127,8 @@ fn patched(
     patch: &Value,
 ) -> Result<Value, Failure> {
     let own = &change.target.resource;
-    let shown = review::in_version(own, resource, object);
+    let core = &change.call.core;
+    let shown = review::converted(core, own, resource, object).await?;
     let changed = model::json_patch(resource, &shown, patch).map_err(|failure| {
         let why = format!(
             "admission webhook {:?}: apply its patch: {}",
@@ -141,7 +142,7 @@ fn patched(
             hook.name
         )));
     }
-    let mut back = review::in_version(resource, own, &changed);
+    let mut back = review::converted(core, resource, own, &changed).await?;
     if change.is_whole() {
         let mut unknown = Vec::new();
         let strictness = model::Strictness::Ignore;

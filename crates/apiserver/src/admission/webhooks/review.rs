@@ -2,6 +2,8 @@
 
 use super::registry::Hook;
 use crate::admission::Change;
+use crate::conversion;
+use crate::core::Core;
 use crate::kinds::Resource;
 use crate::model;
 use base64::Engine;
@@ -39,6 +41,24 @@ pub(super) fn in_version(from: &Resource, to: &Resource, object: &Value) -> Valu
     model::to_stored(from, &mut object);
     model::from_stored(to, &mut object);
     object
+}
+
+/// The same where versions may differ in more than their names, which a conversion webhook
+/// then knows.
+pub(super) async fn converted(
+    core: &Core,
+    from: &Resource,
+    to: &Resource,
+    object: &Value,
+) -> Result<Value, Failure> {
+    let is_own =
+        object["apiVersion"] == from.api_version().as_str() && object["kind"] == from.kind.as_str();
+    match &from.custom {
+        Some(custom) if is_own && from.version != to.version => {
+            conversion::between(core, &custom.conversion, &to.version, object.clone()).await
+        }
+        _ => Ok(in_version(from, to, object)),
+    }
 }
 
 fn kind_of(resource: &Resource, subresource: &str) -> Value {
