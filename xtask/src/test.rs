@@ -1,6 +1,6 @@
 //! All tests, as CI runs them.
 
-use crate::{packages, peers, step, tidy, web};
+use crate::{codegen, packages, peers, step, tidy, web};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 
@@ -26,6 +26,7 @@ pub fn run(args: Args) -> Result<()> {
     web::check()?;
     step::run(step::cargo().args(["fmt", "--all", "--check"]))?;
     tidy::run()?;
+    codegen::check()?;
     clippy()?;
     rust(&peers, &["--workspace"])?;
     if !args.no_journeys {
