@@ -1,5 +1,8 @@
 //! RFC 3339 times and Go durations, without a clock.
 
+use towpath_query::calendar::{days_from_civil, month_days};
+pub use towpath_query::go_duration::parse as parse_go_duration;
+
 /// Seconds since 1970 of an RFC 3339 time (fractions dropped); `None` where it is none.
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
@@ -60,25 +63,6 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
 /// Whether `text` is an RFC 3339 time.
 pub fn is_rfc3339(text: &str) -> bool {
     parse_rfc3339(text).is_some()
-}
-
-fn month_days(year: i64, month: i64) -> i64 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        _ => 31,
-    }
-}
-
-/// Days since 1970-01-01 in the proleptic Gregorian calendar.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year - era * 400;
-    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
 }
 
 /// A span of seconds as `kubectl` shows ages (`5s`, `2m30s`, `3h`, `4d2h`, `2y10d`).
@@ -183,62 +167,6 @@ pub fn go_duration(nanos: i64) -> String {
         (0, minutes) => format!("{sign}{minutes}m{rest}s"),
         (hours, minutes) => format!("{sign}{hours}h{minutes}m{rest}s"),
     }
-}
-
-/// Nanoseconds of a duration as Go reads it; `None` where it is none or too long.
-pub fn parse_go_duration(text: &str) -> Option<i64> {
-    let (negative, mut rest) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    if rest == "0" {
-        return Some(0);
-    }
-    if rest.is_empty() {
-        return None;
-    }
-    let mut total = 0i128;
-    while !rest.is_empty() {
-        let number = rest.len()
-            - rest
-                .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
-                .len();
-        let (digits, after) = rest.split_at(number);
-        let length = after
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(after.len());
-        let (unit, after) = after.split_at(length);
-        let scale: i128 = match unit {
-            "ns" => 1,
-            "us" | "µs" | "μs" => 1000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            _ => return None,
-        };
-        let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
-        if whole.is_empty() && part.is_empty() || whole.len() > 19 || part.contains('.') {
-            return None;
-        }
-        let part = &part[..part.len().min(18)];
-        let whole: i128 = if whole.is_empty() {
-            0
-        } else {
-            whole.parse().ok()?
-        };
-        let fraction: i128 = if part.is_empty() {
-            0
-        } else {
-            part.parse().ok()?
-        };
-        total = total
-            .checked_add(whole * scale)?
-            .checked_add(fraction * scale / 10i128.pow(part.len() as u32))?;
-        rest = after;
-    }
-    i64::try_from(if negative { -total } else { total }).ok()
 }
 
 /// Nanoseconds after the second of an RFC 3339 time that [`parse_rfc3339`] takes.

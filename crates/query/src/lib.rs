@@ -1,12 +1,13 @@
 //! Query languages: parse, check, evaluate. Pure: values in, values and findings out.
 //!
-//! [`promql`] is the query language of Prometheus. [`cel`] is the Common Expression Language with the libraries, the types and the budgets of the
-//! Kubernetes API server; [`quantity`] is the small grammar of amounts it shares with the API's
-//! kinds.
+//! [`promql`] is the query language of Prometheus. [`cel`] is the Common Expression Language with
+//! the libraries, the types and the budgets of the Kubernetes API server; [`quantity`],
+//! [`calendar`] and [`go_duration`] are the small grammars it shares with the API's kinds.
 
 #![warn(missing_docs)]
 
 pub mod calendar;
 pub mod cel;
+pub mod go_duration;
 pub mod promql;
 pub mod quantity;

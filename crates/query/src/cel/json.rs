@@ -6,6 +6,7 @@ use super::shape::{Merge, Shape};
 use super::time;
 use super::types::Type;
 use super::value::{Check, Key, List, Map, Value};
+use crate::go_duration;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine, alphabet};
 use indexmap::IndexMap;
@@ -75,7 +76,7 @@ impl Value {
                     merge: shape.merge.clone(),
                 }))
             }
-            (Json::String(text), Type::Duration) => match time::duration(text) {
+            (Json::String(text), Type::Duration) => match go_duration::parse(text) {
                 Some(nanos) => Value::Duration(nanos),
                 None => Value::Null,
             },

@@ -4,6 +4,7 @@
 use super::eval::{Result_, Run, fault};
 use super::time::{self, Civil};
 use super::value::Value;
+use crate::go_duration;
 use crate::quantity::Quantity;
 
 const NANOS: i128 = 1_000_000_000;
@@ -162,7 +163,7 @@ fn convert(to: &str, value: &Value) -> Option<Result_> {
         },
         ("bytes", Value::String(text)) => Ok(Value::Bytes(text.as_bytes().into())),
         ("duration", Value::Int(n)) => Ok(Value::Duration(*n)),
-        ("duration", Value::String(text)) => match time::duration(text) {
+        ("duration", Value::String(text)) => match go_duration::parse(text) {
             Some(nanos) => Ok(Value::Duration(nanos)),
             None => no_conversion(value, to),
         },

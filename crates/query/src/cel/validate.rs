@@ -8,6 +8,7 @@ use super::strings::check_format;
 use super::time;
 use super::types::Type;
 use super::value::Value;
+use crate::go_duration;
 use std::collections::HashSet;
 
 /// Adds what is wrong.
@@ -83,7 +84,7 @@ fn literals(node: &Expr, call: &Call, issues: &mut Vec<Issue>) {
         return;
     };
     let wrong = match (&*call.function, call.args.len(), value) {
-        ("duration", 1, Value::String(text)) => time::duration(text).is_none(),
+        ("duration", 1, Value::String(text)) => go_duration::parse(text).is_none(),
         ("duration", 1, _) => true,
         ("timestamp", 1, Value::String(text)) => time::timestamp(text).is_none(),
         ("timestamp", 1, Value::Int(seconds)) => !time::in_range(*seconds),
