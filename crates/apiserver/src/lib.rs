@@ -32,6 +32,8 @@ mod fairness;
 mod filter;
 mod form;
 mod front;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod health;
 mod keyring;

@@ -86,7 +86,13 @@ pub(crate) fn yaml(bytes: &[u8]) -> Result<(Value, Option<Twice>), Failure> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| status::bad_request("error decoding YAML: not UTF-8"))?;
     let read = |policy| {
-        let options = serde_saphyr::options! { duplicate_keys: policy, with_snippet: false };
+        // Much more than anyone writes, and little enough to be refused at once.
+        let aliases = serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 };
+        let options = serde_saphyr::options! {
+            duplicate_keys: policy,
+            with_snippet: false,
+            alias_limits: aliases,
+        };
         serde_saphyr::from_str_with_options::<Value>(text, options)
     };
     let refused =

@@ -212,6 +212,31 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     .await;
 }
 
+/// What a client sends, to the end of it.
+#[cfg(test)]
+pub(crate) async fn carry_bytes(protocol: &'static str, sent: &[u8]) {
+    use tokio::io::AsyncWriteExt;
+    let (mut near, far) = tokio::io::duplex(1 << 20);
+    let (resize, mut sizes) = mpsc::channel(QUEUE);
+    let streams = ExecStreams {
+        stdin: Some(Box::new(tokio::io::sink())),
+        stdout: None,
+        stderr: None,
+        resize: Some(resize),
+        exit: Box::pin(std::future::pending()),
+    };
+    let accepted = Accepted {
+        key: String::new(),
+        protocol,
+    };
+    let client = async {
+        let _ = near.write_all(sent).await;
+        let _ = near.shutdown().await;
+        while sizes.recv().await.is_some() {}
+    };
+    tokio::join!(carry(accepted, far, streams), client);
+}
+
 fn exit_status(code: i32) -> Value {
     json!({
         "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",

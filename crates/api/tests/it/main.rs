@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
 mod fixtures;
+mod fuzz;
+mod mutate;
 mod peer;
 mod properties;
 mod world;

@@ -5,7 +5,7 @@
 //! event, where the [`policy`] wants one.
 
 mod log;
-mod policy;
+pub(crate) mod policy;
 mod read;
 
 use crate::body::Body;
