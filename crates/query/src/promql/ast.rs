@@ -83,6 +83,8 @@ pub struct Expr {
     pub node: Node,
     /// Nodes on the longest way down, itself included.
     pub(crate) depth: usize,
+    /// Whether an evaluation does it once for all steps.
+    pub(crate) hoist: bool,
 }
 
 /// The forms of expressions.
@@ -316,17 +318,6 @@ pub enum Card {
     ManyToMany,
 }
 
-impl Card {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::OneToOne => "one-to-one",
-            Self::ManyToOne => "many-to-one",
-            Self::OneToMany => "one-to-many",
-            Self::ManyToMany => "many-to-many",
-        }
-    }
-}
-
 /// How series of two vectors find each other.
 #[derive(Clone, Debug, Default)]
 pub struct Matching {
@@ -409,7 +400,7 @@ impl Expr {
             Node::Binary(binary) => binary.lhs.depth.max(binary.rhs.depth),
             Node::Unary(_, inner) | Node::Paren(inner) => inner.depth,
         };
-        Self { span, node, depth }
+        Self { span, node, depth, hoist: false }
     }
 
     /// What it evaluates to.

@@ -241,6 +241,14 @@ pub fn format_general(value: f64) -> String {
     )
 }
 
+/// Seconds since the epoch as a time in UTC, `2006-01-02T15:04:05Z`.
+pub(crate) fn format_time(seconds: i64) -> String {
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = crate::calendar::civil_from_days(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

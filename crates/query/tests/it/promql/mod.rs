@@ -6,6 +6,10 @@
 mod extract;
 mod limits;
 mod parser;
+mod run;
+mod script;
+mod scripts;
+mod store;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
