@@ -6,8 +6,7 @@
 //! ([`model`]). Every request takes one pipeline ([`core`]), whether it came over TLS
 //! ([`front`]) or from a component of this process; there is no back door.
 //!
-//! Not here: controllers, the scheduler, anything that runs containers. Conversion
-//! webhooks, aggregation and port-forward are not supported.
+//! Not here: controllers, the scheduler, anything that runs containers.
 
 mod accept;
 mod admission;

@@ -66,6 +66,8 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, Error> {
         return Ok(Next::Wait);
     }
     let mut left = Left::default();
+    // One kind whose server does not answer keeps the namespace, but not the other kinds.
+    let mut unanswered = None;
     let pods = context.caches.pods.in_namespace(&key.name);
     if pods.is_empty() {
         for kind in discover(&context.client, true)
@@ -73,7 +75,13 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, Error> {
             .iter()
             .filter(|k| k.namespaced)
         {
-            let remaining = empty(context, kind, &key.name).await?;
+            let remaining = match empty(context, kind, &key.name).await {
+                Ok(remaining) => remaining,
+                Err(error) => {
+                    unanswered = Some(error);
+                    continue;
+                }
+            };
             let (plural, group) = (&kind.resource.plural, &kind.resource.group);
             left.add(&format!("{plural}.{group}"), remaining.iter());
         }
@@ -86,10 +94,13 @@ async fn reconcile(context: &Context, key: &Key) -> Result<Next, Error> {
         }
         left.add("pods.", pods.iter().map(|pod| &pod.metadata));
     }
-    if left.kinds.is_empty() {
+    if left.kinds.is_empty() && unanswered.is_none() {
         return finalize(context, &namespace).await;
     }
     tell(context, &namespace, &left).await?;
+    if let Some(error) = unanswered {
+        return Err(error);
+    }
     // Removals wake us; this is for what no watch covers.
     Ok(Next::After(Duration::from_secs(30)))
 }

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::Client;
 use kube::core::PartialObjectMeta;
 use kube::discovery::{ApiResource, Discovery, Scope, verbs};
@@ -11,6 +12,14 @@ use towpath_kit::cache::Cache;
 
 /// Definitions of custom kinds, metadata only.
 pub(crate) type Definitions = Cache<PartialObjectMeta<CustomResourceDefinition>>;
+
+/// Registrations of groups, those of other servers among them; metadata only.
+pub(crate) type Registrations = Cache<PartialObjectMeta<APIService>>;
+
+/// Starts watching them.
+pub(crate) fn registrations(client: &Client, cancel: CancellationToken) -> Registrations {
+    Cache::start(client, cancel)
+}
 
 /// Starts watching them.
 pub(crate) fn definitions(client: &Client, cancel: CancellationToken) -> Definitions {

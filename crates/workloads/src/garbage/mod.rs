@@ -8,7 +8,7 @@
 mod graph;
 
 use crate::context::{self, Context};
-use crate::served_kinds::{Definitions, Served, definitions, discover};
+use crate::served_kinds::{Definitions, Served, definitions, discover, registrations};
 use crate::{Error, time};
 use futures::StreamExt;
 use graph::{Graph, Item};
@@ -80,6 +80,10 @@ pub(crate) async fn run(
         q.add(Key::default());
         q.add_after(Key::default(), SETTLING);
     });
+    // Kinds of other servers come and go with their registrations, and as these answer.
+    let registrations = registrations(&context.client, cancel.clone());
+    let q = kinds.clone();
+    registrations.on_change(move |_| q.add_after(Key::default(), SETTLING));
     let watching = context::run(
         "garbage kinds",
         kinds,
