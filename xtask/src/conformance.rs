@@ -31,6 +31,9 @@ pub struct Args {
     /// Tests that run at the same time
     #[arg(long, default_value_t = 4)]
     procs: u32,
+    /// End after this long; what has not run then keeps its last result
+    #[arg(long, default_value = "6h", value_name = "DURATION")]
+    limit: String,
     /// Towpath to test [default: a release build of this checkout]
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
@@ -79,10 +82,11 @@ pub fn run(args: Args) -> Result<()> {
         focus: &focus(&args.sig, args.focus.as_deref()),
         skip: args.skip.as_deref(),
         procs: args.procs,
+        limit: &args.limit,
         keep: args.keep,
     })?;
     if !args.no_retry {
-        retry(&suite, &kubeconfig, &mut results)?;
+        retry(&suite, &kubeconfig, &args.limit, &mut results)?;
     }
     drop(server);
     report::print(&results);
@@ -113,6 +117,7 @@ fn focus(sigs: &[String], focus: Option<&str>) -> String {
 fn retry(
     suite: &suite::Suite,
     kubeconfig: &std::path::Path,
+    limit: &str,
     results: &mut Vec<report::Case>,
 ) -> Result<()> {
     let names: Vec<String> = results
@@ -129,6 +134,7 @@ fn retry(
         focus: &names.join("|"),
         skip: None,
         procs: 1,
+        limit,
         keep: false,
     })?;
     for case in again {

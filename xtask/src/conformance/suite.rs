@@ -31,6 +31,7 @@ pub(super) struct Selection<'a> {
     pub(super) focus: &'a str,
     pub(super) skip: Option<&'a str>,
     pub(super) procs: u32,
+    pub(super) limit: &'a str,
     pub(super) keep: bool,
 }
 
@@ -91,7 +92,8 @@ impl Suite {
         std::fs::create_dir_all(&out)?;
         let _ = std::fs::remove_file(&report);
         let mut ginkgo = step::program(&self.dir.join("ginkgo").to_string_lossy());
-        ginkgo.args(["run", "--no-color", "--timeout=6h", "--succinct"]);
+        ginkgo.args(["run", "--no-color", "--succinct"]);
+        ginkgo.arg(format!("--timeout={}", selection.limit));
         ginkgo.arg(format!("--procs={}", selection.procs));
         ginkgo.arg(format!("--focus={}", selection.focus));
         if let Some(skip) = selection.skip {

@@ -95,7 +95,7 @@ impl Work<'_> {
             }
         }
         let all_up = self.keep(from, wanted, &have);
-        if all_up && self.condemn(&condemned) {
+        if all_up && self.condemn(&condemned, &have) {
             self.update(from, &have);
         }
     }
@@ -183,10 +183,24 @@ impl Work<'_> {
         }
     }
 
-    // Surplus ordinals go, the highest first. Says whether updates may begin.
-    fn condemn(&mut self, condemned: &BTreeMap<i32, Arc<Pod>>) -> bool {
+    // Surplus ordinals go, the highest first; in order, only the lowest pod that is not well may
+    // go before it is well again. Says whether updates may begin.
+    fn condemn(
+        &mut self,
+        condemned: &BTreeMap<i32, Arc<Pod>>,
+        have: &BTreeMap<i32, Arc<Pod>>,
+    ) -> bool {
         let drop_claims = identity::drops_claims_when_scaled(self.seen.set);
+        let unwell = |pod: &&Arc<Pod>| {
+            pods::phase(pod) != "Running" || !pods::is_ready(pod) || pods::is_deleting(pod)
+        };
+        let first_unwell = have.values().chain(condemned.values()).find(unwell);
+        let first_unwell = first_unwell.map(|pod| pod.metadata.uid.clone());
         for (at, pod) in condemned.iter().rev() {
+            let is_first = first_unwell.as_ref() == Some(&pod.metadata.uid);
+            if self.ordered && !self.is_available(pod) && !is_first {
+                return false;
+            }
             if !pods::is_deleting(pod) {
                 self.actions.push(Action::DeletePod(pod.clone()));
                 if drop_claims {

@@ -226,3 +226,20 @@ fn going_back_to_an_old_template_renumbers_its_revision() {
     assert!(!plan.create);
     assert_eq!(plan.renumber, Some(3));
 }
+
+#[test]
+fn scaling_down_waits_for_pods_that_are_not_well() {
+    let mut world = World::new(json!({}));
+    world.run_up();
+    for pod in world.pods.values_mut() {
+        let uid = pod.metadata.name.clone();
+        pod.metadata.uid = uid;
+        pod.status = serde_json::from_value(json!({"phase": "Running"})).expect("status");
+    }
+    world.set.spec.as_mut().expect("spec").replicas = Some(0);
+    assert!(world.step().is_empty(), "db-2 is not well, nor the first of those");
+    world.ready("db-2");
+    assert_eq!(world.step(), ["-db-2"]);
+    world.ready("db-0");
+    assert_eq!(world.step(), ["-db-1"], "the first that is not well may go");
+}
