@@ -40,14 +40,25 @@ pub(crate) struct Forced {
 
 impl Annotation {
     fn new(level: Level, message: String, span: Span) -> Self {
-        let prefix = if level == Level::Warning { "PromQL warning: " } else { "PromQL info: " };
-        Self { level, message: prefix.to_owned() + &message, span, forced: None }
+        let prefix = if level == Level::Warning {
+            "PromQL warning: "
+        } else {
+            "PromQL info: "
+        };
+        Self {
+            level,
+            message: prefix.to_owned() + &message,
+            span,
+            forced: None,
+        }
     }
 
     /// The remark with its place in `query`.
     pub fn located(&self, query: &str) -> String {
         let place = self.span.place(query);
-        let Some(forced) = self.forced else { return format!("{} ({place})", self.message) };
+        let Some(forced) = self.forced else {
+            return format!("{} ({place})", self.message);
+        };
         format!(
             "{}, from buckets {} to {}, with a max diff of {}, over {} samples from {} to {} ({place})",
             self.message,
@@ -71,7 +82,11 @@ fn two_digits(value: f64) -> String {
     let text = format!("{rounded:e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+    format!(
+        "{digits}e{}{:02}",
+        if exponent < 0 { '-' } else { '+' },
+        exponent.abs()
+    )
 }
 
 /// The annotations of a result, each message once.
@@ -88,11 +103,22 @@ impl Annotations {
     /// and a line that counts the others.
     pub fn texts(&self, level: Level, query: &str, limit: usize) -> Vec<String> {
         let all: Vec<&Annotation> = self.iter().filter(|a| a.level == level).collect();
-        let shown = if limit == 0 { all.len() } else { all.len().min(limit) };
+        let shown = if limit == 0 {
+            all.len()
+        } else {
+            all.len().min(limit)
+        };
         let mut out: Vec<String> = all[..shown].iter().map(|a| a.located(query)).collect();
         if all.len() > shown {
-            let name = if level == Level::Warning { "warning" } else { "info" };
-            out.push(format!("{} more {name} annotations omitted", all.len() - shown));
+            let name = if level == Level::Warning {
+                "warning"
+            } else {
+                "info"
+            };
+            out.push(format!(
+                "{} more {name} annotations omitted",
+                all.len() - shown
+            ));
         }
         out
     }
@@ -132,12 +158,18 @@ fn named(message: &str, metric: &str) -> String {
 
 pub(crate) fn invalid_quantile(q: f64, span: Span) -> Annotation {
     let got = format_general(q);
-    warning(format!("quantile value should be between 0 and 1, got {got}"), span)
+    warning(
+        format!("quantile value should be between 0 and 1, got {got}"),
+        span,
+    )
 }
 
 pub(crate) fn invalid_ratio(ratio: f64, to: f64, span: Span) -> Annotation {
     let (got, to) = (format_general(ratio), format_general(to));
-    warning(format!("ratio value should be between -1 and 1, got {got}, capping to {to}"), span)
+    warning(
+        format!("ratio value should be between -1 and 1, got {got}, capping to {to}"),
+        span,
+    )
 }
 
 pub(crate) fn bad_bucket_label(metric: &str, value: &str, span: Span) -> Annotation {
@@ -150,11 +182,17 @@ pub(crate) fn bad_bucket_label(metric: &str, value: &str, span: Span) -> Annotat
 
 pub(crate) fn mixed_samples(metric: &str, span: Span) -> Annotation {
     let metric = quote(metric);
-    warning(format!("encountered a mix of histograms and floats for metric name {metric}"), span)
+    warning(
+        format!("encountered a mix of histograms and floats for metric name {metric}"),
+        span,
+    )
 }
 
 pub(crate) fn mixed_aggregation(span: Span) -> Annotation {
-    warning("encountered a mix of histograms and floats for aggregation".to_owned(), span)
+    warning(
+        "encountered a mix of histograms and floats for aggregation".to_owned(),
+        span,
+    )
 }
 
 pub(crate) fn mixed_histograms(metric: &str, span: Span) -> Annotation {
@@ -164,12 +202,18 @@ pub(crate) fn mixed_histograms(metric: &str, span: Span) -> Annotation {
 
 pub(crate) fn not_counter(metric: &str, span: Span) -> Annotation {
     let metric = quote(metric);
-    warning(format!("this native histogram metric is not a counter: {metric}"), span)
+    warning(
+        format!("this native histogram metric is not a counter: {metric}"),
+        span,
+    )
 }
 
 pub(crate) fn not_gauge(metric: &str, span: Span) -> Annotation {
     let metric = quote(metric);
-    warning(format!("this native histogram metric is not a gauge: {metric}"), span)
+    warning(
+        format!("this native histogram metric is not a gauge: {metric}"),
+        span,
+    )
 }
 
 pub(crate) fn mixed_schemas(metric: &str, span: Span) -> Annotation {
@@ -198,16 +242,30 @@ pub(crate) fn possibly_no_counter_type(metric: &str, of: &str, span: Span) -> An
 
 pub(crate) fn forced_monotonicity(metric: &str, span: Span, forced: Forced) -> Annotation {
     let what = "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
-    Annotation { forced: Some(forced), ..info(named(what, metric), span) }
+    Annotation {
+        forced: Some(forced),
+        ..info(named(what, metric), span)
+    }
 }
 
-pub(crate) fn incompatible_types(left: &str, operator: &str, right: &str, span: Span) -> Annotation {
+pub(crate) fn incompatible_types(
+    left: &str,
+    operator: &str,
+    right: &str,
+    span: Span,
+) -> Annotation {
     let what = "incompatible sample types encountered for binary operator";
-    info(format!("{what} {}: {left} {operator} {right}", quote(operator)), span)
+    info(
+        format!("{what} {}: {left} {operator} {right}", quote(operator)),
+        span,
+    )
 }
 
 pub(crate) fn ignored_in_aggregation(aggregation: &str, span: Span) -> Annotation {
-    info(format!("ignored histogram in {aggregation} aggregation"), span)
+    info(
+        format!("ignored histogram in {aggregation} aggregation"),
+        span,
+    )
 }
 
 pub(crate) fn ignored_in_range(metric: &str, span: Span) -> Annotation {
@@ -251,9 +309,18 @@ impl Operation {
 }
 
 pub(crate) fn resets_collide(of: Operation, span: Span) -> Annotation {
-    warning(format!("conflicting counter resets during histogram {}", of.text()), span)
+    warning(
+        format!("conflicting counter resets during histogram {}", of.text()),
+        span,
+    )
 }
 
 pub(crate) fn bounds_reconciled(of: Operation, span: Span) -> Annotation {
-    info(format!("mismatched custom buckets were reconciled during {}", of.text()), span)
+    info(
+        format!(
+            "mismatched custom buckets were reconciled during {}",
+            of.text()
+        ),
+        span,
+    )
 }

@@ -170,6 +170,8 @@ pub struct VectorSelector {
     pub edges: Edges,
     /// Whether matchers that all match the empty text are allowed (second argument of `info`).
     pub(crate) allow_empty: bool,
+    /// Whether only counts and sums of histograms are looked at.
+    pub(crate) counts_only: bool,
 }
 
 /// A selection of series with a range of time.
@@ -400,7 +402,12 @@ impl Expr {
             Node::Binary(binary) => binary.lhs.depth.max(binary.rhs.depth),
             Node::Unary(_, inner) | Node::Paren(inner) => inner.depth,
         };
-        Self { span, node, depth, hoist: false }
+        Self {
+            span,
+            node,
+            depth,
+            hoist: false,
+        }
     }
 
     /// What it evaluates to.

@@ -8,7 +8,9 @@ const P4: u64 = 0x85EB_CA77_C2B2_AE63;
 const P5: u64 = 0x27D4_EB2F_1656_67C5;
 
 fn round(lane: u64, input: u64) -> u64 {
-    lane.wrapping_add(input.wrapping_mul(P2)).rotate_left(31).wrapping_mul(P1)
+    lane.wrapping_add(input.wrapping_mul(P2))
+        .rotate_left(31)
+        .wrapping_mul(P1)
 }
 
 fn read(bytes: &[u8]) -> u64 {
@@ -32,7 +34,9 @@ pub(super) fn xxh64(bytes: &[u8]) -> u64 {
         hash = [1, 7, 12, 18]
             .into_iter()
             .zip(lanes)
-            .fold(0u64, |sum, (turn, lane)| sum.wrapping_add(lane.rotate_left(turn)));
+            .fold(0u64, |sum, (turn, lane)| {
+                sum.wrapping_add(lane.rotate_left(turn))
+            });
         for lane in lanes {
             hash = (hash ^ round(0, lane)).wrapping_mul(P1).wrapping_add(P4);
         }

@@ -25,8 +25,10 @@ impl Default for Labels {
 
 impl<N: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(N, V)> for Labels {
     fn from_iter<T: IntoIterator<Item = (N, V)>>(pairs: T) -> Self {
-        let mut pairs: Vec<(Box<str>, Box<str>)> =
-            pairs.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+        let mut pairs: Vec<(Box<str>, Box<str>)> = pairs
+            .into_iter()
+            .map(|(n, v)| (n.into(), v.into()))
+            .collect();
         // Of labels given twice the last one counts.
         pairs.reverse();
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
@@ -60,7 +62,13 @@ impl Labels {
         if self.0.iter().all(|(name, _)| keep(name)) {
             return self.clone();
         }
-        Self(Arc::new(self.0.iter().filter(|(name, _)| keep(name)).cloned().collect()))
+        Self(Arc::new(
+            self.0
+                .iter()
+                .filter(|(name, _)| keep(name))
+                .cloned()
+                .collect(),
+        ))
     }
 
     /// With one label changed; an empty value takes it away.
@@ -84,7 +92,13 @@ impl Labels {
     /// name.
     pub(crate) fn matching(&self, on: bool, names: &[String]) -> Self {
         let named = |name: &str| names.iter().any(|n| n == name);
-        self.filtered(|name| if on { named(name) } else { !named(name) && name != NAME })
+        self.filtered(|name| {
+            if on {
+                named(name)
+            } else {
+                !named(name) && name != NAME
+            }
+        })
     }
 
     /// Upstream's hash of a label set: xxHash of lengths, names and values.

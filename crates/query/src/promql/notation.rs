@@ -33,7 +33,10 @@ pub fn parse_series(text: &str) -> Result<(Labels, Vec<Notated>), String> {
         .into_iter()
         .map(|matcher| match matcher.op {
             MatchOp::Equal => Ok((matcher.name, matcher.value)),
-            _ => Err(format!("unexpected {} in label set, expected \"=\"", matcher.op.text())),
+            _ => Err(format!(
+                "unexpected {} in label set, expected \"=\"",
+                matcher.op.text()
+            )),
         })
         .collect::<Result<Labels, String>>()?;
     let mut out = Vec::new();
@@ -138,10 +141,16 @@ fn number(text: &str) -> Result<f64, String> {
     };
     let known = ["inf", "nan"].contains(&bare.to_ascii_lowercase().as_str());
     if !known && !bare.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-        return Err(format!("unexpected {text} in series values, expected number or \"stale\""));
+        return Err(format!(
+            "unexpected {text} in series values, expected number or \"stale\""
+        ));
     }
     super::text::parse_number(bare)
-        .or_else(|error| super::text::parse_duration(bare).map(|ms| ms as f64 / 1e3).or(Err(error)))
+        .or_else(|error| {
+            super::text::parse_duration(bare)
+                .map(|ms| ms as f64 / 1e3)
+                .or(Err(error))
+        })
         .map(|value| sign * value)
 }
 
@@ -164,7 +173,9 @@ fn histograms(item: &str, out: &mut Vec<Notated>) -> Result<(), String> {
         (_, Some(step)) => (true, step),
         _ => return Err(format!("unexpected {rest} in series values")),
     };
-    let (step, times) = step.split_once("}}x").ok_or("histogram series without repetition")?;
+    let (step, times) = step
+        .split_once("}}x")
+        .ok_or("histogram series without repetition")?;
     let (step, hint) = histogram(step)?;
     let mut current = (*first).clone();
     out.push(Notated::Histogram(first, hint));
@@ -175,7 +186,11 @@ fn histograms(item: &str, out: &mut Vec<Notated>) -> Result<(), String> {
                 step.schema, current.schema
             ));
         }
-        let merged = if minus { current.subtract(&step) } else { current.add(&step) };
+        let merged = if minus {
+            current.subtract(&step)
+        } else {
+            current.add(&step)
+        };
         merged.map_err(|error| error.to_string())?;
         out.push(Notated::Histogram(Arc::new(current.clone()), hint));
     }
@@ -190,7 +205,9 @@ fn histogram(text: &str) -> Result<(Histogram, bool), String> {
     let (mut positive, mut negative) = (Vec::new(), Vec::new());
     let mut rest = text.trim();
     while !rest.is_empty() {
-        let (key, value) = rest.split_once(':').ok_or("missing `:` for histogram descriptor")?;
+        let (key, value) = rest
+            .split_once(':')
+            .ok_or("missing `:` for histogram descriptor")?;
         let end = if value.starts_with('[') {
             value.find(']').ok_or("buckets are not closed")? + 1
         } else {
@@ -198,7 +215,11 @@ fn histogram(text: &str) -> Result<(Histogram, bool), String> {
         };
         let (value, after) = value.split_at(end);
         rest = after.trim_start();
-        let index = || value.parse::<i32>().map_err(|_| format!("error parsing {key} number"));
+        let index = || {
+            value
+                .parse::<i32>()
+                .map_err(|_| format!("error parsing {key} number"))
+        };
         match key {
             "schema" => out.schema = index()?,
             "sum" => out.sum = number(value)?,
@@ -229,7 +250,9 @@ fn histogram(text: &str) -> Result<(Histogram, bool), String> {
 }
 
 fn numbers(text: &str) -> Result<Vec<f64>, String> {
-    let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
     let inner = inner.ok_or_else(|| format!("unexpected {text} in histogram description"))?;
     inner.split_whitespace().map(number).collect()
 }
@@ -249,7 +272,10 @@ mod tests {
 
     #[test]
     fn values() {
-        assert_eq!(floats("a 1 2+3x2 _x2 4x1"), [1.0, 2.0, 5.0, 8.0, -1.0, -1.0, 4.0, 4.0]);
+        assert_eq!(
+            floats("a 1 2+3x2 _x2 4x1"),
+            [1.0, 2.0, 5.0, 8.0, -1.0, -1.0, 4.0, 4.0]
+        );
         assert_eq!(floats("a{b=\"} c\"} 1e-2-1e-1x1"), [0.01, 0.01 - 0.1]);
         assert!(parse_series("a{} 1 foo").is_err());
         assert!(parse_series("a 1x99999999").is_err());
@@ -260,7 +286,9 @@ mod tests {
         let (labels, values) =
             parse_series("{\"a b\"} {{schema:1 sum:3 count:2 offset:-1 buckets:[1 1]}}x1").unwrap();
         assert_eq!(labels.get("__name__"), "a b");
-        let Notated::Histogram(histogram, false) = &values[1] else { panic!("{values:?}") };
+        let Notated::Histogram(histogram, false) = &values[1] else {
+            panic!("{values:?}")
+        };
         assert_eq!(histogram.positive, [(-1, 1.0), (0, 1.0)]);
     }
 }

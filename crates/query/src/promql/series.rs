@@ -69,7 +69,10 @@ pub struct Series {
 impl Series {
     /// A series without samples.
     pub fn new(labels: Labels) -> Self {
-        Self { labels, ..Self::default() }
+        Self {
+            labels,
+            ..Self::default()
+        }
     }
 
     /// Whether there is no sample.
@@ -79,7 +82,12 @@ impl Series {
 
     /// What it weighs in the limit of a query: one for a plain sample, more for a histogram.
     pub(crate) fn weight(&self) -> usize {
-        self.floats.len() + self.histograms.iter().map(|(_, h)| h.weight()).sum::<usize>()
+        self.floats.len()
+            + self
+                .histograms
+                .iter()
+                .map(|(_, h)| h.weight())
+                .sum::<usize>()
     }
 
     pub(crate) fn push(&mut self, time: i64, value: Value) {

@@ -34,6 +34,9 @@ fn escape_into(out: &mut String, c: char, delimiter: char) {
         '\r' => out.push_str("\\r"),
         '\t' => out.push_str("\\t"),
         '\x0b' => out.push_str("\\v"),
+        c if FOREIGN.contains(&c) => {
+            let _ = write!(out, "\\x{:02x}", c as u32 - FOREIGN_BASE);
+        }
         c if (c as u32) < 0x20 || c as u32 == 0x7f => {
             let _ = write!(out, "\\x{:02x}", c as u32);
         }
@@ -84,7 +87,27 @@ pub(crate) fn unquote(literal: &str) -> Option<String> {
         };
         out.push(simple);
     }
-    Some(String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into()))
+    Some(String::from_utf8(out).unwrap_or_else(|e| with_foreign(e.as_bytes())))
+}
+
+/// Escapes can name bytes that are no text. Each becomes a character of its own out of a range
+/// for private use, so that such texts are still told apart, printed and refused as names.
+const FOREIGN: std::ops::RangeInclusive<char> = '\u{f0080}'..='\u{f00ff}';
+const FOREIGN_BASE: u32 = 0xf_0000;
+
+fn with_foreign(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        let foreign = chunk.invalid().iter();
+        out.extend(foreign.filter_map(|byte| char::from_u32(FOREIGN_BASE + u32::from(*byte))));
+    }
+    out
+}
+
+/// Whether a text can be the name of a label.
+pub(crate) fn is_label_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c| FOREIGN.contains(&c))
 }
 
 fn digits(chars: &mut std::str::Chars<'_>, count: usize, base: u32) -> Option<u32> {

@@ -11,7 +11,9 @@ pub(super) struct Hold<'e, 'a> {
 
 impl Drop for Hold<'_, '_> {
     fn drop(&mut self) {
-        self.eval.held.set(self.eval.held.get().saturating_sub(self.samples));
+        self.eval
+            .held
+            .set(self.eval.held.get().saturating_sub(self.samples));
     }
 }
 
@@ -36,7 +38,10 @@ impl<'a> Eval<'a> {
         }
         self.held.set(held);
         self.peak.set(self.peak.get().max(held));
-        Ok(Hold { eval: self, samples })
+        Ok(Hold {
+            eval: self,
+            samples,
+        })
     }
 
     fn hold_more(&self, hold: &mut Hold<'_, '_>, samples: usize) -> Result<(), EvalError> {
@@ -64,6 +69,9 @@ impl<'a> Eval<'a> {
             self.hold_more(&mut hold, one.weight())?;
             series.push(one);
         }
-        Ok(Collected { series, _hold: hold })
+        Ok(Collected {
+            series,
+            _hold: hold,
+        })
     }
 }

@@ -123,7 +123,11 @@ fn evaluated<'e>(
     if start <= from {
         start += step;
     }
-    let steps = Steps { start, end: last, step };
+    let steps = Steps {
+        start,
+        end: last,
+        step,
+    };
     if steps.count() == 0 {
         return Ok(Box::new(std::iter::empty()));
     }
@@ -142,11 +146,7 @@ fn evaluated<'e>(
 }
 
 /// The samples of a range vector that is the whole query.
-pub(super) fn raw(
-    eval: &Eval<'_>,
-    expr: &Expr,
-    steps: Steps,
-) -> Result<Vec<Series>, EvalError> {
+pub(super) fn raw(eval: &Eval<'_>, expr: &Expr, steps: Steps) -> Result<Vec<Series>, EvalError> {
     let ranges = ranges(eval, expr, steps, "")?;
     let range = ranges.range_at(steps.start);
     let (margin, edges) = (ranges.margin(), ranges.edges);
@@ -156,8 +156,10 @@ pub(super) fn raw(
         let mut sliding = Sliding::new(&one);
         let window = window_at(&mut sliding, range, margin);
         let histograms = window.histograms.to_vec();
-        let mut floats =
-            Samples { times: window.times.to_vec(), values: window.values.to_vec() };
+        let mut floats = Samples {
+            times: window.times.to_vec(),
+            values: window.values.to_vec(),
+        };
         if edges != Edges::Plain {
             if !histograms.is_empty() {
                 return EvalError::query("anchored modifier is not supported with histograms");
@@ -179,7 +181,9 @@ pub(super) fn raw(
 /// The samples inside a range and one at each of its edges.
 fn extended(samples: &Samples, (start, end): (i64, i64), smoothed: bool) -> Samples {
     let edges = Extended::new(&samples.times, start, end, smoothed);
-    let Some(edges) = edges else { return Samples::default() };
+    let Some(edges) = edges else {
+        return Samples::default();
+    };
     let (left, right) = edges.values(&samples.times, &samples.values, false);
     let mut out = Samples::default();
     out.push(start, left);
@@ -204,18 +208,31 @@ impl Extended {
     /// None if nothing is later than the start.
     pub(super) fn new(times: &[i64], start: i64, end: i64, smoothed: bool) -> Option<Self> {
         let mut last = times.len().checked_sub(1)?;
-        let first = times[..last].partition_point(|time| *time <= start).saturating_sub(1);
+        let first = times[..last]
+            .partition_point(|time| *time <= start)
+            .saturating_sub(1);
         if smoothed {
             last = times[..last].partition_point(|time| *time < end);
         }
-        (times[last] > start).then_some(Self { first, last, start, end, smoothed })
+        (times[last] > start).then_some(Self {
+            first,
+            last,
+            start,
+            end,
+            smoothed,
+        })
     }
 
     /// The values at both edges.
     pub(super) fn values(&self, times: &[i64], values: &[f64], counter: bool) -> (f64, f64) {
         let sample = |at: usize| (times[at], values[at]);
         let left = if self.smoothed && times[self.first] < self.start {
-            interpolate(sample(self.first), sample(self.first + 1), self.start, counter)
+            interpolate(
+                sample(self.first),
+                sample(self.first + 1),
+                self.start,
+                counter,
+            )
         } else {
             values[self.first]
         };
@@ -229,8 +246,16 @@ impl Extended {
 
     /// The samples between the edges.
     pub(super) fn inside(&self, times: &[i64]) -> std::ops::Range<usize> {
-        let first = if times[self.first] <= self.start { self.first + 1 } else { self.first };
-        let end = if times[self.last] >= self.end { self.last } else { self.last + 1 };
+        let first = if times[self.first] <= self.start {
+            self.first + 1
+        } else {
+            self.first
+        };
+        let end = if times[self.last] >= self.end {
+            self.last
+        } else {
+            self.last + 1
+        };
         first..end.max(first)
     }
 }

@@ -38,7 +38,10 @@ fn sort(series: &mut Series) -> Result<(), EvalError> {
     samples.sort_by_key(|(time, _)| *time);
     series.histograms.sort_by_key(|(time, _)| *time);
     let twice = samples.windows(2).any(|pair| pair[0].0 == pair[1].0)
-        || series.histograms.windows(2).any(|pair| pair[0].0 == pair[1].0);
+        || series
+            .histograms
+            .windows(2)
+            .any(|pair| pair[0].0 == pair[1].0);
     if twice {
         return EvalError::query(DUPLICATE);
     }
@@ -71,7 +74,11 @@ impl<'a> Eval<'a> {
         let mut seen = std::collections::HashSet::new();
         Box::new(stream.map(move |one| {
             let one = one?;
-            if seen.insert(one.labels.clone()) { Ok(one) } else { EvalError::query(DUPLICATE) }
+            if seen.insert(one.labels.clone()) {
+                Ok(one)
+            } else {
+                EvalError::query(DUPLICATE)
+            }
         }))
     }
 }

@@ -163,7 +163,11 @@ pub fn instant(
 ) -> Result<Answer, EvalError> {
     let expr = prepare::prepare(expr, time, time, 0)?;
     let eval = Eval::new(source, settings);
-    let steps = Steps { start: time, end: time, step: 1 };
+    let steps = Steps {
+        start: time,
+        end: time,
+        step: 1,
+    };
     let inner = expr.unwrapped();
     let value = match (expr.value_type(), &inner.node) {
         (ValueType::String, Node::String(text)) => Value::String(text.clone()),
@@ -175,7 +179,9 @@ pub fn instant(
             Value::Matrix(series)
         }
         _ => {
-            let mut series = eval.collect(stream::stream(&eval, &expr, steps)?)?.into_inner();
+            let mut series = eval
+                .collect(stream::stream(&eval, &expr, steps)?)?
+                .into_inner();
             eval.finish_names(&mut series)?;
             Value::Vector(series.into_iter().filter_map(sample).collect())
         }
@@ -184,10 +190,18 @@ pub fn instant(
 }
 
 fn sample(series: Series) -> Option<InstantSample> {
-    let histogram = series.histograms.into_iter().next().map(|(_, histogram)| histogram);
+    let histogram = series
+        .histograms
+        .into_iter()
+        .next()
+        .map(|(_, histogram)| histogram);
     let value = series.floats.values.first().copied();
     let value = if histogram.is_some() { 0.0 } else { value? };
-    Some(InstantSample { labels: series.labels, value, histogram })
+    Some(InstantSample {
+        labels: series.labels,
+        value,
+        histogram,
+    })
 }
 
 /// Evaluates at every `step` from `start` to `end`, all in milliseconds.
@@ -215,7 +229,8 @@ pub fn range(
     let mut series = if end < start {
         Vec::new()
     } else {
-        eval.collect(stream::stream(&eval, &expr, steps)?)?.into_inner()
+        eval.collect(stream::stream(&eval, &expr, steps)?)?
+            .into_inner()
     };
     eval.finish_names(&mut series)?;
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -259,7 +274,11 @@ impl<'a> Eval<'a> {
 
     /// The labels of a result whose name has lost its meaning.
     fn renamed(&self, labels: Labels) -> Labels {
-        if self.settings.delayed_name_removal { labels } else { labels.without_metadata() }
+        if self.settings.delayed_name_removal {
+            labels
+        } else {
+            labels.without_metadata()
+        }
     }
 
     /// Takes the names away that have lost their meaning.

@@ -24,6 +24,13 @@ pub(super) fn prepare(expr: &Expr, start: i64, end: i64, step: i64) -> Result<Ex
     let mut expr = expr.clone();
     let query = Query { start, end, step };
     query.settle(&mut expr)?;
+    reduce(
+        &mut expr,
+        Needs {
+            counts: false,
+            buckets: false,
+        },
+    );
     let invariance = mark(&mut expr);
     expr.hoist = invariance.wrap;
     Ok(expr)
@@ -129,6 +136,55 @@ impl Query {
     }
 }
 
+/// What the functions around a selector need of histograms.
+#[derive(Clone, Copy)]
+struct Needs {
+    counts: bool,
+    buckets: bool,
+}
+
+/// Marks selectors of whose histograms only counts and sums are looked at. Subqueries need the
+/// buckets to find resets.
+fn reduce(expr: &mut Expr, needs: Needs) {
+    match &mut expr.node {
+        Node::Vector(selector) => selector.counts_only = needs.counts && !needs.buckets,
+        Node::Matrix(matrix) => matrix.selector.counts_only = needs.counts && !needs.buckets,
+        Node::Subquery(sub) => reduce(
+            &mut sub.expr,
+            Needs {
+                buckets: true,
+                ..needs
+            },
+        ),
+        Node::Call(function, args) => {
+            let needs = match function.name {
+                "histogram_count" | "histogram_sum" | "histogram_avg" => Needs {
+                    counts: true,
+                    ..needs
+                },
+                "histogram_quantile" | "histogram_fraction" => Needs {
+                    buckets: true,
+                    ..needs
+                },
+                _ => needs,
+            };
+            args.iter_mut().for_each(|arg| reduce(arg, needs));
+        }
+        Node::Aggregate(aggregate) => {
+            reduce(&mut aggregate.expr, needs);
+            if let Some(param) = &mut aggregate.param {
+                reduce(param, needs);
+            }
+        }
+        Node::Binary(binary) => {
+            reduce(&mut binary.lhs, needs);
+            reduce(&mut binary.rhs, needs);
+        }
+        Node::Unary(_, inner) | Node::Paren(inner) => reduce(inner, needs),
+        Node::Number(_) | Node::String(_) | Node::Duration(_) => {}
+    }
+}
+
 /// Whether an expression is the same at every step, and whether evaluating it once pays.
 #[derive(Clone, Copy)]
 struct Invariance {
@@ -138,31 +194,42 @@ struct Invariance {
 
 impl Invariance {
     fn both(yes: bool) -> Self {
-        Self { same: yes, wrap: yes }
+        Self {
+            same: yes,
+            wrap: yes,
+        }
     }
 }
 
 /// Marks the highest expressions that are the same at every step.
 fn mark(expr: &mut Expr) -> Invariance {
     match &mut expr.node {
-        Node::Number(_) | Node::String(_) | Node::Duration(_) => {
-            Invariance { same: true, wrap: false }
-        }
+        Node::Number(_) | Node::String(_) | Node::Duration(_) => Invariance {
+            same: true,
+            wrap: false,
+        },
         Node::Vector(selector) => Invariance::both(selector.shift.at.is_some()),
-        Node::Matrix(matrix) => {
-            Invariance { same: matrix.selector.shift.at.is_some(), wrap: false }
-        }
+        Node::Matrix(matrix) => Invariance {
+            same: matrix.selector.shift.at.is_some(),
+            wrap: false,
+        },
         Node::Subquery(sub) => {
             sub.expr.hoist = mark(&mut sub.expr).same;
-            Invariance { same: sub.shift.at.is_some(), wrap: false }
+            Invariance {
+                same: sub.shift.at.is_some(),
+                wrap: false,
+            }
         }
         Node::Paren(inner) | Node::Unary(_, inner) => mark(inner),
         Node::Aggregate(aggregate) => {
             let inner = mark(&mut aggregate.expr);
-            let param = aggregate
-                .param
-                .as_mut()
-                .map_or(Invariance { same: true, wrap: false }, mark);
+            let param = aggregate.param.as_mut().map_or(
+                Invariance {
+                    same: true,
+                    wrap: false,
+                },
+                mark,
+            );
             if inner.same && param.same {
                 return inner;
             }

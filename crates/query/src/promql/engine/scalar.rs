@@ -5,11 +5,7 @@ use super::{Eval, EvalError, stream};
 use crate::promql::ast::{BinaryOp, Expr, Node};
 
 /// The number at every step.
-pub(super) fn values(
-    eval: &Eval<'_>,
-    expr: &Expr,
-    steps: Steps,
-) -> Result<Vec<f64>, EvalError> {
+pub(super) fn values(eval: &Eval<'_>, expr: &Expr, steps: Steps) -> Result<Vec<f64>, EvalError> {
     let count = steps.count();
     if expr.hoist && count > 1 {
         return Ok(vec![values_at(eval, expr, steps.first())?[0]; count]);
@@ -22,13 +18,18 @@ fn values_at(eval: &Eval<'_>, expr: &Expr, steps: Steps) -> Result<Vec<f64>, Eva
     match &expr.node {
         Node::Number(number) => Ok(vec![number.value; count]),
         Node::Paren(inner) | Node::Unary(false, inner) => values(eval, inner, steps),
-        Node::Unary(true, inner) => {
-            Ok(values(eval, inner, steps)?.into_iter().map(|value| -value).collect())
-        }
+        Node::Unary(true, inner) => Ok(values(eval, inner, steps)?
+            .into_iter()
+            .map(|value| -value)
+            .collect()),
         Node::Binary(binary) => {
             let lhs = values(eval, &binary.lhs, steps)?;
             let rhs = values(eval, &binary.rhs, steps)?;
-            Ok(lhs.into_iter().zip(rhs).map(|(a, b)| compute(binary.op, a, b)).collect())
+            Ok(lhs
+                .into_iter()
+                .zip(rhs)
+                .map(|(a, b)| compute(binary.op, a, b))
+                .collect())
         }
         Node::Call(function, args) => match (function.name, args.first()) {
             ("time", _) => Ok(steps.times().map(|time| time as f64 / 1000.0).collect()),

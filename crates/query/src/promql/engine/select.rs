@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::window::{Steps, without_stale};
 use super::{Eval, EvalError, Hints, Stream};
 use crate::promql::ast::{At, Edges, Shift, VectorSelector};
+use crate::promql::histogram::{Histogram, ResetHint};
 use crate::promql::series::{HistogramSample, Samples, Series, is_stale};
 
 const MS: i64 = 1_000_000;
@@ -23,7 +24,11 @@ impl Lookup {
             Some(At::Time(time)) => Some(time),
             _ => None,
         };
-        Self { steps, pinned, offset: shift.offset_ns / MS }
+        Self {
+            steps,
+            pinned,
+            offset: shift.offset_ns / MS,
+        }
     }
 
     /// Where to look at a step.
@@ -44,13 +49,45 @@ pub(super) fn pull<'e>(
     selector: &VectorSelector,
     hints: Hints<'_>,
 ) -> Result<Stream<'e>, EvalError> {
-    let series = eval.source.select(&selector.matchers, &hints).map_err(EvalError::Source)?;
+    let series = eval
+        .source
+        .select(&selector.matchers, &hints)
+        .map_err(EvalError::Source)?;
+    let counts_only = selector.counts_only;
     Ok(Box::new(series.map(move |one| {
         eval.check()?;
-        let one = one.map_err(EvalError::Source)?;
+        let mut one = one.map_err(EvalError::Source)?;
+        if counts_only {
+            drop_buckets(&mut one);
+        }
         drop(eval.hold(one.weight())?);
         Ok(one)
     })))
+}
+
+/// Keeps counts and sums alone. What the buckets tell about resets is found out before.
+fn drop_buckets(one: &mut Series) {
+    let mut before: Option<Arc<Histogram>> = None;
+    for (_, histogram) in &mut one.histograms {
+        let mut reduced = Histogram {
+            hint: histogram.hint,
+            count: histogram.count,
+            sum: histogram.sum,
+            ..Histogram::default()
+        };
+        if !histogram.is_stale() {
+            if let (ResetHint::Unknown, Some(before)) = (histogram.hint, &before) {
+                let reset = histogram.resets(before);
+                reduced.hint = if reset {
+                    ResetHint::Reset
+                } else {
+                    ResetHint::NotReset
+                };
+            }
+            before = Some(Arc::clone(histogram));
+        }
+        *histogram = Arc::new(reduced);
+    }
 }
 
 /// The newest sample of each series at every step.
@@ -66,7 +103,11 @@ pub(super) fn instant<'e>(
     let smoothed = selector.edges == Edges::Smoothed;
     let hints = Hints {
         start: first.saturating_sub(lookback) + 1,
-        end: if smoothed { last.saturating_add(lookback) } else { last },
+        end: if smoothed {
+            last.saturating_add(lookback)
+        } else {
+            last
+        },
         step: steps.step,
         range: 0,
         function,
@@ -82,7 +123,9 @@ pub(super) fn instant<'e>(
         one.histograms = histograms;
         Ok(one)
     });
-    Ok(Box::new(series.filter(|one| one.as_ref().map_or(true, |one| !one.is_empty()))))
+    Ok(Box::new(series.filter(|one| {
+        one.as_ref().map_or(true, |one| !one.is_empty())
+    })))
 }
 
 /// Like [`instant`], but the values are the times of the samples, in seconds.
@@ -95,7 +138,13 @@ pub(super) fn timestamps<'e>(
     let lookup = Lookup::new(&selector.shift, steps);
     let (first, last) = lookup.bounds();
     let start = first.saturating_sub(lookback) + 1;
-    let hints = Hints { start, end: last, step: steps.step, range: 0, function: "timestamp" };
+    let hints = Hints {
+        start,
+        end: last,
+        step: steps.step,
+        range: 0,
+        function: "timestamp",
+    };
     let series = pull(eval, selector, hints)?;
     Ok(Box::new(series.map(move |one| {
         let mut one = one?;
@@ -106,18 +155,17 @@ pub(super) fn timestamps<'e>(
 }
 
 /// The times of the samples found at the steps, in seconds.
-pub(super) fn sample_times(
-    one: &Series,
-    lookback: i64,
-    lookup: Lookup,
-    steps: Steps,
-) -> Samples {
+pub(super) fn sample_times(one: &Series, lookback: i64, lookup: Lookup, steps: Steps) -> Samples {
     let (mut floats, histograms) =
         newest(one, lookback, lookup, steps, |time, _| time as f64 / 1000.0);
     let mut cursor = 0;
     for (step, _) in &histograms {
         let wanted = lookup.at(*step);
-        while one.histograms.get(cursor + 1).is_some_and(|(time, _)| *time <= wanted) {
+        while one
+            .histograms
+            .get(cursor + 1)
+            .is_some_and(|(time, _)| *time <= wanted)
+        {
             cursor += 1;
         }
         floats.push(*step, one.histograms[cursor].0 as f64 / 1000.0);
@@ -149,10 +197,16 @@ fn newest(
         while times.get(float).is_some_and(|time| *time <= wanted) {
             float += 1;
         }
-        while one.histograms.get(histogram).is_some_and(|(time, _)| *time <= wanted) {
+        while one
+            .histograms
+            .get(histogram)
+            .is_some_and(|(time, _)| *time <= wanted)
+        {
             histogram += 1;
         }
-        let last_float = float.checked_sub(1).map(|at| (times[at], one.floats.values[at]));
+        let last_float = float
+            .checked_sub(1)
+            .map(|at| (times[at], one.floats.values[at]));
         let last_histogram = histogram.checked_sub(1).map(|at| &one.histograms[at]);
         let float_time = last_float.map_or(i64::MIN, |(time, _)| time);
         match last_histogram {
@@ -191,8 +245,15 @@ fn smooth(
     let samples = std::mem::take(&mut one.floats);
     for step in steps.times() {
         let wanted = lookup.at(step);
-        let (from, to) = (wanted.saturating_sub(lookback), wanted.saturating_add(lookback));
-        if one.histograms.iter().any(|(time, _)| *time > from && *time <= to) {
+        let (from, to) = (
+            wanted.saturating_sub(lookback),
+            wanted.saturating_add(lookback),
+        );
+        if one
+            .histograms
+            .iter()
+            .any(|(time, _)| *time > from && *time <= to)
+        {
             return EvalError::query(
                 "smoothed and anchored modifiers do not work with native histograms",
             );

@@ -17,7 +17,9 @@ pub(super) fn stream<'e>(
     eval.check()?;
     if expr.hoist && steps.count() > 1 {
         let once = each_step(eval, expr, steps.first())?;
-        return Ok(Box::new(once.map(move |one| one.map(|one| repeated(one, steps)))));
+        return Ok(Box::new(
+            once.map(move |one| one.map(|one| repeated(one, steps))),
+        ));
     }
     each_step(eval, expr, steps)
 }
@@ -30,14 +32,21 @@ fn each_step<'e>(
     if expr.value_type() == ValueType::Scalar {
         let mut one = Series::new(Labels::default());
         let values = scalar::values(eval, expr, steps)?;
-        one.floats = Samples { times: steps.times().collect(), values };
+        one.floats = Samples {
+            times: steps.times().collect(),
+            values,
+        };
         return Ok(Box::new(std::iter::once(Ok(one))));
     }
     match &expr.node {
         Node::Paren(inner) => stream(eval, inner, steps),
         Node::Unary(minus, inner) => {
             let inner = stream(eval, inner, steps)?;
-            if *minus { eval.settle(negated(eval, inner)) } else { Ok(inner) }
+            if *minus {
+                eval.settle(negated(eval, inner))
+            } else {
+                Ok(inner)
+            }
         }
         Node::Vector(selector) => select::instant(eval, selector, steps, ""),
         Node::Call(function, args) => functions::call(eval, function, args, steps),
@@ -53,12 +62,21 @@ fn each_step<'e>(
 
 /// One value at every step.
 fn repeated(one: Series, steps: Steps) -> Series {
-    let mut out = Series { floats: Samples::default(), histograms: Vec::new(), ..one.clone() };
+    let mut out = Series {
+        floats: Samples::default(),
+        histograms: Vec::new(),
+        ..one.clone()
+    };
     if let Some(value) = one.floats.values.first() {
-        out.floats =
-            Samples { times: steps.times().collect(), values: vec![*value; steps.count()] };
+        out.floats = Samples {
+            times: steps.times().collect(),
+            values: vec![*value; steps.count()],
+        };
     } else if let Some((_, histogram)) = one.histograms.first() {
-        out.histograms = steps.times().map(|time| (time, Arc::clone(histogram))).collect();
+        out.histograms = steps
+            .times()
+            .map(|time| (time, Arc::clone(histogram)))
+            .collect();
     }
     out
 }

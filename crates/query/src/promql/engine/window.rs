@@ -13,7 +13,11 @@ pub(super) struct Steps {
 impl Steps {
     /// How many there are.
     pub(super) fn count(self) -> usize {
-        if self.end < self.start { 0 } else { ((self.end - self.start) / self.step) as usize + 1 }
+        if self.end < self.start {
+            0
+        } else {
+            ((self.end - self.start) / self.step) as usize + 1
+        }
     }
 
     /// All of them.
@@ -28,7 +32,10 @@ impl Steps {
 
     /// The first one alone.
     pub(super) fn first(self) -> Self {
-        Self { end: self.start, ..self }
+        Self {
+            end: self.start,
+            ..self
+        }
     }
 }
 
@@ -108,5 +115,7 @@ pub(super) fn without_stale(series: &mut Series) {
         let (times, values) = kept.unzip();
         series.floats = Samples { times, values };
     }
-    series.histograms.retain(|(_, histogram)| !histogram.is_stale());
+    series
+        .histograms
+        .retain(|(_, histogram)| !histogram.is_stale());
 }

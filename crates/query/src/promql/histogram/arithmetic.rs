@@ -37,8 +37,10 @@ impl<C: Cell> Layout<C> {
         if self.is_custom() != other.is_custom() {
             return Err(Incompatible);
         }
-        let mut merged =
-            Merged { resets_collide: self.merge_hint(other.hint), bounds_reconciled: false };
+        let mut merged = Merged {
+            resets_collide: self.merge_hint(other.hint),
+            bounds_reconciled: false,
+        };
         let sign = |cell: C| if minus { cell.negated() } else { cell };
         let mut other = other.map(C::from);
         if !self.is_custom() {
@@ -54,9 +56,14 @@ impl<C: Cell> Layout<C> {
                 merged.bounds_reconciled = true;
                 let shared = shared_bounds(&self.bounds, &other.bounds);
                 let mut target = vec![C::from(0.0); shared.len() + 1];
-                map_to(&mut target, &shared, &self.positive, &self.bounds, |cell| cell);
+                map_to(&mut target, &shared, &self.positive, &self.bounds, |cell| {
+                    cell
+                });
                 map_to(&mut target, &shared, &other.positive, &other.bounds, sign);
-                self.positive = (0..).zip(target).filter(|(_, c)| *c != C::from(0.0)).collect();
+                self.positive = (0..)
+                    .zip(target)
+                    .filter(|(_, c)| *c != C::from(0.0))
+                    .collect();
                 self.bounds = shared;
             }
             return Ok(merged);
@@ -68,7 +75,10 @@ impl<C: Cell> Layout<C> {
         }
         let (schema, zero) = (self.schema, self.zero_threshold);
         for side in [&mut other.positive, &mut other.negative] {
-            let within = side.iter().take_while(|(at, _)| exponential(*at, schema) <= zero).count();
+            let within = side
+                .iter()
+                .take_while(|(at, _)| exponential(*at, schema) <= zero)
+                .count();
             side.drain(..within);
         }
         self.positive = add_sides(&self.positive, &other.positive, sign);
@@ -79,9 +89,8 @@ impl<C: Cell> Layout<C> {
     fn merge_hint(&mut self, other: ResetHint) -> bool {
         match (self.hint, other) {
             (a, b) if a == b => false,
-            (ResetHint::Gauge, _) | (ResetHint::Unknown, ResetHint::Reset | ResetHint::NotReset) => {
-                false
-            }
+            (ResetHint::Gauge, _)
+            | (ResetHint::Unknown, ResetHint::Reset | ResetHint::NotReset) => false,
             (_, ResetHint::Gauge) => {
                 self.hint = ResetHint::Gauge;
                 false
@@ -186,11 +195,7 @@ impl<C: Cell> Layout<C> {
     }
 }
 
-fn add_sides<C: Cell>(
-    a: &[(i32, C)],
-    b: &[(i32, C)],
-    sign: impl Fn(C) -> C,
-) -> Vec<(i32, C)> {
+fn add_sides<C: Cell>(a: &[(i32, C)], b: &[(i32, C)], sign: impl Fn(C) -> C) -> Vec<(i32, C)> {
     let mut out = Vec::with_capacity(a.len() + b.len());
     let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
     loop {
@@ -241,7 +246,9 @@ pub(super) fn map_to<C: Cell>(
 ) {
     let mut at = 0;
     for (index, count) in side {
-        let bound = usize::try_from(*index).ok().and_then(|index| bounds.get(index));
+        let bound = usize::try_from(*index)
+            .ok()
+            .and_then(|index| bounds.get(index));
         let slot = match bound {
             None => shared.len(),
             Some(bound) => {

@@ -73,7 +73,10 @@ impl Cell for Compensated {
     }
 
     fn negated(self) -> Self {
-        Self { sum: -self.sum, error: -self.error }
+        Self {
+            sum: -self.sum,
+            error: -self.error,
+        }
     }
 
     fn scale(&mut self, factor: f64) {

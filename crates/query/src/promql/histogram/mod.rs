@@ -142,7 +142,9 @@ impl Histogram {
     /// How many plain samples it weighs in the limit of a query.
     pub(crate) fn weight(&self) -> usize {
         let spans = |side: &[(i32, f64)]| {
-            side.windows(2).filter(|pair| pair[0].0 + 1 != pair[1].0).count()
+            side.windows(2)
+                .filter(|pair| pair[0].0 + 1 != pair[1].0)
+                .count()
                 + usize::from(!side.is_empty())
         };
         let words = spans(&self.positive)
@@ -183,7 +185,12 @@ impl Histogram {
 impl std::fmt::Display for Histogram {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         use super::text::format_general as number;
-        write!(f, "{{count:{}, sum:{}", number(self.count), number(self.sum))?;
+        write!(
+            f,
+            "{{count:{}, sum:{}",
+            number(self.count),
+            number(self.sum)
+        )?;
         for bucket in self.buckets().iter().filter(|bucket| bucket.count != 0.0) {
             write!(f, ", {bucket}")?;
         }

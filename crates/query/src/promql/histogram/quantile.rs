@@ -40,9 +40,16 @@ pub(crate) fn quantile(q: f64, of: &Histogram) -> (f64, Findings) {
     let buckets = of.buckets();
     // Observations that are no numbers are in no bucket, so counting starts from below.
     let upwards = of.sum.is_nan() || q < 0.5;
-    let mut rank = if upwards { q * of.count } else { (1.0 - q) * of.count };
-    let order: Box<dyn Iterator<Item = &Bucket>> =
-        if upwards { Box::new(buckets.iter()) } else { Box::new(buckets.iter().rev()) };
+    let mut rank = if upwards {
+        q * of.count
+    } else {
+        (1.0 - q) * of.count
+    };
+    let order: Box<dyn Iterator<Item = &Bucket>> = if upwards {
+        Box::new(buckets.iter())
+    } else {
+        Box::new(buckets.iter().rev())
+    };
     let mut bucket = Bucket {
         lower: 0.0,
         upper: 0.0,
@@ -82,7 +89,11 @@ pub(crate) fn quantile(q: f64, of: &Histogram) -> (f64, Findings) {
         }
         return (bucket.upper, Findings::None);
     }
-    rank = if upwards { rank - (count - bucket.count) } else { count - rank };
+    rank = if upwards {
+        rank - (count - bucket.count)
+    } else {
+        count - rank
+    };
     let mut findings = Findings::None;
     if of.sum.is_nan() {
         let mut last = bucket;
@@ -98,7 +109,10 @@ pub(crate) fn quantile(q: f64, of: &Histogram) -> (f64, Findings) {
     }
     let share = rank / bucket.count;
     if of.is_custom() || (bucket.lower <= 0.0 && bucket.upper >= 0.0) {
-        return (bucket.lower + (bucket.upper - bucket.lower) * share, findings);
+        return (
+            bucket.lower + (bucket.upper - bucket.lower) * share,
+            findings,
+        );
     }
     let (lower, upper) = (bucket.lower.abs().log2(), bucket.upper.abs().log2());
     let value = if bucket.lower > 0.0 {

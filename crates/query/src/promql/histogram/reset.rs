@@ -33,8 +33,13 @@ impl Histogram {
         }
         let mut before = previous.clone();
         before.coarsen(self.schema);
-        shrinks(&self.above_zero(&self.positive), &self.above_zero(&before.positive))
-            || shrinks(&self.above_zero(&self.negative), &self.above_zero(&before.negative))
+        shrinks(
+            &self.above_zero(&self.positive),
+            &self.above_zero(&before.positive),
+        ) || shrinks(
+            &self.above_zero(&self.negative),
+            &self.above_zero(&before.negative),
+        )
     }
 
     /// The buckets that do not lie in the own zero bucket.
@@ -51,10 +56,15 @@ impl Histogram {
         let shared = shared_bounds(&self.bounds, &previous.bounds);
         let counts = |of: &Self| {
             let mut target = vec![0.0; shared.len() + 1];
-            map_to(&mut target, &shared, &of.positive, &of.bounds, |count| count);
+            map_to(&mut target, &shared, &of.positive, &of.bounds, |count| {
+                count
+            });
             target
         };
-        counts(self).iter().zip(counts(previous)).any(|(now, before)| *now < before)
+        counts(self)
+            .iter()
+            .zip(counts(previous))
+            .any(|(now, before)| *now < before)
     }
 }
 

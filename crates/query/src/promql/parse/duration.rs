@@ -23,7 +23,7 @@ impl Parser<'_> {
     /// Arithmetic of operators that bind at least as tightly as `least`.
     pub(super) fn duration(&mut self, least: u8) -> Step<Duration> {
         self.deeper(|parser| {
-            let lhs = parser.duration_operand()?;
+            let lhs = parser.duration_operand(false)?;
             parser.duration_operators(lhs, least)
         })
     }
@@ -68,7 +68,7 @@ impl Parser<'_> {
     /// What may follow `offset`: operators after a plain duration belong to the expression.
     pub(super) fn offset_duration(&mut self) -> Step<Duration> {
         let parenthesised = self.is("(");
-        let duration = self.duration_operand()?;
+        let duration = self.duration_operand(true)?;
         if parenthesised {
             self.duration_operators(duration, 0)
         } else {
@@ -76,7 +76,8 @@ impl Parser<'_> {
         }
     }
 
-    fn duration_operand(&mut self) -> Step<Duration> {
+    /// `alone` if operators behind it are no part of the duration.
+    fn duration_operand(&mut self, alone: bool) -> Step<Duration> {
         match self.kind().clone() {
             Kind::Number | Kind::Duration => {
                 let token = self.next();
@@ -86,13 +87,8 @@ impl Parser<'_> {
             Kind::Operator(sign @ (BinaryOp::Add | BinaryOp::Sub)) => {
                 let token = self.next();
                 let inner = self.deeper(|parser| {
-                    let inner = parser.duration_operand()?;
-                    // In brackets powers are tighter than a sign, after `offset` they are not.
-                    if parser
-                        .context
-                        .last()
-                        .is_some_and(|(place, _)| *place == "offset")
-                    {
+                    let inner = parser.duration_operand(alone)?;
+                    if alone {
                         Ok(inner)
                     } else {
                         parser.duration_operators(inner, super::expr::SIGN)

@@ -3,7 +3,7 @@
 use super::{Parser, Step};
 use crate::promql::ast::{BinaryOp, Card, Matching};
 use crate::promql::lex::{Keyword, Kind};
-use crate::promql::text::quote;
+use crate::promql::text::{is_label_name, quote};
 
 impl Parser<'_> {
     /// The modifiers of an operator, and whether `bool` is one.
@@ -123,7 +123,7 @@ impl Parser<'_> {
             }
             _ => return self.unexpected_in("grouping opts", "label"),
         };
-        if label.is_empty() {
+        if !is_label_name(&label) {
             let span = self.tokens[self.at - 1].span;
             self.error(
                 span,

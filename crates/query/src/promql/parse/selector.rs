@@ -43,6 +43,7 @@ impl Parser<'_> {
             shift: Shift::default(),
             edges: Edges::Plain,
             allow_empty: false,
+            counts_only: false,
         };
         self.node(span, Node::Vector(selector))
     }

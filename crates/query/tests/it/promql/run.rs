@@ -23,7 +23,11 @@ pub(super) fn run(source: &str) -> Outcome {
     for command in parse_script(source) {
         match command {
             Command::Clear => store = Store::default(),
-            Command::Load { step, converted, series } => {
+            Command::Load {
+                step,
+                converted,
+                series,
+            } => {
                 for (labels, values) in &series {
                     store.load(labels, values, step);
                 }
@@ -41,7 +45,10 @@ pub(super) fn run(source: &str) -> Outcome {
 }
 
 fn settings() -> Settings<'static> {
-    Settings { delayed_name_removal: true, ..Settings::default() }
+    Settings {
+        delayed_name_removal: true,
+        ..Settings::default()
+    }
 }
 
 fn evaluate(eval: &Eval, store: &Store) -> Result<(), String> {
@@ -90,8 +97,15 @@ fn at_time(eval: &Eval, expr: &Expr, time: i64, store: &Store) -> Result<(), Str
     if special || eval.query.contains("range()") {
         return Ok(());
     }
-    let around = range(expr, time - 60_000, time + 60_000, 60_000, store, &settings())
-        .map_err(|error| format!("in range mode: {error}"))?;
+    let around = range(
+        expr,
+        time - 60_000,
+        time + 60_000,
+        60_000,
+        store,
+        &settings(),
+    )
+    .map_err(|error| format!("in range mode: {error}"))?;
     if eval.ordered {
         return Ok(());
     }
@@ -100,12 +114,26 @@ fn at_time(eval: &Eval, expr: &Expr, time: i64, store: &Store) -> Result<(), Str
 
 /// The samples of a range at one time, as an instant query gives them.
 fn middle(answer: &Answer, around: &Answer, time: i64) -> Value {
-    let Value::Matrix(series) = &around.value else { panic!("a range gives a matrix") };
+    let Value::Matrix(series) = &around.value else {
+        panic!("a range gives a matrix")
+    };
     let samples = series.iter().filter_map(|one| {
-        let float = one.floats.iter().find(|(at, _)| *at == time).map(|(_, value)| value);
-        let histogram = one.histograms.iter().find(|(at, _)| *at == time).map(|(_, h)| h.clone());
+        let float = one
+            .floats
+            .iter()
+            .find(|(at, _)| *at == time)
+            .map(|(_, value)| value);
+        let histogram = one
+            .histograms
+            .iter()
+            .find(|(at, _)| *at == time)
+            .map(|(_, h)| h.clone());
         let value = if histogram.is_some() { 0.0 } else { float? };
-        Some(InstantSample { labels: one.labels.clone(), value, histogram })
+        Some(InstantSample {
+            labels: one.labels.clone(),
+            value,
+            histogram,
+        })
     });
     let samples: Vec<InstantSample> = samples.collect();
     match answer.value {
@@ -145,11 +173,17 @@ fn pin(expr: &mut Expr, time: i64) -> bool {
         }
         Node::Call(function, args) => {
             let here = !TIME_BOUND.contains(&function.name);
-            return args.iter_mut().fold(here, |fine, arg| pin(arg, time) && fine);
+            return args
+                .iter_mut()
+                .fold(here, |fine, arg| pin(arg, time) && fine);
         }
         Node::Aggregate(aggregate) => {
             let inner = pin(&mut aggregate.expr, time);
-            return aggregate.param.as_mut().is_none_or(|param| pin(param, time)) && inner;
+            return aggregate
+                .param
+                .as_mut()
+                .is_none_or(|param| pin(param, time))
+                && inner;
         }
         Node::Binary(binary) => {
             let lhs = pin(&mut binary.lhs, time);
@@ -162,8 +196,17 @@ fn pin(expr: &mut Expr, time: i64) -> bool {
 }
 
 const TIME_BOUND: [&str; 11] = [
-    "days_in_month", "day_of_month", "day_of_week", "day_of_year", "hour", "minute", "month",
-    "year", "predict_linear", "time", "timestamp",
+    "days_in_month",
+    "day_of_month",
+    "day_of_week",
+    "day_of_year",
+    "hour",
+    "minute",
+    "month",
+    "year",
+    "predict_linear",
+    "time",
+    "timestamp",
 ];
 
 fn bound(expr: &Expr) -> bool {
@@ -172,7 +215,10 @@ fn bound(expr: &Expr) -> bool {
 
 fn annotations(eval: &Eval, all: &Annotations) -> Result<(), String> {
     let of = |level: Level| -> Vec<&str> {
-        all.iter().filter(|a| a.level == level).map(|a| a.message.as_str()).collect()
+        all.iter()
+            .filter(|a| a.level == level)
+            .map(|a| a.message.as_str())
+            .collect()
     };
     let kinds = [
         ("warning", of(Level::Warning), &eval.warn, eval.no_warn),
@@ -193,7 +239,9 @@ fn annotations(eval: &Eval, all: &Annotations) -> Result<(), String> {
                 return Err(format!("another {name} expected than {found:?}"));
             }
         }
-        let strict = !wanted.iter().any(|pattern| matches!(pattern, Pattern::Some));
+        let strict = !wanted
+            .iter()
+            .any(|pattern| matches!(pattern, Pattern::Some));
         for text in found {
             if strict && !wanted.iter().any(|pattern| pattern.matches(text)) {
                 return Err(format!("unexpected {name}: {text}"));
@@ -271,14 +319,23 @@ fn matrix(eval: &Eval, got: &[Series]) -> Result<(), String> {
         return Err("got a matrix".to_owned());
     };
     for series in got {
-        let wanted = eval.series.iter().rfind(|(labels, _)| *labels == series.labels);
+        let wanted = eval
+            .series
+            .iter()
+            .rfind(|(labels, _)| *labels == series.labels);
         let Some((_, wanted)) = wanted else {
-            return Err(format!("unexpected {} in result: {:?}", series.labels, series.floats));
+            return Err(format!(
+                "unexpected {} in result: {:?}",
+                series.labels, series.floats
+            ));
         };
         let (mut floats, mut histograms) = (series.floats.iter(), series.histograms.iter());
         for (time, wanted) in (0..).map(|at| start + at * step).zip(wanted) {
             if time > end {
-                return Err(format!("{}: more samples wanted than there are steps", series.labels));
+                return Err(format!(
+                    "{}: more samples wanted than there are steps",
+                    series.labels
+                ));
             }
             let fits = match wanted {
                 Notated::Gap => true,
@@ -303,7 +360,10 @@ fn matrix(eval: &Eval, got: &[Series]) -> Result<(), String> {
             ));
         }
     }
-    let missing = eval.series.iter().find(|(labels, _)| !got.iter().any(|s| s.labels == *labels));
+    let missing = eval
+        .series
+        .iter()
+        .find(|(labels, _)| !got.iter().any(|s| s.labels == *labels));
     match missing {
         Some((labels, _)) => Err(format!("{labels} not found")),
         None => Ok(()),

@@ -5,7 +5,11 @@ use towpath_query::promql::{Labels, Notated, parse_duration, parse_series};
 
 pub(super) enum Command {
     Clear,
-    Load { step: i64, converted: bool, series: Vec<(Labels, Vec<Notated>)> },
+    Load {
+        step: i64,
+        converted: bool,
+        series: Vec<(Labels, Vec<Notated>)>,
+    },
     Eval(Box<Eval>),
 }
 
@@ -67,18 +71,25 @@ pub(super) fn parse(source: &str) -> Vec<Command> {
         if line.is_empty() {
             continue;
         }
-        let body: Vec<&str> =
-            lines[at..].iter().take_while(|line| !line.is_empty()).copied().collect();
+        let body: Vec<&str> = lines[at..]
+            .iter()
+            .take_while(|line| !line.is_empty())
+            .copied()
+            .collect();
         let word = line.split_whitespace().next().unwrap_or("").to_lowercase();
         if word == "clear" {
             out.push(Command::Clear);
         } else if word.starts_with("load") {
             let parts = load.captures(line).expect("a load line");
-            let series = body.iter().map(|line| {
-                parse_series(line).unwrap_or_else(|error| panic!("{line}: {error}"))
-            });
+            let series = body
+                .iter()
+                .map(|line| parse_series(line).unwrap_or_else(|error| panic!("{line}: {error}")));
             let series = series.collect();
-            out.push(Command::Load { step: ms(&parts[2]), converted: parts.get(1).is_some(), series });
+            out.push(Command::Load {
+                step: ms(&parts[2]),
+                converted: parts.get(1).is_some(),
+                series,
+            });
             at += body.len();
         } else {
             let (eval, used) = parse_eval(line, at, &body);
@@ -96,13 +107,19 @@ fn parse_eval(line: &str, number: usize, body: &[&str]) -> (Eval, usize) {
     let range = Regex::new(
         r"^eval(?:_(fail|warn|info))?\s+range\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+?)\s+(.+)$",
     );
-    let mut eval = Eval { line: number, ..Eval::default() };
+    let mut eval = Eval {
+        line: number,
+        ..Eval::default()
+    };
     let modifier = if let Some(parts) = instant.unwrap().captures(line) {
         eval.at = ms(&parts[2]);
         parts[3].clone_into(&mut eval.query);
         parts.get(1).map(|m| m.as_str().to_owned())
     } else {
-        let parts = range.unwrap().captures(line).unwrap_or_else(|| panic!("bad line: {line}"));
+        let parts = range
+            .unwrap()
+            .captures(line)
+            .unwrap_or_else(|| panic!("bad line: {line}"));
         eval.range = Some((ms(&parts[2]), ms(&parts[3]), ms(&parts[4])));
         parts[5].clone_into(&mut eval.query);
         parts.get(1).map(|m| m.as_str().to_owned())
@@ -136,7 +153,8 @@ fn parse_eval(line: &str, number: usize, body: &[&str]) -> (Eval, usize) {
             return (eval, at + 1);
         } else {
             let series = parse_series(line);
-            eval.series.push(series.unwrap_or_else(|error| panic!("{line}: {error}")));
+            eval.series
+                .push(series.unwrap_or_else(|error| panic!("{line}: {error}")));
         }
     }
     (eval, body.len())

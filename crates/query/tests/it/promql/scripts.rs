@@ -22,15 +22,24 @@ fn scripts() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let outcome = run(&std::fs::read_to_string(path).unwrap());
         let (known, new): (Vec<_>, Vec<_>) = outcome.failed.into_iter().partition(|failure| {
-            LEFT_OUT.iter().any(|(file, query, _)| *file == name && *query == failure.1)
+            LEFT_OUT
+                .iter()
+                .any(|(file, query, _)| *file == name && *query == failure.1)
         });
-        println!("{name}: {} of {}", outcome.passed, outcome.passed + known.len() + new.len());
+        println!(
+            "{name}: {} of {}",
+            outcome.passed,
+            outcome.passed + known.len() + new.len()
+        );
         passed += outcome.passed;
         left_out += known.len();
         let new = new.into_iter();
         wrong.extend(new.map(|(line, query, why)| format!("{name}:{line} {query}\n    {why}")));
     }
-    println!("all: {passed} passed, {left_out} left out, {} wrong", wrong.len());
+    println!(
+        "all: {passed} passed, {left_out} left out, {} wrong",
+        wrong.len()
+    );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(files.len() >= 20 && passed > 1500);
 }

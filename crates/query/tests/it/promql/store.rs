@@ -14,7 +14,10 @@ pub(super) struct Store {
 
 impl Store {
     fn series(&mut self, labels: &Labels) -> &mut Series {
-        let at = self.series.iter().position(|series| series.labels == *labels);
+        let at = self
+            .series
+            .iter()
+            .position(|series| series.labels == *labels);
         let at = at.unwrap_or_else(|| {
             self.series.push(Series::new(labels.clone()));
             self.series.len() - 1
@@ -39,7 +42,9 @@ impl Store {
         let mut found: BTreeMap<Labels, BTreeMap<i64, Classic>> = BTreeMap::new();
         for (labels, values) in loaded {
             let name = labels.get(NAME);
-            let suffix = ["_bucket", "_count", "_sum"].into_iter().find(|s| name.ends_with(s));
+            let suffix = ["_bucket", "_count", "_sum"]
+                .into_iter()
+                .find(|s| name.ends_with(s));
             let Some(suffix) = suffix else { continue };
             let le = labels.get("le").parse::<f64>();
             if suffix == "_bucket" && le.as_ref().map_or(true, |le| le.is_nan()) {
@@ -55,7 +60,9 @@ impl Store {
                 .collect();
             let by_time = found.entry(base).or_default();
             for (time, value) in (0..).map(|at| at * step).zip(values) {
-                let Notated::Float(value) = value else { continue };
+                let Notated::Float(value) = value else {
+                    continue;
+                };
                 let classic = by_time.entry(time).or_default();
                 match suffix {
                     "_bucket" => classic.buckets.push((*le.as_ref().unwrap(), *value)),
@@ -85,10 +92,17 @@ impl Classic {
         self.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
         let highest = self.buckets.last().map_or(0.0, |(_, count)| *count);
         let count = self.count.unwrap_or(highest);
-        if self.buckets.last().is_none_or(|(le, _)| *le != f64::INFINITY) {
+        if self
+            .buckets
+            .last()
+            .is_none_or(|(le, _)| *le != f64::INFINITY)
+        {
             self.buckets.push((f64::INFINITY, count));
         }
-        let bounds: Vec<f64> = self.buckets[..self.buckets.len() - 1].iter().map(|b| b.0).collect();
+        let bounds: Vec<f64> = self.buckets[..self.buckets.len() - 1]
+            .iter()
+            .map(|b| b.0)
+            .collect();
         let mut before = 0.0;
         let mut positive = Vec::new();
         for (at, (_, cumulative)) in (0..).zip(&self.buckets) {
@@ -111,13 +125,18 @@ impl Classic {
 /// Within a chunk of the store there are no resets; where a chunk begins, nothing is known.
 fn append(series: &mut Series, time: i64, mut histogram: Histogram) {
     let last = series.histograms.last();
-    let interrupted = series.floats.times.last().is_some_and(|float| {
-        last.is_some_and(|(time, _)| float > time)
-    });
+    let interrupted = series
+        .floats
+        .times
+        .last()
+        .is_some_and(|float| last.is_some_and(|(time, _)| float > time));
     let gauge = histogram.hint == ResetHint::Gauge;
     if !gauge {
         let continues = last.is_some_and(|(_, before)| {
-            let plain = Histogram { hint: ResetHint::Unknown, ..histogram.clone() };
+            let plain = Histogram {
+                hint: ResetHint::Unknown,
+                ..histogram.clone()
+            };
             !interrupted
                 && before.hint != ResetHint::Gauge
                 && histogram.hint != ResetHint::Reset
@@ -128,7 +147,11 @@ fn append(series: &mut Series, time: i64, mut histogram: Histogram) {
                         && plain.bounds == before.bounds
                         && !plain.resets(before)))
         });
-        histogram.hint = if continues { ResetHint::NotReset } else { ResetHint::Unknown };
+        histogram.hint = if continues {
+            ResetHint::NotReset
+        } else {
+            ResetHint::Unknown
+        };
     }
     series.histograms.push((time, Arc::new(histogram)));
 }
@@ -142,11 +165,17 @@ impl Source for Store {
         let matchers = matchers.to_vec();
         let (start, end) = (hints.start, hints.end);
         let found = self.series.iter().filter(move |series| {
-            matchers.iter().all(|matcher| matcher.matches(series.labels.get(&matcher.name)))
+            matchers
+                .iter()
+                .all(|matcher| matcher.matches(series.labels.get(&matcher.name)))
         });
         Ok(Box::new(found.map(move |series| {
             let mut out = Series::new(series.labels.clone());
-            for (time, value) in series.floats.iter().filter(|(t, _)| (start..=end).contains(t)) {
+            for (time, value) in series
+                .floats
+                .iter()
+                .filter(|(t, _)| (start..=end).contains(t))
+            {
                 out.floats.push(time, value);
             }
             let inside = |(time, _): &&(i64, Arc<Histogram>)| (start..=end).contains(time);

@@ -19,7 +19,10 @@ pub(super) struct Place<'e, 'a> {
 
 impl Place<'_, '_> {
     fn ignore(&self) {
-        self.eval.annotate(annotation::ignored_in_aggregation(self.op.text(), self.span));
+        self.eval.annotate(annotation::ignored_in_aggregation(
+            self.op.text(),
+            self.span,
+        ));
     }
 }
 
@@ -33,9 +36,16 @@ enum Sums {
     /// Count, group, minimum, maximum.
     Plain(f64),
     /// Sum and average, of numbers and of histograms.
-    Sum { floats: Option<Mean>, histograms: Option<Box<Histograms>> },
+    Sum {
+        floats: Option<Mean>,
+        histograms: Option<Box<Histograms>>,
+    },
     /// Variance by Welford's method.
-    Variance { count: f64, mean: f64, squares: f64 },
+    Variance {
+        count: f64,
+        mean: f64,
+        squares: f64,
+    },
     All(Vec<f64>),
 }
 
@@ -49,7 +59,12 @@ pub(in super::super) struct Mean {
 
 impl Mean {
     pub(in super::super) fn new(first: f64) -> Self {
-        Self { count: 1.0, sum: first, error: 0.0, mean: None }
+        Self {
+            count: 1.0,
+            sum: first,
+            error: 0.0,
+            mean: None,
+        }
     }
 
     pub(in super::super) fn add(&mut self, value: f64) {
@@ -83,12 +98,16 @@ impl Cell {
     pub(super) fn new(place: &Place<'_, '_>, value: Value, of: &Series) -> Option<Self> {
         let sums = match (place.op, value) {
             (AggregateOp::Count | AggregateOp::Group, _) => Sums::Plain(1.0),
-            (AggregateOp::Sum | AggregateOp::Avg, Value::Float(value)) => {
-                Sums::Sum { floats: Some(Mean::new(value)), histograms: None }
-            }
+            (AggregateOp::Sum | AggregateOp::Avg, Value::Float(value)) => Sums::Sum {
+                floats: Some(Mean::new(value)),
+                histograms: None,
+            },
             (AggregateOp::Sum | AggregateOp::Avg, Value::Histogram(histogram)) => {
                 let histograms = Histograms::new(&histogram, place.op == AggregateOp::Avg);
-                Sums::Sum { floats: None, histograms: Some(Box::new(histograms)) }
+                Sums::Sum {
+                    floats: None,
+                    histograms: Some(Box::new(histograms)),
+                }
             }
             (_, Value::Histogram(_)) => {
                 place.ignore();
@@ -96,16 +115,26 @@ impl Cell {
             }
             (AggregateOp::Stddev | AggregateOp::Stdvar, Value::Float(value)) => {
                 let squares = if value.is_finite() { 0.0 } else { f64::NAN };
-                Sums::Variance { count: 1.0, mean: value, squares }
+                Sums::Variance {
+                    count: 1.0,
+                    mean: value,
+                    squares,
+                }
             }
             (AggregateOp::Quantile, Value::Float(value)) => Sums::All(vec![value]),
             (_, Value::Float(value)) => Sums::Plain(value),
         };
-        Some(Self { sums, drop_name: of.drop_name })
+        Some(Self {
+            sums,
+            drop_name: of.drop_name,
+        })
     }
 
     pub(super) fn add(&mut self, place: &Place<'_, '_>, value: Value, of: &Series) {
-        if let Sums::Sum { histograms: Some(histograms), .. } = &self.sums
+        if let Sums::Sum {
+            histograms: Some(histograms),
+            ..
+        } = &self.sums
             && histograms.failed()
         {
             return;
@@ -138,7 +167,14 @@ impl Cell {
                     *kept = value;
                 }
             }
-            (Sums::Variance { count, mean, squares }, Value::Float(value)) => {
+            (
+                Sums::Variance {
+                    count,
+                    mean,
+                    squares,
+                },
+                Value::Float(value),
+            ) => {
                 *count += 1.0;
                 let delta = value - *mean;
                 *mean += delta / *count;
@@ -158,19 +194,38 @@ impl Cell {
             Sums::Plain(value) => value,
             Sums::Variance { count, squares, .. } => {
                 let variance = squares / count;
-                if place.op == AggregateOp::Stddev { variance.sqrt() } else { variance }
+                if place.op == AggregateOp::Stddev {
+                    variance.sqrt()
+                } else {
+                    variance
+                }
             }
             Sums::All(mut values) => quantile_of(param, &mut values),
-            Sums::Sum { floats: Some(_), histograms: Some(_) } => {
-                place.eval.annotate(annotation::mixed_aggregation(place.span));
+            Sums::Sum {
+                floats: Some(_),
+                histograms: Some(_),
+            } => {
+                place
+                    .eval
+                    .annotate(annotation::mixed_aggregation(place.span));
                 return None;
             }
-            Sums::Sum { floats: None, histograms: Some(sums) } => {
+            Sums::Sum {
+                floats: None,
+                histograms: Some(sums),
+            } => {
                 return sums.finish(place).map(Value::Histogram);
             }
-            Sums::Sum { floats: Some(mean), .. } if place.op == AggregateOp::Avg => mean.finish(),
-            Sums::Sum { floats: Some(mean), .. } => mean.sum + mean.error,
-            Sums::Sum { floats: None, histograms: None } => return None,
+            Sums::Sum {
+                floats: Some(mean), ..
+            } if place.op == AggregateOp::Avg => mean.finish(),
+            Sums::Sum {
+                floats: Some(mean), ..
+            } => mean.sum + mean.error,
+            Sums::Sum {
+                floats: None,
+                histograms: None,
+            } => return None,
         }))
     }
 }

@@ -8,18 +8,21 @@ use super::group_by;
 use crate::promql::ast::{Aggregate, Node};
 use crate::promql::labels::Labels;
 use crate::promql::series::Series;
-use crate::promql::text::{format_number, quote};
+use crate::promql::text::{format_number, is_label_name, quote};
 
 pub(super) fn count_values(
     eval: &Eval<'_>,
     aggregate: &Aggregate,
     steps: Steps,
 ) -> Result<Vec<Series>, EvalError> {
-    let param = aggregate.param.as_ref().map(|param| &param.unwrapped().node);
+    let param = aggregate
+        .param
+        .as_ref()
+        .map(|param| &param.unwrapped().node);
     let Some(Node::String(label)) = param else {
         return EvalError::query("count_values needs a label name");
     };
-    if label.is_empty() {
+    if !is_label_name(label) {
         return EvalError::query(format!("invalid label name {}", quote(label)));
     }
     let mut grouping = aggregate.grouping.clone();
@@ -30,8 +33,14 @@ pub(super) fn count_values(
     let mut holds = Vec::new();
     for one in stream::stream(eval, &aggregate.expr, steps)? {
         let one = one?;
-        let floats = one.floats.iter().map(|(time, value)| (time, format_number(value)));
-        let histograms = one.histograms.iter().map(|(time, h)| (*time, h.to_string()));
+        let floats = one
+            .floats
+            .iter()
+            .map(|(time, value)| (time, format_number(value)));
+        let histograms = one
+            .histograms
+            .iter()
+            .map(|(time, h)| (*time, h.to_string()));
         for (time, text) in floats.chain(histograms) {
             let labels = one.labels.with(label, &text);
             let key = group_by(&labels, &grouping, aggregate.without);

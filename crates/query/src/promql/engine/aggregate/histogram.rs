@@ -88,7 +88,10 @@ pub(super) struct Histograms {
 
 impl Histograms {
     pub(super) fn new(first: &Histogram, averages: bool) -> Self {
-        Self { running: Running::new(first, averages), failed: false }
+        Self {
+            running: Running::new(first, averages),
+            failed: false,
+        }
     }
 
     /// Whether histograms came together that cannot be added.
@@ -104,7 +107,9 @@ impl Histograms {
             }
             Ok(_) => {}
             Err(Incompatible) => {
-                place.eval.annotate(annotation::mixed_schemas(of.labels.get(NAME), place.span));
+                place
+                    .eval
+                    .annotate(annotation::mixed_schemas(of.labels.get(NAME), place.span));
                 self.failed = true;
             }
         }

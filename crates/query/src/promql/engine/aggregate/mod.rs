@@ -42,15 +42,17 @@ fn group_of(aggregate: &Aggregate, labels: &Labels) -> Labels {
 
 fn group_by(labels: &Labels, grouping: &[String], without: bool) -> Labels {
     let named = |name: &str| grouping.iter().any(|label| label == name);
-    labels.filtered(|name| if without { !named(name) && name != NAME } else { named(name) })
+    labels.filtered(|name| {
+        if without {
+            !named(name) && name != NAME
+        } else {
+            named(name)
+        }
+    })
 }
 
 /// The parameter of every step.
-fn params(
-    eval: &Eval<'_>,
-    aggregate: &Aggregate,
-    steps: Steps,
-) -> Result<Vec<f64>, EvalError> {
+fn params(eval: &Eval<'_>, aggregate: &Aggregate, steps: Steps) -> Result<Vec<f64>, EvalError> {
     match &aggregate.param {
         Some(param) => scalar::values(eval, param, steps),
         None => Ok(vec![0.0; steps.count()]),
@@ -71,16 +73,16 @@ struct Group {
     cells: Vec<Option<Cell>>,
 }
 
-fn summed(
-    eval: &Eval<'_>,
-    aggregate: &Aggregate,
-    steps: Steps,
-) -> Result<Vec<Series>, EvalError> {
+fn summed(eval: &Eval<'_>, aggregate: &Aggregate, steps: Steps) -> Result<Vec<Series>, EvalError> {
     let params = params(eval, aggregate, steps)?;
     if aggregate.op == AggregateOp::Quantile {
         warn_of_quantiles(eval, aggregate, &params);
     }
-    let place = Place { eval, op: aggregate.op, span: aggregate.expr.span };
+    let place = Place {
+        eval,
+        op: aggregate.op,
+        span: aggregate.expr.span,
+    };
     let mut groups: IndexMap<Labels, Group> = IndexMap::new();
     let mut holds = Vec::new();
     for one in stream::stream(eval, &aggregate.expr, steps)? {
@@ -89,9 +91,9 @@ fn summed(
         if !groups.contains_key(&key) {
             holds.push(eval.hold(steps.count())?);
         }
-        let group = groups
-            .entry(key)
-            .or_insert_with(|| Group { cells: (0..steps.count()).map(|_| None).collect() });
+        let group = groups.entry(key).or_insert_with(|| Group {
+            cells: (0..steps.count()).map(|_| None).collect(),
+        });
         let mut put = |time: i64, value: Value| {
             let cell = &mut group.cells[steps.index(time)];
             match cell {
@@ -125,7 +127,10 @@ fn summed(
 }
 
 fn warn_of_quantiles(eval: &Eval<'_>, aggregate: &Aggregate, params: &[f64]) {
-    let span = aggregate.param.as_ref().map_or(aggregate.expr.span, |param| param.span);
+    let span = aggregate
+        .param
+        .as_ref()
+        .map_or(aggregate.expr.span, |param| param.span);
     let (min, max, nan) = extremes(params);
     if nan {
         eval.annotate(annotation::invalid_quantile(f64::NAN, span));

@@ -29,7 +29,9 @@ pub(super) fn ranked(
     steps: Steps,
 ) -> Result<Vec<Series>, EvalError> {
     let params = params(eval, aggregate, steps)?;
-    let Some(limits) = limits(eval, aggregate, &params)? else { return Ok(Vec::new()) };
+    let Some(limits) = limits(eval, aggregate, &params)? else {
+        return Ok(Vec::new());
+    };
     let mut groups: IndexMap<Labels, Vec<Chosen>> = IndexMap::new();
     let mut known: Vec<Series> = Vec::new();
     let mut holds = Vec::new();
@@ -61,7 +63,10 @@ pub(super) fn ranked(
             put(*time, Value::Histogram(Arc::clone(histogram)));
         }
         holds.push(eval.hold(kept)?);
-        known.push(Series { drop_name: one.drop_name, ..Series::new(one.labels) });
+        known.push(Series {
+            drop_name: one.drop_name,
+            ..Series::new(one.labels)
+        });
     }
     if steps.count() == 1 {
         return Ok(in_rank(aggregate.op, groups, &known, steps.start));
@@ -148,7 +153,11 @@ impl Limits {
         let candidate = Candidate { series, value };
         if op == AggregateOp::LimitRatio {
             let ratio = limit.clamp(-1.0, 1.0);
-            let inside = if ratio >= 0.0 { offset < ratio } else { offset >= 1.0 + ratio };
+            let inside = if ratio >= 0.0 {
+                offset < ratio
+            } else {
+                offset >= 1.0 + ratio
+            };
             if limit != 0.0 && inside {
                 chosen.push(candidate);
                 return Offer::Kept;
@@ -167,7 +176,9 @@ impl Limits {
             }
             return Offer::Refused;
         }
-        let Value::Float(new) = candidate.value else { return Offer::Ignored };
+        let Value::Float(new) = candidate.value else {
+            return Offer::Ignored;
+        };
         if room {
             chosen.push(candidate);
             let last = chosen.len() - 1;
@@ -175,7 +186,11 @@ impl Limits {
             return Offer::Kept;
         }
         let weakest = number(&chosen[0].value);
-        let beats = if op == AggregateOp::Topk { weakest < new } else { weakest > new };
+        let beats = if op == AggregateOp::Topk {
+            weakest < new
+        } else {
+            weakest > new
+        };
         if beats || (weakest.is_nan() && !new.is_nan()) {
             chosen[0] = candidate;
             sift_down(op, chosen);
@@ -187,7 +202,12 @@ impl Limits {
 /// The order of a heap as upstream keeps it, since it decides between equal values.
 fn before(op: AggregateOp, a: &Candidate, b: &Candidate) -> bool {
     let (a, b) = (number(&a.value), number(&b.value));
-    a.is_nan() || if op == AggregateOp::Bottomk { a > b } else { a < b }
+    a.is_nan()
+        || if op == AggregateOp::Bottomk {
+            a > b
+        } else {
+            a < b
+        }
 }
 
 fn sift_up(op: AggregateOp, heap: &mut Chosen, mut at: usize) {
@@ -236,7 +256,10 @@ fn limits(
         if nan {
             return EvalError::query("Ratio value is NaN");
         }
-        let span = aggregate.param.as_ref().map_or(aggregate.expr.span, |param| param.span);
+        let span = aggregate
+            .param
+            .as_ref()
+            .map_or(aggregate.expr.span, |param| param.span);
         if max > 1.0 {
             eval.annotate(annotation::invalid_ratio(max, 1.0, span));
         }

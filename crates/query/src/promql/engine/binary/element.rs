@@ -49,9 +49,15 @@ impl Operation<'_, '_> {
     fn floats(&self, a: f64, b: f64) -> Outcome {
         if self.op.compares() {
             let keep = scalar::compares(self.op, a, b);
-            return Outcome::Value { result: Value::Float(a), keep };
+            return Outcome::Value {
+                result: Value::Float(a),
+                keep,
+            };
         }
-        Outcome::Value { result: Value::Float(scalar::compute(self.op, a, b)), keep: true }
+        Outcome::Value {
+            result: Value::Float(scalar::compute(self.op, a, b)),
+            keep: true,
+        }
     }
 
     fn histograms(&self, a: &Arc<Histogram>, b: &Arc<Histogram>) -> Outcome {
@@ -75,25 +81,33 @@ impl Operation<'_, '_> {
             _ => result.add(b),
         };
         let Ok(merged) = merged else {
-            self.eval.annotate(annotation::incompatible_layout(self.op.text(), self.span));
+            self.eval
+                .annotate(annotation::incompatible_layout(self.op.text(), self.span));
             return Outcome::Refused;
         };
         if matches!(what, What::Subtraction) {
             result.hint = ResetHint::Gauge;
         }
         if merged.resets_collide {
-            self.eval.annotate(annotation::resets_collide(what, self.span));
+            self.eval
+                .annotate(annotation::resets_collide(what, self.span));
         }
         if merged.bounds_reconciled {
-            self.eval.annotate(annotation::bounds_reconciled(what, self.span));
+            self.eval
+                .annotate(annotation::bounds_reconciled(what, self.span));
         }
         result.compact();
-        Outcome::Value { result: Value::Histogram(Arc::new(result)), keep: true }
+        Outcome::Value {
+            result: Value::Histogram(Arc::new(result)),
+            keep: true,
+        }
     }
 
     fn refuse(&self, left: &str, right: &str) -> Outcome {
         let operator = self.op.text();
-        self.eval.annotate(annotation::incompatible_types(left, operator, right, self.span));
+        self.eval.annotate(annotation::incompatible_types(
+            left, operator, right, self.span,
+        ));
         Outcome::Refused
     }
 }
@@ -102,7 +116,10 @@ fn scaled(histogram: &Histogram, change: impl Fn(&mut Histogram)) -> Outcome {
     let mut result = histogram.clone();
     change(&mut result);
     result.compact();
-    Outcome::Value { result: Value::Histogram(Arc::new(result)), keep: true }
+    Outcome::Value {
+        result: Value::Histogram(Arc::new(result)),
+        keep: true,
+    }
 }
 
 /// Puts samples that were added out of order into order.

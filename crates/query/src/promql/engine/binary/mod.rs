@@ -33,15 +33,25 @@ fn with_scalar<'e>(
     steps: Steps,
     swapped: bool,
 ) -> Result<Stream<'e>, EvalError> {
-    let (vector, number) =
-        if swapped { (&binary.rhs, &binary.lhs) } else { (&binary.lhs, &binary.rhs) };
+    let (vector, number) = if swapped {
+        (&binary.rhs, &binary.lhs)
+    } else {
+        (&binary.lhs, &binary.rhs)
+    };
     let numbers = scalar::values(eval, number, steps)?;
     let series = stream::stream(eval, vector, steps)?;
-    let op = Operation { eval, op: binary.op, span: expr.span };
+    let op = Operation {
+        eval,
+        op: binary.op,
+        span: expr.span,
+    };
     let changes = element::changes_meaning(binary.op) || binary.bool;
     let out = series.map(move |one| {
         let one = one?;
-        let mut out = Series { drop_name: one.drop_name, ..Series::new(one.labels) };
+        let mut out = Series {
+            drop_name: one.drop_name,
+            ..Series::new(one.labels)
+        };
         let mut put = |time: i64, value: Value| {
             let number = Value::Float(numbers[steps.index(time)]);
             let outcome = if swapped {
@@ -49,7 +59,9 @@ fn with_scalar<'e>(
             } else {
                 op.apply(&value, &number)
             };
-            let Outcome::Value { mut result, keep } = outcome else { return };
+            let Outcome::Value { mut result, keep } = outcome else {
+                return;
+            };
             // A comparison keeps the value of the vector, on whichever side it stands.
             if swapped && binary.op.compares() {
                 result = value;

@@ -29,9 +29,15 @@ pub(super) fn set<'e>(
             for one in rhs {
                 let one = one?;
                 let there = there.get(&key(&one));
-                out.extend(kept(one, steps, |step| there.is_none_or(|there| !there[step])));
+                out.extend(kept(one, steps, |step| {
+                    there.is_none_or(|there| !there[step])
+                }));
             }
-            let out = if steps.count() > 1 { super::super::merge::same_labels(out)? } else { out };
+            let out = if steps.count() > 1 {
+                super::super::merge::same_labels(out)?
+            } else {
+                out
+            };
             Ok(Box::new(out.into_iter().map(Ok)))
         }
         op => {
@@ -47,7 +53,9 @@ pub(super) fn set<'e>(
                     error => return Some(error),
                 };
                 let there = there.get(&one.labels.matching(on, &labels));
-                let kept = kept(one, steps, |step| there.is_some_and(|there| there[step]) == wanted);
+                let kept = kept(one, steps, |step| {
+                    there.is_some_and(|there| there[step]) == wanted
+                });
                 kept.map(Ok)
             })))
         }
@@ -67,8 +75,14 @@ fn presence<'s>(
 }
 
 fn note(out: &mut Presence, one: &Series, key: impl Fn(&Series) -> Labels, steps: Steps) {
-    let there = out.entry(key(one)).or_insert_with(|| vec![false; steps.count()]);
-    let times = one.floats.times.iter().chain(one.histograms.iter().map(|(time, _)| time));
+    let there = out
+        .entry(key(one))
+        .or_insert_with(|| vec![false; steps.count()]);
+    let times = one
+        .floats
+        .times
+        .iter()
+        .chain(one.histograms.iter().map(|(time, _)| time));
     for time in times {
         there[steps.index(*time)] = true;
     }
@@ -76,7 +90,10 @@ fn note(out: &mut Presence, one: &Series, key: impl Fn(&Series) -> Labels, steps
 
 /// The series with the samples of the steps that pass, if there is one.
 fn kept(mut one: Series, steps: Steps, pass: impl Fn(usize) -> bool) -> Option<Series> {
-    let samples = one.floats.iter().filter(|(time, _)| pass(steps.index(*time)));
+    let samples = one
+        .floats
+        .iter()
+        .filter(|(time, _)| pass(steps.index(*time)));
     let (times, values) = samples.unzip();
     one.floats = Samples { times, values };
     one.histograms.retain(|(time, _)| pass(steps.index(*time)));

@@ -33,11 +33,18 @@ pub(super) fn vectors<'e>(
     let default = Matching::default();
     let matching = binary.matching.as_ref().unwrap_or(&default);
     let swapped = matching.card == Card::OneToMany;
-    let (many, one) =
-        if swapped { (&binary.rhs, &binary.lhs) } else { (&binary.lhs, &binary.rhs) };
+    let (many, one) = if swapped {
+        (&binary.rhs, &binary.lhs)
+    } else {
+        (&binary.lhs, &binary.rhs)
+    };
     let one = eval.collect(stream::stream(eval, one, steps)?)?;
     let many = stream::stream(eval, many, steps)?;
-    let operation = Operation { eval, op: binary.op, span: expr.span };
+    let operation = Operation {
+        eval,
+        op: binary.op,
+        span: expr.span,
+    };
     let mut join = Join {
         operation,
         binary,
@@ -76,7 +83,10 @@ struct Join<'j, 'e, 'a> {
 }
 
 fn values(series: &Series) -> impl Iterator<Item = (i64, Value)> + '_ {
-    let floats = series.floats.iter().map(|(time, value)| (time, Value::Float(value)));
+    let floats = series
+        .floats
+        .iter()
+        .map(|(time, value)| (time, Value::Float(value)));
     let histograms = series.histograms.iter();
     floats.chain(histograms.map(|(time, h)| (*time, Value::Histogram(Arc::clone(h)))))
 }
@@ -99,7 +109,10 @@ impl Join<'_, '_, '_> {
         let steps = self.steps.count();
         for (at, series) in self.one.iter().enumerate() {
             let key = self.key(&series.labels);
-            let group = self.groups.entry(key.clone()).or_insert_with(|| Self::empty_group(steps));
+            let group = self
+                .groups
+                .entry(key.clone())
+                .or_insert_with(|| Self::empty_group(steps));
             for (time, value) in values(series) {
                 let step = self.steps.index(time);
                 if let Some(other) = group.series[step] {
@@ -153,19 +166,31 @@ impl Join<'_, '_, '_> {
                 outs.insert(partner, self.result(labels));
                 order.push(partner);
             }
-            let Some(out) = outs.get_mut(&partner) else { return Ok(()) };
+            let Some(out) = outs.get_mut(&partner) else {
+                return Ok(());
+            };
             self.combine(&mut group, step, time, &value, &other, out)
         });
         self.groups.insert(key, group);
         passed?;
-        self.out.extend(order.into_iter().filter_map(|partner| outs.remove(&partner)));
+        self.out.extend(
+            order
+                .into_iter()
+                .filter_map(|partner| outs.remove(&partner)),
+        );
         Ok(())
     }
 
     fn result(&self, labels: Labels) -> Series {
-        let labels =
-            if self.binary.bool { self.operation.eval.renamed(labels) } else { labels };
-        Series { drop_name: self.binary.bool, ..Series::new(labels) }
+        let labels = if self.binary.bool {
+            self.operation.eval.renamed(labels)
+        } else {
+            labels
+        };
+        Series {
+            drop_name: self.binary.bool,
+            ..Series::new(labels)
+        }
     }
 
     /// Combines the values of one step into `out`.
@@ -183,7 +208,9 @@ impl Join<'_, '_, '_> {
         } else {
             self.operation.apply(many, one)
         };
-        let Outcome::Value { result, keep } = outcome else { return Ok(()) };
+        let Outcome::Value { result, keep } = outcome else {
+            return Ok(());
+        };
         if self.matching.card == Card::OneToOne {
             if group.matched[step] {
                 return EvalError::query(
@@ -207,11 +234,15 @@ impl Join<'_, '_, '_> {
 
     /// Series of the "one" side without a partner, where a value is to be filled in.
     fn fill_many(&mut self) -> Result<(), EvalError> {
-        let Some(fill) = self.matching.fill_left else { return Ok(()) };
+        let Some(fill) = self.matching.fill_left else {
+            return Ok(());
+        };
         let fill = Value::Float(fill);
         for (at, series) in self.one.iter().enumerate() {
             let key = self.key(&series.labels);
-            let Some(mut group) = self.groups.remove(&key) else { continue };
+            let Some(mut group) = self.groups.remove(&key) else {
+                continue;
+            };
             let mut out = self.result(self.labels(&key, &series.labels));
             let combined = values(series).try_for_each(|(time, value)| {
                 let step = self.steps.index(time);

@@ -30,7 +30,10 @@ pub(super) fn absent_over_time<'e>(
     let mut there = vec![false; steps.count()];
     let mut ranges = ranges(eval, arg, steps, "absent_over_time")?;
     if ranges.edges != crate::promql::ast::Edges::Plain {
-        return EvalError::query(super::range::edges_refused(ranges.edges, "absent_over_time"));
+        return EvalError::query(super::range::edges_refused(
+            ranges.edges,
+            "absent_over_time",
+        ));
     }
     let series = std::mem::replace(&mut ranges.series, Box::new(std::iter::empty()));
     for one in series {
@@ -45,7 +48,10 @@ pub(super) fn absent_over_time<'e>(
 }
 
 fn gaps<'e>(arg: &Expr, there: &[bool], steps: Steps, drop_name: bool) -> Stream<'e> {
-    let mut out = Series { drop_name, ..Series::new(fixed_labels(arg)) };
+    let mut out = Series {
+        drop_name,
+        ..Series::new(fixed_labels(arg))
+    };
     for (time, there) in steps.times().zip(there) {
         if !there {
             out.floats.push(time, 1.0);

@@ -20,7 +20,11 @@ pub(super) fn bound(label: &str) -> Option<f64> {
 
 /// Sorted buckets, those of the same bound added up; none if the last one is not endless.
 fn in_order(mut buckets: Vec<Bucket>) -> Option<Vec<Bucket>> {
-    buckets.sort_by(|a, b| a.upper.partial_cmp(&b.upper).unwrap_or(std::cmp::Ordering::Equal));
+    buckets.sort_by(|a, b| {
+        a.upper
+            .partial_cmp(&b.upper)
+            .unwrap_or(std::cmp::Ordering::Equal)
+    });
     if buckets.last()?.upper != f64::INFINITY {
         return None;
     }
@@ -84,7 +88,9 @@ pub(super) fn quantile(q: f64, buckets: Vec<Bucket>) -> (f64, Option<(f64, f64, 
     if q > 1.0 {
         return (f64::INFINITY, None);
     }
-    let Some(mut buckets) = in_order(buckets) else { return (f64::NAN, None) };
+    let Some(mut buckets) = in_order(buckets) else {
+        return (f64::NAN, None);
+    };
     let forced = monotonic(&mut buckets);
     let last = buckets.len() - 1;
     let observations = buckets[last].count;
@@ -120,7 +126,9 @@ pub(super) fn quantile(q: f64, buckets: Vec<Bucket>) -> (f64, Option<(f64, f64, 
 
 /// The share of the observations between two values.
 pub(super) fn fraction(lower: f64, upper: f64, buckets: Vec<Bucket>) -> f64 {
-    let Some(buckets) = in_order(buckets) else { return f64::NAN };
+    let Some(buckets) = in_order(buckets) else {
+        return f64::NAN;
+    };
     let all = buckets[buckets.len() - 1].count;
     if all == 0.0 || lower.is_nan() || upper.is_nan() {
         return f64::NAN;
@@ -130,7 +138,11 @@ pub(super) fn fraction(lower: f64, upper: f64, buckets: Vec<Bucket>) -> f64 {
     }
     let (mut below, mut from, mut to) = (0.0, None, None);
     // Without negative bounds there is nothing below zero.
-    let mut start = if buckets[0].upper <= 0.0 { f64::NEG_INFINITY } else { 0.0 };
+    let mut start = if buckets[0].upper <= 0.0 {
+        f64::NEG_INFINITY
+    } else {
+        0.0
+    };
     for bucket in &buckets {
         let at = |value: f64| {
             if start == f64::NEG_INFINITY {

@@ -42,10 +42,14 @@ fn count(
         if window.times[last] <= start {
             return None;
         }
-        from = window.times[..last].partition_point(|time| *time <= start).saturating_sub(1);
+        from = window.times[..last]
+            .partition_point(|time| *time <= start)
+            .saturating_sub(1);
     }
     let floats = window.times[from..].iter().zip(&window.values[from..]);
-    let mut floats = floats.map(|(time, value)| (*time, Value::Float(*value))).peekable();
+    let mut floats = floats
+        .map(|(time, value)| (*time, Value::Float(*value)))
+        .peekable();
     let mut histograms = window
         .histograms
         .iter()
@@ -58,7 +62,11 @@ fn count(
             (Some((a, _)), Some((b, _))) => a < b,
             (first, _) => first.is_some(),
         };
-        let next = if float_first { floats.next() } else { histograms.next() };
+        let next = if float_first {
+            floats.next()
+        } else {
+            histograms.next()
+        };
         let Some((_, now)) = next else { break };
         if before.as_ref().is_some_and(|before| differ(before, &now)) {
             count += 1;

@@ -77,16 +77,26 @@ fn inputs(eval: &Eval<'_>, vector: &Expr, steps: Steps) -> Result<Inputs, EvalEr
     let mut native = Vec::new();
     let mut classic: IndexMap<Labels, Vec<(f64, Samples)>> = IndexMap::new();
     let shown = |labels: &Labels| {
-        let name = if eval.settings.delayed_name_removal { labels.get(NAME) } else { "" };
+        let name = if eval.settings.delayed_name_removal {
+            labels.get(NAME)
+        } else {
+            ""
+        };
         name.to_owned()
     };
-    for mut one in eval.collect(stream::stream(eval, vector, steps)?)?.into_inner() {
+    for mut one in eval
+        .collect(stream::stream(eval, vector, steps)?)?
+        .into_inner()
+    {
         if !one.floats.is_empty() {
             let bound = one.labels.get("le");
             match classic::bound(bound) {
                 Some(upper) => {
                     let key = one.labels.filtered(|name| name != "le");
-                    classic.entry(key).or_default().push((upper, std::mem::take(&mut one.floats)));
+                    classic
+                        .entry(key)
+                        .or_default()
+                        .push((upper, std::mem::take(&mut one.floats)));
                 }
                 None => {
                     let name = shown(&one.labels);
@@ -100,12 +110,18 @@ fn inputs(eval: &Eval<'_>, vector: &Expr, steps: Steps) -> Result<Inputs, EvalEr
         }
     }
     for one in &mut native {
-        let Some(buckets) = classic.get_mut(&one.labels) else { continue };
+        let Some(buckets) = classic.get_mut(&one.labels) else {
+            continue;
+        };
         let clash: Vec<i64> = one
             .histograms
             .iter()
             .map(|(time, _)| *time)
-            .filter(|time| buckets.iter().any(|(_, s)| s.times.binary_search(time).is_ok()))
+            .filter(|time| {
+                buckets
+                    .iter()
+                    .any(|(_, s)| s.times.binary_search(time).is_ok())
+            })
             .collect();
         if clash.is_empty() {
             continue;
@@ -132,13 +148,18 @@ fn numbers<'e>(
 ) -> Result<Stream<'e>, EvalError> {
     let name_of = |labels: &Labels| -> String {
         let shown = eval.settings.delayed_name_removal;
-        if shown { labels.get(NAME).to_owned() } else { String::new() }
+        if shown {
+            labels.get(NAME).to_owned()
+        } else {
+            String::new()
+        }
     };
     let mut out = Vec::new();
     for mut one in inputs.native {
         let name = name_of(&one.labels);
         for (time, histogram) in std::mem::take(&mut one.histograms) {
-            one.floats.push(time, of_native(steps.index(time), &histogram, &name));
+            one.floats
+                .push(time, of_native(steps.index(time), &histogram, &name));
         }
         out.push(one);
     }
@@ -147,19 +168,25 @@ fn numbers<'e>(
         let mut by_time: HashMap<i64, Vec<Bucket>> = HashMap::new();
         for (upper, samples) in buckets {
             for (time, count) in samples.iter() {
-                by_time.entry(time).or_default().push(Bucket { upper, count });
+                by_time
+                    .entry(time)
+                    .or_default()
+                    .push(Bucket { upper, count });
             }
         }
         let mut one = Series::new(labels);
         for time in steps.times() {
             if let Some(buckets) = by_time.remove(&time) {
-                one.floats.push(time, of_classic(steps.index(time), time, buckets, &name));
+                one.floats
+                    .push(time, of_classic(steps.index(time), time, buckets, &name));
             }
         }
         out.push(one);
     }
     out.retain(|one| !one.is_empty());
-    let out = out.into_iter().map(move |one| Ok(super::renamed(eval, one)));
+    let out = out
+        .into_iter()
+        .map(move |one| Ok(super::renamed(eval, one)));
     eval.settle(Box::new(out))
 }
 
@@ -190,7 +217,14 @@ pub(super) fn quantile<'e>(
     let of_classic = |step: usize, time: i64, buckets: Vec<Bucket>, name: &str| {
         let (value, forced) = classic::quantile(qs[step], buckets);
         if let Some((lowest, highest, difference)) = forced {
-            let forced = Forced { from: time, to: time, lowest, highest, difference, count: 0 };
+            let forced = Forced {
+                from: time,
+                to: time,
+                lowest,
+                highest,
+                difference,
+                count: 0,
+            };
             eval.annotate(annotation::forced_monotonicity(name, args[1].span, forced));
         }
         value

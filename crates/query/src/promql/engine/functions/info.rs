@@ -36,7 +36,11 @@ pub(super) fn info<'e>(
     };
     let default = [Matcher::equal(NAME, "target_info")];
     let names: Vec<&Matcher> = matchers.iter().filter(|m| m.name == NAME).collect();
-    let names = if args.len() == 1 { default.iter().collect() } else { names };
+    let names = if args.len() == 1 {
+        default.iter().collect()
+    } else {
+        names
+    };
     let is_info = |one: &Series| names.iter().any(|m| m.matches(one.labels.get(NAME)));
     let mut data: BTreeMap<&str, Vec<&Matcher>> = BTreeMap::new();
     for matcher in matchers.iter().filter(|m| m.name != NAME) {
@@ -45,7 +49,10 @@ pub(super) fn info<'e>(
     let infos = fetch(eval, &args[0], &base.series, is_info, matchers, steps)?;
     let mut join = Join {
         data,
-        names: infos.iter().map(|one| one.labels.get(NAME).to_owned()).collect(),
+        names: infos
+            .iter()
+            .map(|one| one.labels.get(NAME).to_owned())
+            .collect(),
         infos,
         by_identity: HashMap::new(),
     };
@@ -137,6 +144,7 @@ fn fetch(
         shift: Shift::default(),
         edges: crate::promql::ast::Edges::Plain,
         allow_empty: true,
+        counts_only: false,
     };
     let lookup = Lookup::new(&Shift::default(), steps);
     let mut out = Vec::new();
@@ -166,7 +174,10 @@ impl Join<'_> {
             .filter_map(|name| self.by_identity.get(&(name.clone(), identity.clone())))
             .map(Vec::as_slice)
             .collect();
-        let floats = one.floats.iter().map(|(time, value)| (time, Value::Float(value)));
+        let floats = one
+            .floats
+            .iter()
+            .map(|(time, value)| (time, Value::Float(value)));
         let histograms = one.histograms.iter();
         let histograms =
             histograms.map(|(time, h)| (*time, Value::Histogram(std::sync::Arc::clone(h))));
@@ -179,7 +190,9 @@ impl Join<'_> {
             let slot = match known.iter().find(|(infos, _)| *infos == found) {
                 Some((_, slot)) => *slot,
                 None => {
-                    let Some(labels) = self.labels(&one.labels, &found)? else { continue };
+                    let Some(labels) = self.labels(&one.labels, &found)? else {
+                        continue;
+                    };
                     out.push(Series::new(labels));
                     known.push((found, out.len() - 1));
                     out.len() - 1
@@ -195,7 +208,9 @@ impl Join<'_> {
         let mut best: Option<(usize, f64)> = None;
         for at in candidates {
             let samples = &self.infos[*at].floats;
-            let Ok(index) = samples.times.binary_search(&time) else { continue };
+            let Ok(index) = samples.times.binary_search(&time) else {
+                continue;
+            };
             let sampled = samples.values[index];
             match best {
                 Some((_, newer)) if newer > sampled => {}
@@ -215,7 +230,11 @@ impl Join<'_> {
     /// The labels of a series with those of its info series; none if it is to be left out.
     fn labels(&self, base: &Labels, infos: &[usize]) -> Result<Option<Labels>, EvalError> {
         if infos.is_empty() {
-            let needed = self.data.values().flatten().any(|matcher| !matcher.matches(""));
+            let needed = self
+                .data
+                .values()
+                .flatten()
+                .any(|matcher| !matcher.matches(""));
             return Ok((!needed).then(|| base.clone()));
         }
         let mut joined = Labels::default();

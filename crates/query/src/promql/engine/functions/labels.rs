@@ -5,6 +5,7 @@ use super::super::{Eval, EvalError, Stream, stream};
 use crate::promql::ast::{Expr, Node};
 use crate::promql::labels::{Labels, NAME};
 use crate::promql::matcher::whole;
+use crate::promql::text::is_label_name;
 
 /// The text of an argument.
 pub(super) fn text(arg: &Expr) -> Result<&str, EvalError> {
@@ -26,14 +27,16 @@ pub(super) fn replace<'e>(
             "invalid regular expression in label_replace(): {pattern}"
         ));
     };
-    if target.is_empty() {
+    if !is_label_name(target) {
         return EvalError::query(format!(
             "invalid destination label name in label_replace(): {target}"
         ));
     }
     relabel(eval, &args[0], steps, target, move |labels| {
         let mut value = String::new();
-        regex.captures(labels.get(source))?.expand(replacement, &mut value);
+        regex
+            .captures(labels.get(source))?
+            .expand(replacement, &mut value);
         Some(value)
     })
 }
@@ -44,11 +47,16 @@ pub(super) fn join<'e>(
     steps: Steps,
 ) -> Result<Stream<'e>, EvalError> {
     let (target, separator) = (text(&args[1])?, text(&args[2])?);
-    let sources = args[3..].iter().map(text).collect::<Result<Vec<&str>, _>>()?;
-    if let Some(source) = sources.iter().find(|source| source.is_empty()) {
-        return EvalError::query(format!("invalid source label name in label_join(): {source}"));
+    let sources = args[3..]
+        .iter()
+        .map(text)
+        .collect::<Result<Vec<&str>, _>>()?;
+    if let Some(source) = sources.iter().find(|source| !is_label_name(source)) {
+        return EvalError::query(format!(
+            "invalid source label name in label_join(): {source}"
+        ));
     }
-    if target.is_empty() {
+    if !is_label_name(target) {
         return EvalError::query(format!(
             "invalid destination label name in label_join(): {target}"
         ));

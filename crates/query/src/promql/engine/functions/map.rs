@@ -79,7 +79,11 @@ pub(super) fn map<'e>(
         "clamp_min" => (param(1)?, vec![f64::INFINITY; count]),
         "clamp_max" => (vec![f64::NEG_INFINITY; count], param(1)?),
         "round" => {
-            let nearest = if args.len() > 1 { param(1)? } else { vec![1.0; count] };
+            let nearest = if args.len() > 1 {
+                param(1)?
+            } else {
+                vec![1.0; count]
+            };
             return each(eval, series, steps, move |step, value| {
                 // By the inverse, which loses less.
                 let inverse = 1.0 / nearest[step];

@@ -55,23 +55,18 @@ pub(super) fn call<'e>(
     }
 }
 
-fn vector<'e>(
-    eval: &'e Eval<'_>,
-    number: &'e Expr,
-    steps: Steps,
-) -> Result<Stream<'e>, EvalError> {
+fn vector<'e>(eval: &'e Eval<'_>, number: &'e Expr, steps: Steps) -> Result<Stream<'e>, EvalError> {
     let mut one = Series::new(Labels::default());
     let values = scalar::values(eval, number, steps)?;
-    one.floats = Samples { times: steps.times().collect(), values };
+    one.floats = Samples {
+        times: steps.times().collect(),
+        values,
+    };
     Ok(Box::new(std::iter::once(Ok(one))))
 }
 
 /// The times of the samples of a selector; of any other vector, the times of evaluation.
-fn timestamp<'e>(
-    eval: &'e Eval<'_>,
-    arg: &'e Expr,
-    steps: Steps,
-) -> Result<Stream<'e>, EvalError> {
+fn timestamp<'e>(eval: &'e Eval<'_>, arg: &'e Expr, steps: Steps) -> Result<Stream<'e>, EvalError> {
     let series = match &arg.unwrapped().node {
         Node::Vector(selector) if selector.edges == Edges::Plain => {
             select::timestamps(eval, selector, steps)?
@@ -88,7 +83,9 @@ fn timestamp<'e>(
         })),
     };
     let series = series.filter(|one| one.as_ref().map_or(true, |one| !one.is_empty()));
-    eval.settle(Box::new(series.map(move |one| one.map(|one| renamed(eval, one)))))
+    eval.settle(Box::new(
+        series.map(move |one| one.map(|one| renamed(eval, one))),
+    ))
 }
 
 /// A series whose name has lost its meaning.

@@ -27,7 +27,10 @@ pub(in super::super) fn quantile_of(q: f64, values: &mut [f64]) -> f64 {
     if q > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan())));
+    values.sort_by(|a, b| {
+        a.partial_cmp(b)
+            .unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
+    });
     let last = (values.len() - 1) as f64;
     let rank = q * last;
     let lower = rank.floor().max(0.0);
@@ -38,7 +41,9 @@ pub(in super::super) fn quantile_of(q: f64, values: &mut [f64]) -> f64 {
 
 /// Adds up the histograms of a window that holds nothing else.
 fn histograms(call: &Call<'_, '_>, window: &Window<'_>, averages: bool) -> Answer {
-    let Some(((_, first), rest)) = window.histograms.split_first() else { return Ok(None) };
+    let Some(((_, first), rest)) = window.histograms.split_first() else {
+        return Ok(None);
+    };
     let mut running = Running::new(first, averages);
     for (_, histogram) in rest {
         if running.add(histogram).is_err() {
@@ -47,10 +52,16 @@ fn histograms(call: &Call<'_, '_>, window: &Window<'_>, averages: bool) -> Answe
         }
     }
     if running.resets_collide() {
-        call.eval.annotate(annotation::resets_collide(Operation::Aggregation, call.span));
+        call.eval.annotate(annotation::resets_collide(
+            Operation::Aggregation,
+            call.span,
+        ));
     }
     if running.bounds_reconciled {
-        call.eval.annotate(annotation::bounds_reconciled(Operation::Aggregation, call.span));
+        call.eval.annotate(annotation::bounds_reconciled(
+            Operation::Aggregation,
+            call.span,
+        ));
     }
     Ok(Some(Value::Histogram(Arc::new(running.finish()))))
 }
@@ -82,7 +93,9 @@ pub(super) fn sum(call: &Call<'_, '_>, window: &Window<'_>) -> Answer {
             let (sum, error) = window
                 .values
                 .iter()
-                .fold((0.0, 0.0), |(sum, error), value| add_compensated(*value, sum, error));
+                .fold((0.0, 0.0), |(sum, error), value| {
+                    add_compensated(*value, sum, error)
+                });
             float(if sum.is_infinite() { sum } else { sum + error })
         }
         Some(false) => histograms(call, window, false),
@@ -118,13 +131,25 @@ pub(super) fn last(_: &Call<'_, '_>, window: &Window<'_>) -> Answer {
 
 pub(super) fn time_of_first(_: &Call<'_, '_>, window: &Window<'_>) -> Answer {
     let histogram = window.histograms.first().map(|(time, _)| *time);
-    let time = window.times.first().copied().into_iter().chain(histogram).min();
+    let time = window
+        .times
+        .first()
+        .copied()
+        .into_iter()
+        .chain(histogram)
+        .min();
     float(time.unwrap_or(0) as f64 / 1000.0)
 }
 
 pub(super) fn time_of_last(_: &Call<'_, '_>, window: &Window<'_>) -> Answer {
     let histogram = window.histograms.last().map(|(time, _)| *time);
-    let time = window.times.last().copied().into_iter().chain(histogram).max();
+    let time = window
+        .times
+        .last()
+        .copied()
+        .into_iter()
+        .chain(histogram)
+        .max();
     float(time.unwrap_or(0) as f64 / 1000.0)
 }
 
@@ -177,17 +202,24 @@ pub(super) fn quantile(call: &Call<'_, '_>, window: &Window<'_>) -> Answer {
     }
     let q = call.params[0];
     if q.is_nan() || !(0.0..=1.0).contains(&q) {
-        call.eval.annotate(annotation::invalid_quantile(q, call.span));
+        call.eval
+            .annotate(annotation::invalid_quantile(q, call.span));
     }
-    let Some(values) = floats(call, window) else { return Ok(None) };
+    let Some(values) = floats(call, window) else {
+        return Ok(None);
+    };
     float(quantile_of(q, &mut values.to_vec()))
 }
 
 pub(super) fn mad(call: &Call<'_, '_>, window: &Window<'_>) -> Answer {
-    let Some(values) = floats(call, window) else { return Ok(None) };
+    let Some(values) = floats(call, window) else {
+        return Ok(None);
+    };
     let mut values = values.to_vec();
     let median = quantile_of(0.5, &mut values);
-    values.iter_mut().for_each(|value| *value = (*value - median).abs());
+    values
+        .iter_mut()
+        .for_each(|value| *value = (*value - median).abs());
     float(quantile_of(0.5, &mut values))
 }
 

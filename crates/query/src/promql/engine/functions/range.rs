@@ -31,15 +31,18 @@ pub(super) struct Call<'c, 'a> {
 impl Call<'_, '_> {
     /// Says that histograms among the samples were left out.
     pub(super) fn ignore_histograms(&self) {
-        self.eval.annotate(annotation::ignored_in_range(self.metric, self.span));
+        self.eval
+            .annotate(annotation::ignored_in_range(self.metric, self.span));
     }
 
     pub(super) fn mixed_samples(&self) {
-        self.eval.annotate(annotation::mixed_samples(self.metric, self.span));
+        self.eval
+            .annotate(annotation::mixed_samples(self.metric, self.span));
     }
 
     pub(super) fn mixed_schemas(&self) {
-        self.eval.annotate(annotation::mixed_schemas(self.metric, self.span));
+        self.eval
+            .annotate(annotation::mixed_schemas(self.metric, self.span));
     }
 }
 
@@ -82,7 +85,10 @@ pub(super) fn find(name: &str) -> Option<OfRange> {
 fn with_edges(edges: Edges) -> (&'static str, &'static [&'static str]) {
     match edges {
         Edges::Plain => ("", &[]),
-        Edges::Anchored => ("anchored", &["changes", "delta", "increase", "rate", "resets"]),
+        Edges::Anchored => (
+            "anchored",
+            &["changes", "delta", "increase", "rate", "resets"],
+        ),
         Edges::Smoothed => ("smoothed", &["delta", "increase", "rate"]),
     }
 }
@@ -108,12 +114,18 @@ pub(super) fn over_ranges<'e>(
     args: &'e [Expr],
     steps: Steps,
 ) -> Result<Stream<'e>, EvalError> {
-    let Some(range) = args.iter().find(|arg| arg.value_type() == ValueType::Matrix) else {
+    let Some(range) = args
+        .iter()
+        .find(|arg| arg.value_type() == ValueType::Matrix)
+    else {
         return EvalError::query("expression is no range vector");
     };
     // The parameters of all steps, side by side.
     let mut params = vec![Vec::new(); steps.count()];
-    for arg in args.iter().filter(|arg| arg.value_type() == ValueType::Scalar) {
+    for arg in args
+        .iter()
+        .filter(|arg| arg.value_type() == ValueType::Scalar)
+    {
         for (at, value) in scalar::values(eval, arg, steps)?.into_iter().enumerate() {
             params[at].push(value);
         }
@@ -176,7 +188,10 @@ fn suspect(eval: &Eval<'_>, one: &Series, span: Span) {
         if of != "counter" && of != "histogram" {
             eval.annotate(annotation::possibly_no_counter_type(name, of, span));
         }
-    } else if !["_total", "_sum", "_count", "_bucket"].iter().any(|end| name.ends_with(end)) {
+    } else if !["_total", "_sum", "_count", "_bucket"]
+        .iter()
+        .any(|end| name.ends_with(end))
+    {
         eval.annotate(annotation::possibly_no_counter(name, span));
     }
 }

@@ -47,12 +47,21 @@ fn change(
         return None;
     }
     if window.histograms.len() > 1 {
-        let times = (window.histograms[0].0, window.histograms[window.histograms.len() - 1].0);
+        let times = (
+            window.histograms[0].0,
+            window.histograms[window.histograms.len() - 1].0,
+        );
         let mut result = of_histograms(call, window.histograms, counter)?;
         let first = window.histograms[0].1.count;
         let start = (result.count > 0.0 && first >= 0.0).then(|| first / result.count);
         let gaps = window.histograms.len() - 1;
-        result.scale(factor(call, times, gaps, start.filter(|_| counter), per_second));
+        result.scale(factor(
+            call,
+            times,
+            gaps,
+            start.filter(|_| counter),
+            per_second,
+        ));
         return Some(Value::Histogram(Arc::new(result)));
     }
     let (first, rest) = window.values.split_first()?;
@@ -132,7 +141,11 @@ fn extended(
         }
         result += correction;
     }
-    Some(if per_second { result / call.seconds } else { result })
+    Some(if per_second {
+        result / call.seconds
+    } else {
+        result
+    })
 }
 
 /// The change of histograms over a range; none if they do not go together.
@@ -143,8 +156,10 @@ fn of_histograms(
 ) -> Option<Histogram> {
     let gauge = |histogram: &Histogram| histogram.hint == ResetHint::Gauge;
     let (first, last) = (&points[0].1, &points[points.len() - 1].1);
-    let not_counter =
-        || call.eval.annotate(annotation::not_counter(call.metric, call.span));
+    let not_counter = || {
+        call.eval
+            .annotate(annotation::not_counter(call.metric, call.span))
+    };
     if counter && (gauge(first) || gauge(last)) {
         not_counter();
     }
@@ -179,7 +194,8 @@ fn of_histograms(
     let mut result = (**last).clone();
     result.coarsen(schema);
     let remark = |of: Operation| {
-        call.eval.annotate(annotation::bounds_reconciled(of, call.span));
+        call.eval
+            .annotate(annotation::bounds_reconciled(of, call.span));
     };
     match result.subtract(&previous) {
         Ok(merged) if merged.bounds_reconciled => remark(Operation::Subtraction),
@@ -204,7 +220,8 @@ fn of_histograms(
             previous = Arc::clone(histogram);
         }
     } else if !gauge(first) || !gauge(last) {
-        call.eval.annotate(annotation::not_gauge(call.metric, call.span));
+        call.eval
+            .annotate(annotation::not_gauge(call.metric, call.span));
     }
     result.hint = ResetHint::Gauge;
     result.compact();
@@ -238,15 +255,21 @@ fn last_change(call: &Call<'_, '_>, window: &Window<'_>, counter: bool) -> Optio
         (Value::Float(before), Value::Float(now)) => {
             let reset = counter && now < before;
             let change = if reset { now } else { now - before };
-            Some(Value::Float(if counter { change / seconds } else { change }))
+            Some(Value::Float(if counter {
+                change / seconds
+            } else {
+                change
+            }))
         }
         (Value::Histogram(before), Value::Histogram(now)) => {
             let gauges = [&before, &now].map(|h| h.hint == ResetHint::Gauge);
             if counter && gauges.contains(&true) {
-                call.eval.annotate(annotation::not_counter(call.metric, call.span));
+                call.eval
+                    .annotate(annotation::not_counter(call.metric, call.span));
             }
             if !counter && gauges.contains(&false) {
-                call.eval.annotate(annotation::not_gauge(call.metric, call.span));
+                call.eval
+                    .annotate(annotation::not_gauge(call.metric, call.span));
             }
             let mut result = (*now).clone();
             if !counter || !now.resets(&before) {
@@ -256,7 +279,8 @@ fn last_change(call: &Call<'_, '_>, window: &Window<'_>, counter: bool) -> Optio
                 };
                 if merged.bounds_reconciled {
                     let of = Operation::Subtraction;
-                    call.eval.annotate(annotation::bounds_reconciled(of, call.span));
+                    call.eval
+                        .annotate(annotation::bounds_reconciled(of, call.span));
                 }
             }
             result.hint = ResetHint::Gauge;

@@ -16,8 +16,13 @@ pub(super) fn sort<'e>(
 ) -> Result<Stream<'e>, EvalError> {
     let by_value = matches!(name, "sort" | "sort_desc");
     let descending = name.ends_with("_desc");
-    let labels = args[1..].iter().map(text).collect::<Result<Vec<&str>, _>>()?;
-    let mut series = eval.collect(stream::stream(eval, &args[0], steps)?)?.into_inner();
+    let labels = args[1..]
+        .iter()
+        .map(text)
+        .collect::<Result<Vec<&str>, _>>()?;
+    let mut series = eval
+        .collect(stream::stream(eval, &args[0], steps)?)?
+        .into_inner();
     if by_value {
         for one in &mut series {
             one.histograms.clear();
@@ -52,7 +57,11 @@ fn by_labels(a: &Series, b: &Series, labels: &[&str]) -> Ordering {
     for label in labels {
         let (x, y) = (a.labels.get(label), b.labels.get(label));
         if x != y {
-            return if naturally_before(x, y) { Ordering::Less } else { Ordering::Greater };
+            return if naturally_before(x, y) {
+                Ordering::Less
+            } else {
+                Ordering::Greater
+            };
         }
     }
     a.labels.cmp(&b.labels)
@@ -64,7 +73,9 @@ fn runs(text: &str) -> Vec<&str> {
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let digits = first.is_ascii_digit();
-        let end = rest.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| c.is_ascii_digit() != digits)
+            .unwrap_or(rest.len());
         out.push(&rest[..end]);
         rest = &rest[end..];
     }

@@ -20,7 +20,11 @@ fn enough(call: &Call<'_, '_>, window: &Window<'_>) -> bool {
 fn line(window: &Window<'_>, at: i64) -> (f64, f64) {
     let first = window.values[0];
     if window.values.iter().all(|value| *value == first) {
-        return if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) };
+        return if first.is_infinite() {
+            (f64::NAN, f64::NAN)
+        } else {
+            (0.0, first)
+        };
     }
     // Sums of x, y, xy and xx with their errors.
     let mut sums = [(0.0, 0.0); 4];
