@@ -226,7 +226,7 @@ pub fn format_duration(ms: i64) -> String {
     let mut out = String::new();
     for (name, unit) in UNITS {
         // Years and weeks only if nothing remains: 90d reads better than 12w6d.
-        if matches!(name, "y" | "w") && rest % unit != 0 {
+        if matches!(name, "y" | "w") && !rest.is_multiple_of(unit) {
             continue;
         }
         if rest >= unit {

@@ -27,7 +27,7 @@ pub(crate) fn exponential(index: i32, schema: i32) -> f64 {
     if within == 0 && exponent == 1024 {
         return f64::MAX;
     }
-    if exponent >= -1022 && exponent < 1024 {
+    if (-1022..1024).contains(&exponent) {
         significand * power_of_two(exponent)
     } else if exponent >= 1024 {
         f64::INFINITY

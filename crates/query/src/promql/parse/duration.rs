@@ -7,7 +7,7 @@ use crate::promql::lex::{Keyword, Kind};
 use crate::promql::parse::MAX_DEPTH;
 
 /// The longest duration either way: 64 bits of nanoseconds.
-const MAX_SECONDS: f64 = 9_223_372_036.854_775_807;
+const MAX_SECONDS: f64 = 9_223_372_036.854_776;
 
 impl Parser<'_> {
     pub(super) fn positive_duration(&mut self) -> Step<Duration> {

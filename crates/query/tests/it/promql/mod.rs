@@ -3,6 +3,7 @@
 //! The Go module of Prometheus, at the version that `tests/peers/prometheus` pins, is read where
 //! the module cache keeps it; nothing of it is copied here.
 
+mod engine;
 mod extract;
 mod limits;
 mod parser;

@@ -158,17 +158,11 @@ impl Join<'_, '_, '_> {
                 (_, _, Some(fill)) => (None, Value::Float(fill)),
                 _ => return Ok(()),
             };
-            if !outs.contains_key(&partner) {
-                let labels = match partner {
-                    Some(at) => self.labels(&series.labels, &self.one[at as usize].labels),
-                    None => self.labels(&series.labels, &key),
-                };
-                outs.insert(partner, self.result(labels));
+            let out = outs.entry(partner).or_insert_with(|| {
                 order.push(partner);
-            }
-            let Some(out) = outs.get_mut(&partner) else {
-                return Ok(());
-            };
+                let other = partner.map_or(&key, |at| &self.one[at as usize].labels);
+                self.result(self.labels(&series.labels, other))
+            });
             self.combine(&mut group, step, time, &value, &other, out)
         });
         self.groups.insert(key, group);
