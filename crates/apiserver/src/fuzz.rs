@@ -152,6 +152,7 @@ fn accepted_types() {
         let offer = Offer {
             protobuf: true,
             forms: true,
+            tables: true,
         };
         let _ = accept::first(&words, &["application/json", "text/plain"]);
         format!(
