@@ -79,6 +79,25 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), Failure> {
             },
         ));
     }
+    ops.extend(missing(
+        core,
+        &state,
+        "networking.k8s.io/v1",
+        "ServiceCIDR",
+        "",
+        "kubernetes",
+        |object| {
+            let (network, bits) = core.settings.service_cidr;
+            object["spec"] = json!({"cidrs": [format!("{network}/{bits}")]});
+            object["status"] = json!({"conditions": [{
+                "type": "Ready",
+                "status": "True",
+                "lastTransitionTime": core.clock.rfc3339(),
+                "reason": "",
+                "message": "Kubernetes default Service CIDR is ready",
+            }]});
+        },
+    ));
     ops.extend(front_proxy(core, &state));
     for role in facts::bootstrap_roles() {
         ops.extend(reconciled(core, &state, role, Extra::Kept));

@@ -16,8 +16,25 @@ pub(super) fn name_rule(group: &str, kind: &str) -> NameRule {
         ("", "Namespace" | "Service") | ("apps", "StatefulSet") => names::dns1123_label,
         ("rbac.authorization.k8s.io", _) => names::path_segment,
         ("batch", "CronJob") => cron_job_name,
-        ("certificates.k8s.io", "CertificateSigningRequest") => names::dns1123_subdomain,
+        ("networking.k8s.io", "IPAddress") => ip_address,
         _ => names::dns1123_subdomain,
+    }
+}
+
+/// The name of an address is the address.
+fn ip_address(name: &str) -> Vec<String> {
+    match name.parse::<std::net::IpAddr>() {
+        Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
+        Ok(std::net::IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => {
+            vec!["must not be an IPv4-mapped IPv6 address".into()]
+        }
+        Ok(ip) if ip.to_string() != name => {
+            vec![format!(
+                "must be in canonical form ({})",
+                quote(&ip.to_string())
+            )]
+        }
+        Ok(_) => Vec::new(),
     }
 }
 
