@@ -118,7 +118,7 @@ fn retry(
     suite: &suite::Suite,
     kubeconfig: &std::path::Path,
     limit: &str,
-    results: &mut Vec<report::Case>,
+    results: &mut [report::Case],
 ) -> Result<()> {
     let names: Vec<String> = results
         .iter()

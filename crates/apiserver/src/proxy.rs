@@ -59,11 +59,7 @@ pub(crate) async fn serve(call: Call, target: Target, incoming: Incoming) -> Ans
     let place = Place {
         url: String::new(),
         name: host.clone(),
-        path: match (rest, call.raw_query.as_str()) {
-            ("", "") => "/".into(),
-            (rest, "") => rest.into(),
-            (rest, query) => format!("{rest}?{query}"),
-        },
+        path: behind(rest, &call.raw_query),
         host,
         port,
     };
@@ -218,12 +214,29 @@ fn endpoint(slice: &Value, wanted: &str) -> Option<(String, u16)> {
     Some((address.to_string(), port))
 }
 
-// What of a path leads here, and what is behind.
+// What of a path leads here, and what is behind:
+// `/api/v1/namespaces/<namespace>/<plural>/<name>/proxy` are seven segments.
 fn split(path: &str) -> (&str, &str) {
-    match path.find("/proxy") {
-        // Names of pods and services hold no slash, so this is the subresource.
-        Some(at) => path.split_at(at + "/proxy".len()),
-        None => (path, ""),
+    let (mut segments, mut inside) = (0, false);
+    for (at, c) in path.char_indices() {
+        match (c, inside) {
+            ('/', true) if segments == 7 => return path.split_at(at),
+            ('/', _) => inside = false,
+            (_, false) => {
+                inside = true;
+                segments += 1;
+            }
+            _ => {}
+        }
+    }
+    (path, "")
+}
+
+fn behind(rest: &str, query: &str) -> String {
+    let rest = if rest.is_empty() { "/" } else { rest };
+    match query {
+        "" => rest.to_string(),
+        query => format!("{rest}?{query}"),
     }
 }
 
@@ -337,11 +350,14 @@ mod tests {
 
     #[test]
     fn paths() {
-        let base = "/api/v1/namespaces/a/pods/https:b:443/proxy";
+        let base = "/api/v1/namespaces/proxy-1/pods/https:b:443/proxy";
         for rest in ["", "/", "/c/proxy/d"] {
             let path = format!("{base}{rest}");
             assert_eq!(split(&path), (base, rest));
         }
+        assert_eq!(behind("", ""), "/");
+        assert_eq!(behind("", "a=b"), "/?a=b");
+        assert_eq!(behind("/c", "a=b"), "/c?a=b");
     }
 
     #[test]
