@@ -18,6 +18,7 @@ const PEERS: &[(&str, &str, &str, &str)] = &[
     ),
     ("etcd", ".", "etcd", ""),
     ("cel", ".", "cel", ""),
+    ("prometheus", ".", "promql", ""),
     ("informer", ".", "informer", ""),
     ("helm", "helm.sh/helm/v4/cmd/helm", "helm", ""),
     (

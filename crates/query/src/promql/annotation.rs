@@ -127,6 +127,8 @@ impl Annotations {
         match self.0.entry(annotation.message.clone()) {
             Entry::Vacant(entry) => drop(entry.insert(annotation)),
             Entry::Occupied(mut entry) => {
+                // Of several places the last one is told.
+                entry.get_mut().span = annotation.span;
                 if let (Some(old), Some(new)) = (&mut entry.get_mut().forced, annotation.forced) {
                     old.from = old.from.min(new.from);
                     old.to = old.to.max(new.to);

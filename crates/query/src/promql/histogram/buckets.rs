@@ -65,6 +65,26 @@ impl Histogram {
         }
     }
 
+    fn zero_bucket(&self) -> Bucket {
+        Bucket {
+            lower: -self.zero_threshold,
+            upper: self.zero_threshold,
+            lower_inclusive: true,
+            upper_inclusive: true,
+            count: self.zero_count,
+        }
+    }
+
+    /// All buckets from the lowest up, with the bounds of their schema.
+    pub(crate) fn plain_buckets(&self) -> impl Iterator<Item = Bucket> + '_ {
+        let below = self.negative.iter().rev();
+        let above = self.positive.iter();
+        below
+            .map(|(index, count)| self.negative_bucket(*index, *count))
+            .chain(std::iter::once(self.zero_bucket()))
+            .chain(above.map(|(index, count)| self.positive_bucket(*index, *count)))
+    }
+
     /// All buckets from the lowest up. Where one overlaps the zero bucket, it is cut there.
     pub fn buckets(&self) -> Vec<Bucket> {
         let zero = self.zero_threshold;
@@ -77,13 +97,7 @@ impl Histogram {
             out.push(bucket);
         }
         if self.zero_count > 0.0 {
-            out.push(Bucket {
-                lower: -zero,
-                upper: zero,
-                lower_inclusive: true,
-                upper_inclusive: true,
-                count: self.zero_count,
-            });
+            out.push(self.zero_bucket());
         }
         for (index, count) in &self.positive {
             let mut bucket = self.positive_bucket(*index, *count);

@@ -191,7 +191,7 @@ impl std::fmt::Display for Histogram {
             number(self.count),
             number(self.sum)
         )?;
-        for bucket in self.buckets().iter().filter(|bucket| bucket.count != 0.0) {
+        for bucket in self.plain_buckets().filter(|bucket| bucket.count != 0.0) {
             write!(f, ", {bucket}")?;
         }
         f.write_str("}")

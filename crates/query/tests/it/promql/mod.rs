@@ -3,10 +3,12 @@
 //! The Go module of Prometheus, at the version that `tests/peers/prometheus` pins, is read where
 //! the module cache keeps it; nothing of it is copied here.
 
+mod differential;
 mod engine;
 mod extract;
 mod limits;
 mod parser;
+mod queries;
 mod run;
 mod script;
 mod scripts;

@@ -53,12 +53,15 @@ pub(super) fn vectors<'e>(
         steps,
         one: &one.series,
         groups: HashMap::new(),
+        duplicates: Vec::new(),
+        busy: vec![false; steps.count()],
         out: Vec::new(),
     };
-    join.build()?;
+    join.build();
     for series in many {
         join.pass(series?)?;
     }
+    join.refuse_duplicates()?;
     join.fill_many()?;
     let mut out = join.out;
     out.iter_mut().for_each(in_order);
@@ -79,6 +82,10 @@ struct Join<'j, 'e, 'a> {
     /// The side with one series per group.
     one: &'j [Series],
     groups: HashMap<Labels, Group>,
+    /// Steps at which a group has two series, and which.
+    duplicates: Vec<(usize, u32, u32)>,
+    /// At which steps the other side has any series at all.
+    busy: Vec<bool>,
     out: Vec<Series>,
 }
 
@@ -105,7 +112,7 @@ impl Join<'_, '_, '_> {
         }
     }
 
-    fn build(&mut self) -> Result<(), EvalError> {
+    fn build(&mut self) {
         let steps = self.steps.count();
         for (at, series) in self.one.iter().enumerate() {
             let key = self.key(&series.labels);
@@ -116,19 +123,34 @@ impl Join<'_, '_, '_> {
             for (time, value) in values(series) {
                 let step = self.steps.index(time);
                 if let Some(other) = group.series[step] {
-                    let side = if self.swapped { "left" } else { "right" };
-                    return EvalError::query(format!(
-                        "found duplicate series for the match group {key} on the {side} hand-side \
-                         of the operation: [{}, {}];many-to-many matching not allowed: matching \
-                         labels must be unique on one side",
-                        series.labels, self.one[other as usize].labels
-                    ));
+                    self.duplicates.push((step, at as u32, other));
+                    continue;
                 }
                 group.series[step] = Some(at as u32);
                 group.values[step] = Some(value);
             }
         }
-        Ok(())
+    }
+
+    /// Several series of the "one" side in a group are an error, at the steps at which there is
+    /// anything to be matched.
+    fn refuse_duplicates(&self) -> Result<(), EvalError> {
+        let fills = self.matching.fill_left.is_some() || self.matching.fill_right.is_some();
+        let mut duplicates = self.duplicates.iter();
+        let Some((_, at, other)) = duplicates.find(|(step, ..)| fills || self.busy[*step]) else {
+            return Ok(());
+        };
+        let side = if self.swapped { "left" } else { "right" };
+        let (series, other) = (
+            &self.one[*at as usize].labels,
+            &self.one[*other as usize].labels,
+        );
+        let key = self.key(series);
+        EvalError::query(format!(
+            "found duplicate series for the match group {key} on the {side} hand-side of the \
+             operation: [{series}, {other}];many-to-many matching not allowed: matching labels \
+             must be unique on one side"
+        ))
     }
 
     /// The value that stands for a missing series of the "one" side.
@@ -141,6 +163,9 @@ impl Join<'_, '_, '_> {
         let key = self.key(&series.labels);
         let steps = self.steps.count();
         let fill = self.fill_of_one();
+        for (time, _) in values(&series) {
+            self.busy[self.steps.index(time)] = true;
+        }
         if fill.is_none() && !self.groups.contains_key(&key) {
             return Ok(());
         }

@@ -12,15 +12,26 @@ pub(super) type Part = fn(i64) -> i64;
 
 const DAY: i64 = 86_400;
 
+/// Days before 1970 at which the calendar of Go begins. Times before it come out at its other
+/// end, and since what is no time is the least one of 64 bits, that shows.
+const BEGINNING: i64 = 106_751_991_073_400;
+
+/// The day since 1970 and the second of the day.
+fn split(seconds: i64) -> (i64, i64) {
+    let since = (seconds as u64).wrapping_add((BEGINNING * DAY) as u64);
+    let days = since / DAY as u64;
+    (days as i64 - BEGINNING, (since % DAY as u64) as i64)
+}
+
 pub(super) fn find(name: &str) -> Option<Part> {
     Some(match name {
-        "minute" => |seconds| seconds.rem_euclid(3600) / 60,
-        "hour" => |seconds| seconds.rem_euclid(DAY) / 3600,
+        "minute" => |seconds| split(seconds).1 % 3600 / 60,
+        "hour" => |seconds| split(seconds).1 / 3600,
         // 1970-01-01 was a Thursday.
-        "day_of_week" => |seconds| (seconds.div_euclid(DAY) + 4).rem_euclid(7),
+        "day_of_week" => |seconds| (split(seconds).0 + 4).rem_euclid(7),
         "day_of_month" => |seconds| date(seconds).2,
         "day_of_year" => |seconds| {
-            let days = seconds.div_euclid(DAY);
+            let days = split(seconds).0;
             days - days_from_civil(date(seconds).0, 1, 1) + 1
         },
         "days_in_month" => |seconds| {
@@ -34,7 +45,7 @@ pub(super) fn find(name: &str) -> Option<Part> {
 }
 
 fn date(seconds: i64) -> (i64, i64, i64) {
-    civil_from_days(seconds.div_euclid(DAY))
+    civil_from_days(split(seconds).0)
 }
 
 pub(super) fn dates<'e>(

@@ -1,0 +1,299 @@
+//! Random queries beside the real engine (`tests/peers/prometheus`), over the same samples.
+//!
+//! Numbers agree to the last bit or within a hair: the real engine adds up series in the random
+//! order its test storage loads them in. For the same reason queries that choose among equal
+//! series (`topk` and its kin) are left out here.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use serde_json::{Value as Json, json};
+use towpath_query::promql::{
+    Answer, EvalError, Level, Series, Settings, Value, instant, parse, range,
+};
+
+use super::queries::{SAMPLES, store, vector};
+use super::store::Store;
+
+/// How far the order of additions may carry a number away, relative to it.
+const TOLERANCE: f64 = 1e-9;
+
+fn peer() -> Option<PathBuf> {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers");
+    let peer = std::env::var_os("TOWPATH_PEERS")
+        .map_or(built, PathBuf::from)
+        .join("promql");
+    if !peer.exists() {
+        let full = std::env::var_os("TOWPATH_TEST_FULL").is_some();
+        assert!(
+            !full,
+            "the peer promql is absent; build it with cargo xtask peers"
+        );
+        eprintln!("SKIPPED: the peer promql is absent; build it with cargo xtask peers");
+        return None;
+    }
+    Some(peer)
+}
+
+struct Query {
+    expr: String,
+    /// Start, end and step; the step is 0 for an instant.
+    times: (i64, i64, i64),
+}
+
+fn queries(count: usize) -> Vec<Query> {
+    let mut runner = TestRunner::deterministic();
+    let mut out = Vec::new();
+    let unordered = ["topk", "bottomk", "limitk"];
+    while out.len() < count {
+        let expr = vector().new_tree(&mut runner).unwrap().current();
+        if unordered.iter().any(|name| expr.contains(name)) || expr.len() > 600 {
+            continue;
+        }
+        let times = if out.len() % 3 == 0 {
+            (1_230_000, 1_230_000, 0)
+        } else {
+            (300_000, 2_700_000, 90_000)
+        };
+        out.push(Query { expr, times });
+    }
+    out
+}
+
+fn job(queries: &[Query], delayed: bool) -> String {
+    let queries: Vec<Json> = queries
+        .iter()
+        .map(|query| {
+            let (start, end, step) = query.times;
+            json!({"expr": query.expr, "start": start, "end": end, "step": step})
+        })
+        .collect();
+    let load = format!("load 1m\n  {}", SAMPLES.join("\n  "));
+    json!({"load": load, "delayed": delayed, "queries": queries}).to_string() + "\n"
+}
+
+#[allow(clippy::disallowed_methods)] // the peer is a program of its own
+fn ask(peer: &Path, jobs: &str) -> Vec<Json> {
+    let mut child = Command::new(peer)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the peer runs");
+    let mut input = child.stdin.take().unwrap();
+    let jobs = jobs.to_owned();
+    let writer = std::thread::spawn(move || input.write_all(jobs.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn answer(query: &Query, delayed: bool, store: &Store) -> Result<Answer, EvalError> {
+    let expr = parse(&query.expr).unwrap();
+    let settings = Settings {
+        delayed_name_removal: delayed,
+        ..Settings::default()
+    };
+    let (start, end, step) = query.times;
+    if step == 0 {
+        instant(&expr, start, store, &settings)
+    } else {
+        range(&expr, start, end, step, store, &settings)
+    }
+}
+
+/// What a result has at a label set and time: a number, or a histogram as text.
+type Points = Vec<(String, String)>;
+
+fn own(value: &Value, time: i64) -> Points {
+    let mut out = Points::new();
+    let mut add = |series: &Series| {
+        for (time, value) in series.floats.iter() {
+            out.push((format!("{} {time}", series.labels), format!("{value:?}")));
+        }
+        for (time, histogram) in &series.histograms {
+            out.push((format!("{} {time}", series.labels), histogram.to_string()));
+        }
+    };
+    match value {
+        Value::Matrix(series) => series.iter().for_each(add),
+        Value::Vector(samples) => {
+            for sample in samples {
+                let mut series = Series::new(sample.labels.clone());
+                match &sample.histogram {
+                    Some(histogram) => series.histograms.push((time, histogram.clone())),
+                    None => series.floats.push(time, sample.value),
+                }
+                add(&series);
+            }
+        }
+        other => panic!("a vector is expected, not {other:?}"),
+    }
+    out.sort();
+    out
+}
+
+fn theirs(answer: &Json) -> Points {
+    let list = |value: &Json| value.as_array().cloned().unwrap_or_default();
+    let mut out = Points::new();
+    for series in list(&answer["series"]) {
+        let labels = series["labels"].as_str().unwrap();
+        for (field, float) in [("floats", true), ("histograms", false)] {
+            for point in list(&series[field]) {
+                let (time, value) = point.as_str().unwrap().split_once(' ').unwrap();
+                let value = if float {
+                    format!(
+                        "{:?}",
+                        f64::from_bits(u64::from_str_radix(value, 16).unwrap())
+                    )
+                } else {
+                    value.to_owned()
+                };
+                out.push((format!("{labels} {time}"), value));
+            }
+        }
+    }
+    out.sort();
+    out
+}
+
+/// Whether both are the same but for the last digits of their numbers.
+fn near(a: &str, b: &str) -> bool {
+    let numbers = |text: &str| -> Vec<String> {
+        text.split(|c: char| "{}[](),: ".contains(c))
+            .map(str::to_owned)
+            .collect()
+    };
+    let (a, b) = (numbers(a), numbers(b));
+    a.len() == b.len()
+        && a.iter()
+            .zip(&b)
+            .all(|(a, b)| match (a.parse::<f64>(), b.parse::<f64>()) {
+                (Ok(a), Ok(b)) => {
+                    a == b
+                        || (a.is_nan() && b.is_nan())
+                        || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1e-6)
+                }
+                _ => a == b,
+            })
+}
+
+/// Messages without their places, or errors without the series they happen to name.
+fn bare(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut out: Vec<String> = texts
+        .map(|text| {
+            text.rsplit_once(" (")
+                .map_or(text.clone(), |(text, _)| text.to_owned())
+        })
+        .collect();
+    out.sort();
+    out.dedup();
+    out
+}
+
+#[derive(Default, Debug)]
+struct Counts {
+    same: usize,
+    near: usize,
+    errors: usize,
+    other_errors: usize,
+    places_differ: usize,
+}
+
+fn judge(
+    query: &Query,
+    delayed: bool,
+    store: &Store,
+    other: &Json,
+    counts: &mut Counts,
+) -> Result<(), String> {
+    let error = other["error"].as_str();
+    let answer = match (answer(query, delayed, store), error) {
+        (Err(own), Some(error)) => {
+            // Of several errors in a query either engine may meet another one first.
+            let start = |text: &str| text.chars().take(40).collect::<String>();
+            let same = start(&own.to_string()) == start(error);
+            counts.errors += usize::from(same);
+            counts.other_errors += usize::from(!same);
+            return Ok(());
+        }
+        (Err(own), None) => return Err(format!("only we fail: {own}")),
+        (Ok(_), Some(error)) => return Err(format!("only they fail: {error}")),
+        (Ok(answer), None) => answer,
+    };
+    let (own, theirs) = (own(&answer.value, query.times.0), theirs(other));
+    if own == theirs {
+        counts.same += 1;
+    } else {
+        counts.near += 1;
+        if own.len() != theirs.len() {
+            let only = own.iter().find(|p| !theirs.iter().any(|t| t.0 == p.0));
+            let missing = theirs.iter().find(|p| !own.iter().any(|t| t.0 == p.0));
+            return Err(format!("only ours: {only:?}, only theirs: {missing:?}"));
+        }
+        let differs = own
+            .iter()
+            .zip(&theirs)
+            .find(|(a, b)| a.0 != b.0 || !near(&a.1, &b.1));
+        if let Some((own, theirs)) = differs {
+            return Err(format!("{own:?}\n    {theirs:?}"));
+        }
+    }
+    for (level, field) in [(Level::Warning, "warnings"), (Level::Info, "infos")] {
+        let own = answer.annotations.texts(level, &query.expr, 0);
+        let theirs = other[field].as_array().cloned().unwrap_or_default();
+        let theirs: Vec<String> = theirs
+            .iter()
+            .map(|text| text.as_str().unwrap().to_owned())
+            .collect();
+        let mut sorted = own.clone();
+        sorted.sort();
+        counts.places_differ += usize::from(sorted != theirs);
+        let (own, theirs) = (bare(own.into_iter()), bare(theirs.into_iter()));
+        // Upstream keeps the last remark of an operator at a step, here none is lost.
+        let lost = |text: &&String| {
+            ["binary operator", "during addition", "during subtraction"]
+                .iter()
+                .any(|what| text.contains(what))
+        };
+        let missing = theirs.iter().any(|text| !own.contains(text));
+        if missing
+            || own
+                .iter()
+                .any(|text| !theirs.contains(text) && !lost(&text))
+        {
+            return Err(format!("{field}: {own:?}\n    {theirs:?}"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn beside_the_real_engine() {
+    let Some(peer) = peer() else { return };
+    let queries = queries(1500);
+    let jobs = job(&queries, false) + &job(&queries, true);
+    let answers = ask(&peer, &jobs);
+    assert_eq!(answers.len(), queries.len() * 2);
+    let store = store();
+    let mut counts = Counts::default();
+    let mut wrong = Vec::new();
+    for (at, other) in answers.iter().enumerate() {
+        let (query, delayed) = (&queries[at % queries.len()], at >= queries.len());
+        if let Err(why) = judge(query, delayed, &store, other, &mut counts) {
+            wrong.push(format!(
+                "{} {:?} {delayed}\n    {why}",
+                query.expr, query.times
+            ));
+        }
+    }
+    println!("{counts:?}, {} wrong", wrong.len());
+    wrong.sort_by_key(String::len);
+    wrong.truncate(25);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
