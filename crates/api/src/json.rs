@@ -50,6 +50,13 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<(Value, Vec<String>), Error
             limit: limits.bytes,
         });
     }
+    read(bytes, limits).or_else(|error| match mend(bytes) {
+        Some(mended) => read(&mended, limits),
+        None => Err(error),
+    })
+}
+
+fn read(bytes: &[u8], limits: Limits) -> Result<(Value, Vec<String>), Error> {
     let mut duplicates = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let tree = Tree {
@@ -61,6 +68,37 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<(Value, Vec<String>), Error
     let value = tree.deserialize(&mut reader)?;
     reader.end()?;
     Ok((value, duplicates))
+}
+
+// Text that is no Unicode: upstream reads what cannot be a character as U+FFFD, and its clients
+// rely on being understood (messages cut in the middle of a character). `None` where there is
+// nothing of the kind.
+fn mend(bytes: &[u8]) -> Option<Vec<u8>> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut changed = matches!(text, std::borrow::Cow::Owned(_));
+    let text = text.as_bytes();
+    let unit = |at: usize| -> Option<u32> {
+        let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        let length = match (text[at], unit(at)) {
+            (b'\\', Some(0xd800..0xdc00)) if matches!(unit(at + 6), Some(0xdc00..0xe000)) => 12,
+            (b'\\', Some(0xd800..0xe000)) => {
+                out.extend_from_slice(b"\\ufffd");
+                changed = true;
+                at += 6;
+                continue;
+            }
+            (b'\\', _) => 2,
+            _ => 1,
+        };
+        out.extend_from_slice(&text[at..text.len().min(at + length)]);
+        at += length;
+    }
+    changed.then_some(out)
 }
 
 /// Where the reader is: a chain on the stack, made into text only for what is reported.
@@ -202,6 +240,23 @@ mod tests {
             parse(br#"{"a":1,"b":[{"c":1,"c":2}],"a":3}"#, Limits::default()).unwrap();
         assert_eq!(value, serde_json::json!({"a": 3, "b": [{"c": 2}]}));
         assert_eq!(twice, ["b[0].c", "a"]);
+    }
+
+    #[test]
+    fn what_is_no_character_is_replaced() {
+        for (bytes, wanted) in [
+            (&b"{\"a\":\"x\xffy\"}"[..], "x\u{fffd}y"),
+            (br#"{"a":"x\ud800y"}"#, "x\u{fffd}y"),
+            (
+                br#"{"a":"\udc00\ud83d\ude00\ud83d"}"#,
+                "\u{fffd}\u{1f600}\u{fffd}",
+            ),
+            (br#"{"a":"\\ud800"}"#, "\\ud800"),
+        ] {
+            let (value, _) = parse(bytes, Limits::default()).unwrap();
+            assert_eq!(value["a"], wanted);
+        }
+        assert!(parse(b"{\xff}", Limits::default()).is_err());
     }
 
     #[test]

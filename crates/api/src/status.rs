@@ -381,6 +381,11 @@ pub fn unavailable(message: impl Into<String>) -> Failure {
     Failure::new(503, "ServiceUnavailable", message)
 }
 
+/// 504: it took too long.
+pub fn timeout(why: &str) -> Failure {
+    Failure::new(504, "Timeout", format!("Timeout: {why}")).plain()
+}
+
 /// 504: a revision that lies in the future.
 pub fn too_large_resource_version(wanted: u64, current: u64) -> Failure {
     let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");

@@ -11,7 +11,8 @@ use serde_json::Value;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use towpath_api::status::Failure;
+use std::time::Duration;
+use towpath_api::status::{self, Failure};
 
 /// A request's body, whatever it came in by.
 pub(crate) type Incoming = UnsyncBoxBody<Bytes, io::Error>;
@@ -20,6 +21,48 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 fn cause<E: Into<Cause>>(error: E) -> io::Error {
     io::Error::other(error)
+}
+
+/// Largest body of a request, as upstream.
+pub(crate) const REQUEST_BYTES: usize = 3 << 20;
+// How much more is taken of a body that is refused.
+const REFUSED_BYTES: usize = 32 << 20;
+
+/// All of a request's body, which must be there by a deadline.
+///
+/// A client that is still sending when it is refused sees a broken connection instead of the
+/// reason; so a body that is too large is read on for a while, and forgotten.
+pub(crate) async fn read(mut body: Incoming, deadline: Duration) -> Result<Bytes, Failure> {
+    let reading = async {
+        let (mut first, mut rest, mut size) = (Bytes::new(), Vec::new(), 0);
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            size += data.len();
+            if size > REQUEST_BYTES + REFUSED_BYTES {
+                break;
+            }
+            if size > REQUEST_BYTES {
+                (first, rest) = (Bytes::new(), Vec::new());
+            } else if first.is_empty() {
+                first = data;
+            } else {
+                // Copied, so that many small pieces do not hold many buffers.
+                rest.extend_from_slice(&data);
+            }
+        }
+        Ok::<_, io::Error>((first, rest, size))
+    };
+    match tokio::time::timeout(deadline, reading).await {
+        Ok(Ok((.., size))) if size > REQUEST_BYTES => Err(status::too_large(REQUEST_BYTES)),
+        Ok(Ok((first, rest, _))) if rest.is_empty() => Ok(first),
+        Ok(Ok((first, rest, _))) => Ok([&first[..], &rest].concat().into()),
+        Ok(Err(error)) => Err(status::bad_request(format!("read body: {error}"))),
+        Err(_) => Err(status::timeout(
+            "request did not complete within the allotted timeout",
+        )),
+    }
 }
 
 /// Any body as a request's.
@@ -191,5 +234,41 @@ pub(crate) fn warn(answer: &mut Response<Body>, warnings: &[String]) {
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
             answer.headers_mut().append(header::WARNING, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt;
+    use http_body_util::StreamBody;
+
+    fn sent(parts: impl Stream<Item = Vec<u8>> + Send + 'static) -> Incoming {
+        incoming(StreamBody::new(
+            parts.map(|part| Ok::<_, io::Error>(Frame::data(Bytes::from(part)))),
+        ))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_whole_or_refused() {
+        let soon = Duration::from_secs(60);
+        let small = futures::stream::iter((0..1000u32).map(|n| vec![n as u8]));
+        let read = super::read(sent(small), soon).await.expect("body");
+        assert_eq!((read.len(), read[999]), (1000, 231));
+        let endless = futures::stream::repeat(vec![0; 1 << 20]);
+        let refused = super::read(sent(endless), soon)
+            .await
+            .expect_err("too large");
+        assert_eq!(refused.code, 413);
+        let slow = futures::stream::iter([vec![b'{']]).chain(futures::stream::pending());
+        let refused = super::read(sent(slow), Duration::from_millis(50)).await;
+        let refused = refused.expect_err("too slow");
+        assert_eq!(
+            (refused.code, refused.message.as_str()),
+            (
+                504,
+                "Timeout: request did not complete within the allotted timeout"
+            )
+        );
     }
 }

@@ -24,7 +24,6 @@ use futures::future::BoxFuture;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, UPGRADE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
-use http_body_util::BodyExt;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -37,10 +36,6 @@ use towpath_kit::traits::{Credential, PodStreams, Principal, ResourceFigures};
 use towpath_stdx::{Clock, Random};
 use towpath_store::{Store, Table};
 
-/// Largest body of a request, as upstream.
-pub(crate) const BODY_BYTES: usize = 3 << 20;
-// How much more is taken of a body that is refused.
-const REFUSED_BODY_BYTES: usize = 32 << 20;
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
 /// Requests at a time, those included that wait for a seat ([`crate::fairness`]); watches and
 /// streams do not count once they have begun.
@@ -441,7 +436,7 @@ async fn objects(
         }
         _ => {}
     }
-    let bytes = read_body(incoming).await?;
+    let bytes = body::read(incoming, BODY_DEADLINE).await?;
     call.draft.body(&bytes);
     if reviews::is_review(&resource) {
         return reviews::serve(&call, &target, &bytes).await;
@@ -460,35 +455,6 @@ async fn objects(
         ("delete", "") => delete::one(&call, &target, &bytes).await,
         ("deletecollection", _) => delete::collection(&call, &target, &bytes).await,
         _ => sub::serve(&call, &target, &bytes).await,
-    }
-}
-
-// A client that is still sending when it is refused sees a broken connection instead of the
-// reason; so a body that is too large is read on for a while, and forgotten.
-async fn read_body(mut incoming: Incoming) -> Result<Bytes, Failure> {
-    let reading = async {
-        let (mut chunks, mut size) = (Vec::new(), 0);
-        while let Some(frame) = incoming.frame().await {
-            let Ok(data) = frame?.into_data() else {
-                continue;
-            };
-            size += data.len();
-            if size <= BODY_BYTES {
-                chunks.push(data);
-            } else if size > BODY_BYTES + REFUSED_BODY_BYTES {
-                break;
-            } else {
-                chunks.clear();
-            }
-        }
-        Ok::<_, std::io::Error>((chunks, size))
-    };
-    match tokio::time::timeout(BODY_DEADLINE, reading).await {
-        Ok(Ok((_, size))) if size > BODY_BYTES => Err(status::too_large(BODY_BYTES)),
-        Ok(Ok((mut chunks, _))) if chunks.len() == 1 => Ok(chunks.remove(0)),
-        Ok(Ok((chunks, _))) => Ok(chunks.concat().into()),
-        Ok(Err(error)) => Err(status::bad_request(format!("read body: {error}"))),
-        Err(_) => Err(status::bad_request("the body did not arrive in time")),
     }
 }
 

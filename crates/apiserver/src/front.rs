@@ -28,6 +28,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADERS: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(3);
 const CONNECTIONS: usize = 4096;
+/// Headers of a request with its path, which is at most 64 KiB long.
+const HEADER_BYTES: u32 = 128 << 10;
 
 /// Serves a bound listener until cancelled; then lets requests end for a while.
 pub(crate) async fn run(
@@ -117,6 +119,7 @@ async fn connection(
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(1000)
+        .max_header_list_size(HEADER_BYTES)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .keep_alive_interval(Some(Duration::from_secs(30)));

@@ -79,8 +79,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn text(bytes: &[u8], place: &'static str) -> Result<String, Error> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| Error::Malformed(place.to_string()))
+// What is no UTF-8 becomes U+FFFD: clients send messages that were cut within a character, and
+// upstream takes them.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Reads a body: the envelope, then the object it names.
@@ -99,8 +101,8 @@ pub fn decode_as(body: &[u8], version_else: &str, kind_else: &str) -> Result<Val
                 let mut meta = Reader::new(meta, "envelope");
                 while let Some((tag, wire)) = meta.next()? {
                     match (tag, wire) {
-                        (1, Wire::Bytes(bytes)) => api_version = text(bytes, "envelope")?,
-                        (2, Wire::Bytes(bytes)) => kind = text(bytes, "envelope")?,
+                        (1, Wire::Bytes(bytes)) => api_version = text(bytes),
+                        (2, Wire::Bytes(bytes)) => kind = text(bytes),
                         _ => {}
                     }
                 }
@@ -130,7 +132,7 @@ pub fn decode_watch_event(frame: &[u8]) -> Result<Value, Error> {
     let mut event = Reader::new(frame, "WatchEvent");
     while let Some((tag, wire)) = event.next()? {
         match (tag, wire) {
-            (1, Wire::Bytes(bytes)) => kind = text(bytes, "WatchEvent")?,
+            (1, Wire::Bytes(bytes)) => kind = text(bytes),
             (2, Wire::Bytes(bytes)) => {
                 let raw = first_bytes(bytes, 1, "WatchEvent")?;
                 object = decode(raw.unwrap_or_default())?;
@@ -217,7 +219,7 @@ impl Walk {
         let mut reader = Reader::new(entry, place);
         while let Some((tag, wire)) = reader.next()? {
             match (tag, &wire) {
-                (1, Wire::Bytes(bytes)) => key = text(bytes, place)?,
+                (1, Wire::Bytes(bytes)) => key = text(bytes),
                 (2, wire) => found = Some(self.value(item, wire, place, depth)?),
                 _ => {}
             }
@@ -244,7 +246,7 @@ impl Walk {
         }
         let bad = || Error::Malformed(place.to_string());
         Ok(match (kind, wire) {
-            (Kind::String, Wire::Bytes(bytes)) => text(bytes, place)?.into(),
+            (Kind::String, Wire::Bytes(bytes)) => text(bytes).into(),
             (Kind::Bytes, Wire::Bytes(bytes)) => base64::engine::general_purpose::STANDARD
                 .encode(bytes)
                 .into(),
@@ -262,7 +264,7 @@ impl Walk {
             }
             (Kind::Quantity, Wire::Bytes(bytes)) => {
                 let amount = first_bytes(bytes, 1, place)?.unwrap_or_default();
-                match text(amount, place)? {
+                match text(amount) {
                     empty if empty.is_empty() => "0".into(),
                     amount => amount.into(),
                 }
@@ -314,7 +316,7 @@ impl Walk {
                     list.push(self.message(schema, bytes, depth + 1)?);
                 }
                 (Kind::SchemaOrStrings, 2, Wire::Bytes(bytes)) => {
-                    list.push(text(bytes, place)?.into());
+                    list.push(text(bytes).into());
                 }
                 _ => {}
             }
@@ -399,7 +401,7 @@ fn int_or_string(bytes: &[u8], place: &'static str) -> Result<Value, Error> {
         match (tag, wire) {
             (1, Wire::Varint(kind)) => is_text = kind == 1,
             (2, Wire::Varint(value)) => number = value as i64,
-            (3, Wire::Bytes(bytes)) => words = text(bytes, place)?,
+            (3, Wire::Bytes(bytes)) => words = text(bytes),
             _ => {}
         }
     }

@@ -252,7 +252,10 @@ fn json_with_keys_twice() {
             };
             match text::parse(input, limits) {
                 Ok((value, twice)) => {
-                    assert_eq!(serde_json::from_slice::<Value>(input).expect("JSON"), value);
+                    // What is no Unicode is read, but not by the plain reader.
+                    if let Ok(plain) = serde_json::from_slice::<Value>(input) {
+                        assert_eq!(plain, value);
+                    }
                     let (again, none) =
                         text::parse(value.to_string().as_bytes(), text::Limits::default())
                             .expect("written");

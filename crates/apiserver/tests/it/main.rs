@@ -3,6 +3,7 @@
 mod access;
 mod aggregation;
 mod audit;
+mod bad_input;
 mod certificates;
 mod clients;
 mod contract;

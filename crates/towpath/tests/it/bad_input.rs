@@ -57,7 +57,7 @@ async fn objects_that_are_none_are_refused_with_their_place() {
         ("application/json", b"{\"kind\":\n\"ConfigMap\",\n  oops}", 400, "line 3"),
         ("application/json", b"", 400, ""),
         ("application/json", b"[]", 400, ""),
-        ("application/json", b"{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"\xff\xfe\"}}", 400, "line 1"),
+        ("application/json", b"{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"\xff\xfe\"}}", 422, "metadata.name"),
         ("application/json", deep.as_bytes(), 400, ""),
         ("application/yaml", b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: [x\n", 400, "line"),
         ("application/yaml", bomb.as_bytes(), 400, ""),
