@@ -125,7 +125,9 @@ async fn there_and_back(world: &World<'_>) {
         (201, &json!("one")),
         "{made}"
     );
-    assert!(world.hooks.taken().is_empty(), "nothing to convert");
+    // Upstream's caches of other versions may ask by themselves.
+    let asked = !world.hooks.taken().is_empty();
+    assert!(world.door.is_peer() || !asked, "nothing to convert");
     let (code, shown) = world.get("v2", "first").await;
     assert_eq!(code, 200, "{shown}");
     // The answer of a webhook is not defaulted.
@@ -402,7 +404,8 @@ async fn another_storage_version(world: &World<'_>) {
     world.hooks.taken();
     let (_, shown) = world.get("v2", "second").await;
     assert_eq!(shown["spec"]["address"], "b:22");
-    assert!(world.hooks.taken().is_empty(), "it is stored as v2 now");
+    let asked = !world.hooks.taken().is_empty();
+    assert!(world.door.is_peer() || !asked, "it is stored as v2 now");
     // A version with stored objects cannot go.
     let path = format!("{DEFINITIONS}/{NAME}");
     let last = json!([versions[1]]);

@@ -13,8 +13,11 @@ const LABELS: [&str; 2] = [
 /// For pods that are made on a node.
 pub(super) fn mutate(change: &Change<'_>, pod: &mut Value) {
     if change.creates("", "pods") {
-        let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
-        label(change, &node.to_string(), pod);
+        let node = pod["spec"]["nodeName"]
+            .as_str()
+            .unwrap_or_default()
+            .to_string();
+        label(change, &node, pod);
     }
 }
 
@@ -24,8 +27,8 @@ pub(crate) fn binding(change: &Change<'_>, binding: &mut Value) {
     if change.is_part("", "pods", "binding")
         && matches!(target["kind"].as_str(), None | Some("" | "Node"))
     {
-        let node = target["name"].as_str().unwrap_or_default();
-        label(change, &node.to_string(), binding);
+        let node = target["name"].as_str().unwrap_or_default().to_string();
+        label(change, &node, binding);
     }
 }
 
