@@ -1,5 +1,6 @@
 //! The limit of samples in memory, and the hook that ends a query.
 
+use super::window::Steps;
 use super::{Eval, EvalError, Stop, Stream};
 use crate::promql::series::Series;
 
@@ -48,6 +49,14 @@ impl<'a> Eval<'a> {
         let mut more = self.hold(samples)?;
         hold.samples += more.samples;
         more.samples = 0;
+        Ok(())
+    }
+
+    /// Refuses more steps than there may be samples: any series would have one at each.
+    pub(super) fn check_steps(&self, steps: Steps) -> Result<(), EvalError> {
+        if steps.count() > self.settings.max_samples {
+            return Err(EvalError::TooManySamples);
+        }
         Ok(())
     }
 

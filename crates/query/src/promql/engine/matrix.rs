@@ -121,7 +121,7 @@ fn evaluated<'e>(
     let from = first.saturating_sub(range);
     let mut start = step.saturating_mul(from / step);
     if start <= from {
-        start += step;
+        start = start.saturating_add(step);
     }
     let steps = Steps {
         start,
@@ -131,6 +131,7 @@ fn evaluated<'e>(
     if steps.count() == 0 {
         return Ok(Box::new(std::iter::empty()));
     }
+    eval.check_steps(steps)?;
     let series = stream::stream(eval, &sub.expr, steps)?;
     Ok(Box::new(series.map(|one| {
         let mut one = one?;

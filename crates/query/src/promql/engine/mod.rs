@@ -226,6 +226,7 @@ pub fn range(
     let expr = prepare::prepare(expr, start, end, step)?;
     let eval = Eval::new(source, settings);
     let steps = Steps { start, end, step };
+    eval.check_steps(steps)?;
     let mut series = if end < start {
         Vec::new()
     } else {

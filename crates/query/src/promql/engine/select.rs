@@ -38,7 +38,7 @@ impl Lookup {
 
     /// The first and the last time looked at.
     pub(super) fn bounds(&self) -> (i64, i64) {
-        let last = self.steps.times().last().unwrap_or(self.steps.end);
+        let last = self.steps.last();
         (self.at(self.steps.start), self.at(last))
     }
 }

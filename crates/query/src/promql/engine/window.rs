@@ -14,15 +14,22 @@ impl Steps {
     /// How many there are.
     pub(super) fn count(self) -> usize {
         if self.end < self.start {
-            0
-        } else {
-            ((self.end - self.start) / self.step) as usize + 1
+            return 0;
         }
+        let steps = self.end.abs_diff(self.start) / self.step.unsigned_abs().max(1);
+        usize::try_from(steps)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1)
     }
 
     /// All of them.
     pub(super) fn times(self) -> impl Iterator<Item = i64> {
         (0..self.count() as i64).map(move |at| self.start + at * self.step)
+    }
+
+    /// The last one.
+    pub(super) fn last(self) -> i64 {
+        self.start + (self.count() as i64 - 1).max(0) * self.step
     }
 
     /// Which one a time is.

@@ -109,6 +109,34 @@ fn samples_are_limited() {
 }
 
 #[test]
+fn extreme_times_and_resolutions_end() {
+    let store = store();
+    let settings = Settings::default();
+    for query in [
+        "vector(1)[100y:1ms]",
+        "sum_over_time(vector(time())[200y:1ms])",
+    ] {
+        let error = instant(&parse(query).unwrap(), 0, &store, &settings).unwrap_err();
+        assert_eq!(error, EvalError::TooManySamples, "{query}");
+    }
+    let far = i64::MAX / 4;
+    for query in [
+        "b",
+        "rate(b[5m])",
+        "b offset 200y",
+        "b @ 1e12",
+        "sum_over_time(b[5m:1m] offset -200y)",
+    ] {
+        let expr = parse(query).unwrap();
+        for time in [-far, far] {
+            let _ = instant(&expr, time, &store, &settings);
+            let _ = range(&expr, time, time + 60_000, 1000, &store, &settings);
+        }
+        assert!(range(&expr, -far, far, 1, &store, &settings).is_err());
+    }
+}
+
+#[test]
 fn a_query_can_be_stopped() {
     let store = store();
     for (stop, error) in [

@@ -3,6 +3,8 @@
 //! The Go module of Prometheus, at the version that `tests/peers/prometheus` pins, is read where
 //! the module cache keeps it; nothing of it is copied here.
 
+#![allow(clippy::unwrap_used)] // these are tests
+
 mod differential;
 mod engine;
 mod extract;
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The folder of the pinned module; none, said aloud, where Go or the module is not to be had.
+#[allow(clippy::disallowed_methods)] // a test's own child
 pub(crate) fn upstream() -> Option<PathBuf> {
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/prometheus");
     let go = |args: &[&str]| {
