@@ -192,6 +192,21 @@ pub fn env_name(text: &str) -> Vec<String> {
     }
 }
 
+/// Name of a kernel setting, in segments with dots or slashes between.
+pub fn sysctl_name(text: &str) -> Vec<String> {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let segment = |part: &str| {
+        let (first, last) = (part.bytes().next(), part.bytes().last());
+        first.is_some_and(inner)
+            && last.is_some_and(inner)
+            && part.bytes().all(|c| inner(c) || c == b'-' || c == b'_')
+    };
+    if text.len() <= 253 && text.split(['.', '/']).all(segment) {
+        return Vec::new();
+    }
+    vec!["must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$".into()]
+}
+
 /// Name of a port of a container or service: an IANA service name.
 pub fn port_name(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();

@@ -95,12 +95,32 @@ pub(super) fn spec(spec: &Value, path: &str, check: &mut Check) {
         }
     }
     host_aliases(&spec["hostAliases"], &at("hostAliases"), check);
+    sysctls(
+        &spec["securityContext"]["sysctls"],
+        &at("securityContext.sysctls"),
+        check,
+    );
     if text(&spec["dnsPolicy"]) == "None" && list(&spec["dnsConfig"]["nameservers"]).is_empty() {
         let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
         check.add(FieldError::required(
             format!("{}.nameservers", at("dnsConfig")),
             why,
         ));
+    }
+}
+
+fn sysctls(sysctls: &Value, path: &str, check: &mut Check) {
+    let mut seen = HashSet::new();
+    for (index, sysctl) in list(sysctls).iter().enumerate() {
+        let (name, at) = (text(&sysctl["name"]), format!("{path}[{index}].name"));
+        let wrong = names::sysctl_name(name);
+        if name.is_empty() {
+            check.add(FieldError::required(at, ""));
+        } else if !wrong.is_empty() {
+            check.names(&at, name, wrong);
+        } else if !seen.insert(name) {
+            check.add(FieldError::duplicate(at, name));
+        }
     }
 }
 

@@ -51,6 +51,16 @@ pub(super) async fn services(client: &Client, gateway: IpAddr, api: u16, http: u
             "ports": [{"name": port_name, "port": target, "protocol": "TCP"}],
         });
         apply(client, namespace, slice).await?;
+        // For clients that know no slices; the slice above is its mirror already.
+        let endpoints = json!({
+            "apiVersion": "v1", "kind": "Endpoints",
+            "metadata": {"name": name, "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+            "subsets": [{
+                "addresses": [{"ip": gateway.to_string()}],
+                "ports": [{"name": port_name, "port": target, "protocol": "TCP"}],
+            }],
+        });
+        apply(client, namespace, endpoints).await?;
     }
     Ok(())
 }

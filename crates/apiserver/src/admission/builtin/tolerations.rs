@@ -4,7 +4,7 @@ use crate::admission::Change;
 use serde_json::{Value, json};
 
 pub(super) fn mutate(change: &Change<'_>, pod: &mut Value) {
-    if !change.creates("", "pods") {
+    if !change.creates("", "pods") && !change.updates("", "pods") {
         return;
     }
     let mut list = pod["spec"]["tolerations"]
