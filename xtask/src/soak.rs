@@ -49,6 +49,11 @@ pub fn run(args: Args) -> Result<()> {
             ],
             setting: ("TOWPATH_FUZZ", args.inputs.to_string()),
         },
+        Campaign {
+            name: "promql: random queries over random samples beside the real engine",
+            tests: &[("towpath-query", "promql::differential")],
+            setting: ("TOWPATH_PROMQL_ROUNDS", "40".to_string()),
+        },
     ];
     packages::install(&[packages::TEST])?;
     let peers = peers::run()?;

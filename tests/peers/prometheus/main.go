@@ -106,7 +106,15 @@ func matrix(result *promql.Result) []series {
 	return out
 }
 
-func evaluate(engine *promql.Engine, samples storage.Queryable, q query) answer {
+// crashed is the error of queries whose results the real engine cannot print.
+const crashed = "the real engine crashed"
+
+func evaluate(engine *promql.Engine, samples storage.Queryable, q query) (out answer) {
+	defer func() {
+		if recover() != nil {
+			out = answer{Error: crashed}
+		}
+	}()
 	ctx := context.Background()
 	at := func(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 	var run promql.Query
@@ -125,7 +133,7 @@ func evaluate(engine *promql.Engine, samples storage.Queryable, q query) answer 
 	if result.Err != nil {
 		return answer{Error: result.Err.Error()}
 	}
-	out := answer{Series: matrix(result)}
+	out = answer{Series: matrix(result)}
 	out.Warnings, out.Infos = result.Warnings.AsStrings(q.Expr, 0, 0)
 	sort.Strings(out.Warnings)
 	sort.Strings(out.Infos)

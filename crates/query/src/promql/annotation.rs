@@ -76,7 +76,7 @@ impl Annotation {
 fn two_digits(value: f64) -> String {
     let rounded: f64 = format!("{value:.1e}").parse().unwrap_or(value);
     let exponent = rounded.abs().log10().floor();
-    if rounded == 0.0 || (-4.0..2.0).contains(&exponent) {
+    if rounded == 0.0 || !rounded.is_finite() || (-4.0..2.0).contains(&exponent) {
         return format_general(rounded);
     }
     let text = format!("{rounded:e}");

@@ -251,7 +251,7 @@ pub fn format_number(value: f64) -> String {
 /// A number as Go's `%v` and `%g` write it: an exponent for the very small and the very large.
 pub fn format_general(value: f64) -> String {
     let magnitude = value.abs();
-    if !value.is_finite() || value == 0.0 || (1e-4..1e21).contains(&magnitude) {
+    if !value.is_finite() || value == 0.0 || (1e-4..1e6).contains(&magnitude) {
         return format_number(value);
     }
     let text = format!("{value:e}");
@@ -301,6 +301,8 @@ mod tests {
             assert_eq!(parse_number(text), Ok(value));
         }
         assert_eq!(format_general(1e21), "1e+21");
+        assert_eq!(format_general(1_048_576.0), "1.048576e+06");
+        assert_eq!(format_general(65_536.5), "65536.5");
         assert_eq!(format_general(0.00001), "1e-05");
     }
 }

@@ -17,6 +17,10 @@ pub(super) fn same_labels(series: Vec<Series>) -> Result<Vec<Series>, EvalError>
             Entry::Vacant(entry) => drop(entry.insert((one, false))),
             Entry::Occupied(mut entry) => {
                 let (base, several) = entry.get_mut();
+                // What becomes of the name is up to the one that was there first.
+                if first_time(&one) < first_time(base) {
+                    base.drop_name = one.drop_name;
+                }
                 base.floats.times.extend(one.floats.times);
                 base.floats.values.extend(one.floats.values);
                 base.histograms.extend(one.histograms);
@@ -31,6 +35,12 @@ pub(super) fn same_labels(series: Vec<Series>) -> Result<Vec<Series>, EvalError>
         Ok(one)
     };
     merged.into_values().map(order).collect()
+}
+
+fn first_time(series: &Series) -> i64 {
+    let histogram = series.histograms.first().map(|(time, _)| *time);
+    let float = series.floats.times.first().copied();
+    float.into_iter().chain(histogram).min().unwrap_or(i64::MAX)
 }
 
 fn sort(series: &mut Series) -> Result<(), EvalError> {

@@ -81,7 +81,7 @@ impl Histogram {
         let above = self.positive.iter();
         below
             .map(|(index, count)| self.negative_bucket(*index, *count))
-            .chain(std::iter::once(self.zero_bucket()))
+            .chain((!self.is_custom()).then(|| self.zero_bucket()))
             .chain(above.map(|(index, count)| self.positive_bucket(*index, *count)))
     }
 

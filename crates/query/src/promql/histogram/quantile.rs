@@ -176,7 +176,10 @@ pub(crate) fn fraction(lower: f64, upper: f64, of: &Histogram) -> (f64, Findings
     } else {
         count = of.count;
     }
-    let edge = |edge: Option<f64>| edge.filter(|rank| *rank <= count).unwrap_or(count);
+    let edge = |edge: Option<f64>| {
+        edge.filter(|rank| rank.is_nan() || *rank <= count)
+            .unwrap_or(count)
+    };
     ((edge(to) - edge(from)) / of.count, findings)
 }
 

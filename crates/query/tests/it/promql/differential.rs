@@ -15,7 +15,7 @@ use towpath_query::promql::{
     Answer, EvalError, Level, Series, Settings, Value, instant, parse, range,
 };
 
-use super::queries::{SAMPLES, store, vector};
+use super::queries::{SAMPLES, load, samples, vector};
 use super::store::Store;
 
 /// How far the order of additions may carry a number away, relative to it.
@@ -44,12 +44,11 @@ struct Query {
     times: (i64, i64, i64),
 }
 
-fn queries(count: usize) -> Vec<Query> {
-    let mut runner = TestRunner::deterministic();
+fn queries(runner: &mut TestRunner, count: usize) -> Vec<Query> {
     let mut out = Vec::new();
     let unordered = ["topk", "bottomk", "limitk"];
     while out.len() < count {
-        let expr = vector().new_tree(&mut runner).unwrap().current();
+        let expr = vector().new_tree(runner).unwrap().current();
         if unordered.iter().any(|name| expr.contains(name)) || expr.len() > 600 {
             continue;
         }
@@ -63,7 +62,7 @@ fn queries(count: usize) -> Vec<Query> {
     out
 }
 
-fn job(queries: &[Query], delayed: bool) -> String {
+fn job(samples: &[String], queries: &[Query], delayed: bool) -> String {
     let queries: Vec<Json> = queries
         .iter()
         .map(|query| {
@@ -71,7 +70,7 @@ fn job(queries: &[Query], delayed: bool) -> String {
             json!({"expr": query.expr, "start": start, "end": end, "step": step})
         })
         .collect();
-    let load = format!("load 1m\n  {}", SAMPLES.join("\n  "));
+    let load = format!("load 1m\n  {}", samples.join("\n  "));
     json!({"load": load, "delayed": delayed, "queries": queries}).to_string() + "\n"
 }
 
@@ -183,17 +182,33 @@ fn near(a: &str, b: &str) -> bool {
             })
 }
 
-/// Messages without their places, or errors without the series they happen to name.
+/// Messages without their places. How many samples were forced is left out: the real engine
+/// doubles their number whenever it meets another one.
 fn bare(texts: impl Iterator<Item = String>) -> Vec<String> {
     let mut out: Vec<String> = texts
         .map(|text| {
-            text.rsplit_once(" (")
-                .map_or(text.clone(), |(text, _)| text.to_owned())
+            let text = text
+                .rsplit_once(" (")
+                .map_or(text.as_str(), |(text, _)| text);
+            match (text.find(", over "), text.find(" samples from")) {
+                (Some(from), Some(to)) => text[..from].to_owned() + &text[to..],
+                _ => text.to_owned(),
+            }
         })
         .collect();
     out.sort();
     out.dedup();
     out
+}
+
+/// Remarks that hang on the order in which an aggregation meets its series.
+fn by_chance(text: &str) -> bool {
+    let aggregated = [
+        "during aggregation",
+        "during histogram aggregation",
+        "and custom buckets",
+    ];
+    aggregated.iter().any(|what| text.contains(what))
 }
 
 #[derive(Default, Debug)]
@@ -202,6 +217,7 @@ struct Counts {
     near: usize,
     errors: usize,
     other_errors: usize,
+    crashed: usize,
     places_differ: usize,
 }
 
@@ -213,6 +229,10 @@ fn judge(
     counts: &mut Counts,
 ) -> Result<(), String> {
     let error = other["error"].as_str();
+    if error == Some("the real engine crashed") {
+        counts.crashed += 1;
+        return Ok(());
+    }
     let answer = match (answer(query, delayed, store), error) {
         (Err(own), Some(error)) => {
             // Of several errors in a query either engine may meet another one first.
@@ -231,6 +251,10 @@ fn judge(
         counts.same += 1;
     } else {
         counts.near += 1;
+        // The last digits of a number may be part of a label.
+        if query.expr.contains("count_values") {
+            return Ok(());
+        }
         if own.len() != theirs.len() {
             let only = own.iter().find(|p| !theirs.iter().any(|t| t.0 == p.0));
             let missing = theirs.iter().find(|p| !own.iter().any(|t| t.0 == p.0));
@@ -256,44 +280,53 @@ fn judge(
         counts.places_differ += usize::from(sorted != theirs);
         let (own, theirs) = (bare(own.into_iter()), bare(theirs.into_iter()));
         // Upstream keeps the last remark of an operator at a step, here none is lost.
-        let lost = |text: &&String| {
+        let lost = |text: &str| {
             ["binary operator", "during addition", "during subtraction"]
                 .iter()
                 .any(|what| text.contains(what))
         };
-        let missing = theirs.iter().any(|text| !own.contains(text));
-        if missing
-            || own
-                .iter()
-                .any(|text| !theirs.contains(text) && !lost(&text))
-        {
+        let missing = theirs
+            .iter()
+            .any(|text| !own.contains(text) && !by_chance(text));
+        let extra = |text: &String| !theirs.contains(text) && !lost(text) && !by_chance(text);
+        if missing || own.iter().any(extra) {
             return Err(format!("{field}: {own:?}\n    {theirs:?}"));
         }
     }
     Ok(())
 }
 
+/// How many rounds of queries; the first one is always the same.
+const ROUNDS: &str = "TOWPATH_PROMQL_ROUNDS";
+const QUERIES: usize = 1000;
+
 #[test]
 fn beside_the_real_engine() {
     let Some(peer) = peer() else { return };
-    let queries = queries(1500);
-    let jobs = job(&queries, false) + &job(&queries, true);
-    let answers = ask(&peer, &jobs);
-    assert_eq!(answers.len(), queries.len() * 2);
-    let store = store();
+    let rounds = std::env::var(ROUNDS).map_or(2, |rounds| rounds.parse().unwrap());
     let mut counts = Counts::default();
     let mut wrong = Vec::new();
-    for (at, other) in answers.iter().enumerate() {
-        let (query, delayed) = (&queries[at % queries.len()], at >= queries.len());
-        if let Err(why) = judge(query, delayed, &store, other, &mut counts) {
-            wrong.push(format!(
-                "{} {:?} {delayed}\n    {why}",
-                query.expr, query.times
-            ));
+    let mut runner = TestRunner::deterministic();
+    for round in 0..rounds {
+        let queries = queries(&mut runner, QUERIES);
+        let samples: Vec<String> = match round {
+            0 => SAMPLES.map(str::to_owned).to_vec(),
+            _ => samples().new_tree(&mut runner).unwrap().current(),
+        };
+        let jobs = job(&samples, &queries, false) + &job(&samples, &queries, true);
+        let answers = ask(&peer, &jobs);
+        assert_eq!(answers.len(), queries.len() * 2);
+        let store = load(&samples);
+        for (at, other) in answers.iter().enumerate() {
+            let (query, delayed) = (&queries[at % queries.len()], at >= queries.len());
+            if let Err(why) = judge(query, delayed, &store, other, &mut counts) {
+                let place = format!("round {round}, {:?}, delayed {delayed}", query.times);
+                wrong.push(format!("{}\n    {place}\n    {why}", query.expr));
+            }
         }
     }
     println!("{counts:?}, {} wrong", wrong.len());
     wrong.sort_by_key(String::len);
-    wrong.truncate(25);
+    wrong.truncate(60);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -21,12 +21,99 @@ pub(super) const SAMPLES: [&str; 12] = [
 ];
 
 pub(super) fn store() -> Store {
+    load(&SAMPLES)
+}
+
+/// A store with series in the notation of scripts, their samples a minute apart.
+pub(super) fn load(lines: &[impl AsRef<str>]) -> Store {
     let mut store = Store::default();
-    for line in SAMPLES {
-        let (labels, values) = parse_series(line).unwrap();
+    for line in lines {
+        let (labels, values) = parse_series(line.as_ref()).unwrap();
         store.load(&labels, &values, 60_000);
     }
     store
+}
+
+/// The series of [`SAMPLES`] with other samples.
+pub(super) fn samples() -> impl Strategy<Value = Vec<String>> {
+    let lines: Vec<_> = SAMPLES
+        .iter()
+        .map(|line| {
+            let (series, values) = line.split_once(' ').unwrap();
+            let one = if values.contains("{{") {
+                mixed().boxed()
+            } else {
+                plain().boxed()
+            };
+            let series = series.to_owned();
+            prop::collection::vec(one, 1..8)
+                .prop_map(move |values| format!("{series} {}", values.join(" ")))
+        })
+        .collect();
+    lines
+}
+
+/// Plain samples, gaps and ends.
+fn plain() -> impl Strategy<Value = String> {
+    let number = prop_oneof![
+        (-50i32..50).prop_map(|n| n.to_string()),
+        (-1e6..1e6f64).prop_map(|n| n.to_string()),
+        prop::sample::select(vec!["0", "NaN", "Inf", "-Inf", "1e308", "1e-300", "-1e308"])
+            .prop_map(str::to_owned),
+    ];
+    prop_oneof![
+        4 => (number.clone(), -5i32..9, 1u32..20)
+            .prop_map(|(n, step, times)| format!("{n}{step:+}x{times}")),
+        2 => number,
+        1 => (1u32..8).prop_map(|times| format!("_x{times}")),
+        1 => Just("stale".to_owned()),
+    ]
+}
+
+/// Histograms of all layouts, now and then something else.
+fn mixed() -> impl Strategy<Value = String> {
+    let counts = prop::collection::vec(0u32..9, 1..6).prop_map(|counts| {
+        counts
+            .iter()
+            .map(u32::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    });
+    let hint = prop::sample::select(vec![
+        "",
+        "",
+        "",
+        "counter_reset_hint:gauge",
+        "counter_reset_hint:reset",
+    ]);
+    let exponential = (
+        (-2i32..4, 0u32..40, -20i32..90, counts.clone()),
+        (prop::option::of(counts.clone()), 0i32..4, 0u32..5, hint),
+    )
+        .prop_map(|((schema, count, sum, positive), (negative, offset, zero, hint))| {
+            let negative = negative.map_or(String::new(), |n| format!("n_buckets:[{n}]"));
+            let width = [0.0, 0.001, 0.0625][zero as usize % 3];
+            format!(
+                "{{{{schema:{schema} count:{count} sum:{sum} z_bucket:{zero} z_bucket_w:{width} \
+                 offset:{offset} buckets:[{positive}] {negative} {hint}}}}}"
+            )
+        });
+    let bounds = prop::sample::select(vec!["1 2 5", "1 5", "2 5 10", "-1 0 1"]);
+    let custom = (bounds, 0u32..40, prop::collection::vec(0u32..9, 1..3)).prop_map(
+        |(bounds, count, counts)| {
+            let counts: Vec<String> = counts.iter().map(u32::to_string).collect();
+            let counts = counts.join(" ");
+            format!(
+                "{{{{schema:-53 count:{count} sum:7 custom_values:[{bounds}] buckets:[{counts}]}}}}"
+            )
+        },
+    );
+    let histogram = prop_oneof![3 => exponential, 1 => custom];
+    prop_oneof![
+        4 => (histogram.clone(), 0u32..15).prop_map(|(h, times)| format!("{h}x{times}")),
+        4 => (histogram.clone(), 1u32..15).prop_map(|(h, times)| format!("{h}+{h}x{times}")),
+        1 => plain(),
+    ]
 }
 
 /// Queries that are vectors.

@@ -164,6 +164,9 @@ pub(super) fn fraction(lower: f64, upper: f64, buckets: Vec<Bucket>) -> f64 {
         below = bucket.count;
         start = bucket.upper;
     }
-    let edge = |edge: Option<f64>| edge.filter(|rank| *rank <= all).unwrap_or(all);
+    let edge = |edge: Option<f64>| {
+        edge.filter(|rank| rank.is_nan() || *rank <= all)
+            .unwrap_or(all)
+    };
     (edge(to) - edge(from)) / all
 }

@@ -16,7 +16,7 @@ mod trend;
 
 use super::window::Steps;
 use super::{Eval, EvalError, Stream, scalar, select, stream};
-use crate::promql::ast::{Edges, Expr, Node};
+use crate::promql::ast::{Expr, Node};
 use crate::promql::functions::Function;
 use crate::promql::labels::Labels;
 use crate::promql::series::{Samples, Series};
@@ -68,9 +68,7 @@ fn vector<'e>(eval: &'e Eval<'_>, number: &'e Expr, steps: Steps) -> Result<Stre
 /// The times of the samples of a selector; of any other vector, the times of evaluation.
 fn timestamp<'e>(eval: &'e Eval<'_>, arg: &'e Expr, steps: Steps) -> Result<Stream<'e>, EvalError> {
     let series = match &arg.unwrapped().node {
-        Node::Vector(selector) if selector.edges == Edges::Plain => {
-            select::timestamps(eval, selector, steps)?
-        }
+        Node::Vector(selector) => select::timestamps(eval, selector, steps)?,
         _ => Box::new(stream::stream(eval, arg, steps)?.map(|one| {
             let mut one = one?;
             let histograms = std::mem::take(&mut one.histograms);
