@@ -27,7 +27,7 @@ const TABLE: &[(&str, &[Grant])] = &[
         "setup",
         &[
             Grant("apiextensions.k8s.io", "customresourcedefinitions", KEEP),
-            Grant("", "services", KEEP),
+            Grant("", "endpoints services", KEEP),
             Grant("discovery.k8s.io", "endpointslices", KEEP),
         ],
     ),
