@@ -19,7 +19,6 @@ use crate::{
     reviews, streams, sub, watch, wire, write,
 };
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, UPGRADE, USER_AGENT};
 use http::request::Parts;

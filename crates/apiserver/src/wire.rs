@@ -63,9 +63,12 @@ impl Client {
             gzip: encodings.split(',').any(|name| name.trim() == "gzip"),
             pretty: match asked.filter(|value| !value.is_empty()) {
                 Some(value) => matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True"),
-                None => ["curl", "Wget", "Mozilla/5.0"]
-                    .iter()
-                    .any(|human| agent.starts_with(human)),
+                // A page's own requests come from browsers too; the address bar asks for HTML.
+                None => {
+                    agent.starts_with("curl")
+                        || agent.starts_with("Wget")
+                        || agent.starts_with("Mozilla/5.0") && text(ACCEPT).contains("text/html")
+                }
             },
         }
     }
@@ -156,7 +159,7 @@ async fn gather(body: &mut Body) -> Result<Bytes, Failure> {
     let mut all = Vec::new();
     let mut stream = body.take_stream();
     while let Some(part) = stream.next().await {
-        let part = part.map_err(|error| status::internal(&error.to_string()))?;
+        let part = part.map_err(|error| status::internal(error.to_string()))?;
         if all.len() + part.len() > YAML_BYTES {
             return Err(status::bad_request(
                 "the list is too long to be written as YAML: ask for less with limit, or for JSON",

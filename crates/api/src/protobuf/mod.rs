@@ -10,6 +10,7 @@
 
 mod decode;
 mod encode;
+mod fields;
 mod table;
 pub(crate) mod write;
 

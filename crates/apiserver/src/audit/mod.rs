@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use towpath_api::protobuf;
 use towpath_kit::traits::Principal;
 use towpath_stdx::{Clock, Random};
 
@@ -231,8 +232,16 @@ impl Draft {
         let mut known = self.known.lock();
         if known.decision.level >= Level::Metadata && known.about.name.is_empty() {
             // The path of a creation does not name the object.
-            let named = serde_json::from_slice::<Named>(bytes);
-            known.about.name = named.map(|n| n.metadata.name).unwrap_or_default();
+            known.about.name = match protobuf::decode(bytes) {
+                Ok(object) => object["metadata"]["name"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .into(),
+                Err(_) => {
+                    let named = serde_json::from_slice::<Named>(bytes);
+                    named.map(|n| n.metadata.name).unwrap_or_default()
+                }
+            };
         }
         if known.decision.level >= Level::Request && !bytes.is_empty() {
             known.body = object(bytes, known.decision.omit_managed_fields);
@@ -252,10 +261,13 @@ struct Name {
     name: String,
 }
 
-// A body as an object; one that is no JSON is left out, as upstream does with what it cannot
+// A body as an object; one that is neither JSON nor protobuf is left out, as upstream does with what it cannot
 // encode.
 fn object(bytes: &[u8], bare: bool) -> Option<Value> {
-    let mut value: Value = serde_json::from_slice(bytes).ok()?;
+    let mut value: Value = match protobuf::decode(bytes) {
+        Ok(object) => object,
+        Err(_) => serde_json::from_slice(bytes).ok()?,
+    };
     let metadata = value.get_mut("metadata").and_then(Value::as_object_mut);
     if let Some(metadata) = metadata.filter(|_| bare) {
         metadata.remove("managedFields");

@@ -161,3 +161,22 @@ async fn a_policy_of_the_users_own_decides() {
         .expect("refused");
     assert!(failed.to_string().contains("audit-policy.yaml"), "{failed}");
 }
+
+#[tokio::test]
+async fn what_typed_clients_send_is_recorded_too() {
+    let server = Server::start().await;
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "typed"}});
+    let body = towpath_api::protobuf::encode(map.to_string().as_bytes()).expect("protobuf");
+    let kind = "application/vnd.kubernetes.protobuf";
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(MAPS)
+        .header("content-type", kind)
+        .header("accept", kind)
+        .body(Full::new(body.into()))
+        .expect("request");
+    assert_eq!(send(server.api.service(admin()), request).await.0, 201);
+    let made = events(&server, "verb=create&resource=configmaps").await;
+    assert_eq!(made[0]["objectRef"]["name"], "typed");
+    assert_eq!(made[0]["responseStatus"]["code"], 201);
+}
