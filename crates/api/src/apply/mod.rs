@@ -287,6 +287,7 @@ pub fn apply(
             ignored,
         );
     }
+    owners.retain(|entry| !entry.set.is_empty());
     let known = owners.clone();
     let set = paths(schema, config).without(&ignored.0);
     let mut mine = Entry {
@@ -326,6 +327,7 @@ pub fn apply(
     }
     mine.set = mine.set.difference(&managed::strip());
     let mut object = pruned;
+    without_empty(&mut object, &before_clean);
     if before_clean == object && live.is_some() {
         // An owner's time tells when it last changed something; sharing a value changes nothing.
         mine.time = last.and_then(|last| last.time);
@@ -417,6 +419,20 @@ fn describe(entry: &Entry) -> String {
         text.push_str(&format!(" using {}", entry.api_version));
     }
     text
+}
+
+/// Labels and annotations that are empty are not kept: one that was named for the first time
+/// changes nothing.
+fn without_empty(object: &mut Value, before: &Value) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
+    for name in ["labels", "annotations"] {
+        let empty = metadata.get(name).and_then(Value::as_object);
+        if empty.is_some_and(serde_json::Map::is_empty) && before["metadata"].get(name).is_none() {
+            metadata.remove(name);
+        }
+    }
 }
 
 fn without_owners(object: &Value) -> Value {

@@ -161,6 +161,10 @@ fn ordered_lists(
             value => list(value).ok_or_else(bad)?,
         };
         check_order(&strategy, new.as_deref().unwrap_or_default(), order)?;
+        let nothing = |items: &Option<Vec<Value>>| items.as_ref().is_none_or(Vec::is_empty);
+        if (old.is_some() || new.is_some()) && nothing(&old) && nothing(&new) {
+            return Err(malformed("no elements in any of the given slices"));
+        }
         let merged = match (old.clone(), new) {
             (None, None) => continue,
             (Some(old), None) => old,
@@ -343,12 +347,11 @@ fn merge_scalars(original: Vec<Value>, patch: Vec<Value>, deletes: bool) -> Vec<
     in_order(&PatchStrategy::default(), named, others, &patch, &original)
 }
 
-/// A value of the patch where there was none: no directives and no nulls. `None` where it is a
-/// directive to delete.
+/// A value of the patch where there was none: no directives and no nulls. `None` where it has a
+/// directive itself, whichever: upstream leaves it out with all that is in it.
 fn plain(value: Value) -> Option<Value> {
-    let says = |item: &Value, what: &str| item.get(DIRECTIVE).is_some_and(|d| d == what);
     match value {
-        Value::Object(map) if map.get(DIRECTIVE).is_some_and(|d| d == "delete") => None,
+        Value::Object(map) if map.contains_key(DIRECTIVE) => None,
         Value::Object(map) => {
             let kept = map
                 .into_iter()
@@ -361,7 +364,7 @@ fn plain(value: Value) -> Option<Value> {
         Value::Array(items) => {
             let kept = items
                 .into_iter()
-                .filter(|item| !says(item, "delete") && !says(item, "replace"));
+                .filter(|item| item.get(DIRECTIVE).is_none());
             Some(Value::Array(kept.map(bare).collect()))
         }
         other => Some(other),
