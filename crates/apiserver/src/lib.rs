@@ -56,6 +56,7 @@ mod reviews;
 mod route;
 mod sealed;
 mod server;
+mod spdy;
 mod streams;
 mod sub;
 mod token;

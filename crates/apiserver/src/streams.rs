@@ -1,4 +1,4 @@
-//! Logs, exec and attach: found and checked here, streamed by the node.
+//! Logs, exec, attach and forwarded ports: found and checked here, streamed by the node.
 
 use crate::admission;
 use crate::body::{self, Answer, Body};
@@ -6,12 +6,23 @@ use crate::core::Call;
 use crate::read;
 use crate::record;
 use crate::route::Target;
+use crate::spdy;
 use crate::ws;
 use futures::StreamExt;
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderName, HeaderValue, Response};
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::sync::Arc;
 use towpath_api::status::{self, Failure};
-use towpath_kit::traits::{ContainerRef, ExecRequest, LogRequest, PodStreamError, PodStreams};
+use towpath_kit::traits::{
+    ContainerRef, ExecRequest, LogRequest, PodStreamError, PodStreams, PortRequest,
+};
+
+const STREAM_VERSION: HeaderName = HeaderName::from_static("x-stream-protocol-version");
+const PROGRAM_VERSIONS: [&str; 1] = ["v4.channel.k8s.io"];
+const FORWARD_VERSIONS: [&str; 1] = ["portforward.k8s.io"];
+const FORWARD_TUNNELS: [&str; 1] = ["SPDY/3.1+portforward.k8s.io"];
 
 pub(crate) fn is_stream(target: &Target) -> bool {
     target.resource.is("", "pods")
@@ -43,6 +54,7 @@ pub(crate) async fn serve(
     match target.subresource.as_str() {
         "log" => log(&call, &target, &pod).await,
         "exec" | "attach" => exec(&call, &target, &pod, upgrade).await,
+        "portforward" => forward(&call, &target, &pod, upgrade),
         other => Err(status::method_not_allowed(
             "",
             &format!("pods/{other}"),
@@ -204,9 +216,104 @@ async fn exec(
             "you must specify at least one of stdin, stdout, stderr",
         ));
     }
-    let accepted = ws::accept(call)?;
-    let upgrade =
-        upgrade.ok_or_else(|| status::bad_request("the connection cannot be upgraded"))?;
+    let upgrade = upgrade.ok_or_else(no_upgrade);
+    if wants_spdy(call) {
+        let (version, upgrade) = (spdy_version(call, &PROGRAM_VERSIONS)?, upgrade?);
+        let streams = node(call)?.exec(request.clone()).await.map_err(failure)?;
+        let answer = spdy_answer(version);
+        towpath_daemon::spawn("exec stream", async move {
+            match upgrade.await {
+                Ok(connection) => {
+                    let opened = spdy::serve(TokioIo::new(connection));
+                    spdy::program::run(opened, request, streams).await;
+                }
+                Err(error) => tracing::debug!(%error, "connection was not upgraded"),
+            }
+        });
+        return Ok(answer);
+    }
+    let accepted = ws::accept(call, &ws::CHANNELS)?;
+    let upgrade = upgrade?;
     let streams = node(call)?.exec(request).await.map_err(failure)?;
     Ok(ws::run(accepted, upgrade, streams))
+}
+
+fn no_upgrade() -> Failure {
+    status::bad_request("the connection cannot be upgraded")
+}
+
+fn wants_spdy(call: &Call) -> bool {
+    call.header(UPGRADE).eq_ignore_ascii_case("SPDY/3.1")
+}
+
+// The first version that the client names and this server knows.
+fn spdy_version(call: &Call, known: &'static [&'static str]) -> Result<&'static str, Failure> {
+    let offered: Vec<&str> = call
+        .headers
+        .get_all(STREAM_VERSION)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .map(str::trim)
+        .collect();
+    let found = offered.iter().find_map(|o| known.iter().find(|k| *k == o));
+    found.copied().ok_or_else(|| {
+        let mut failure = status::bad_request(format!(
+            "unable to upgrade: unable to negotiate protocol: client supports {offered:?}, server accepts {known:?}"
+        ));
+        failure.code = 403;
+        failure.reason = "Forbidden";
+        failure
+    })
+}
+
+fn spdy_answer(version: &'static str) -> Response<Body> {
+    let mut answer = body::response(101, "application/octet-stream", Vec::new());
+    let headers = answer.headers_mut();
+    headers.clear();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("SPDY/3.1"));
+    headers.insert(STREAM_VERSION, HeaderValue::from_static(version));
+    answer
+}
+
+/// Ports are forwarded over SPDY, bare or through a WebSocket.
+fn forward(
+    call: &Call,
+    target: &Target,
+    pod: &Value,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+) -> Answer {
+    if pod["status"]["phase"].as_str() != Some("Running") {
+        return Err(status::bad_request(format!(
+            "unable to forward port because pod is not running. Current status={}",
+            pod["status"]["phase"].as_str().unwrap_or_default()
+        )));
+    }
+    let request = PortRequest {
+        namespace: target.namespace.clone(),
+        pod: target.name.clone(),
+        uid: pod["metadata"]["uid"].as_str().unwrap_or_default().into(),
+        port: 0,
+    };
+    let node = node(call)?;
+    let tunnelled = !wants_spdy(call);
+    let answer = if tunnelled {
+        ws::switch(&ws::accept(call, &FORWARD_TUNNELS)?)
+    } else {
+        spdy_answer(spdy_version(call, &FORWARD_VERSIONS)?)
+    };
+    let upgrade = upgrade.ok_or_else(no_upgrade)?;
+    towpath_daemon::spawn("forwarded ports", async move {
+        let connection = match upgrade.await {
+            Ok(connection) => TokioIo::new(connection),
+            Err(error) => return tracing::debug!(%error, "connection was not upgraded"),
+        };
+        let streams = match tunnelled {
+            true => spdy::serve(ws::tunnel(connection).await),
+            false => spdy::serve(connection),
+        };
+        spdy::forward::forward(streams, node, request).await;
+    });
+    Ok(answer)
 }

@@ -6,7 +6,7 @@
 use crate::body::{Body, response};
 use crate::core::Call;
 use base64::Engine;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
@@ -15,16 +15,17 @@ use http::{HeaderValue, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 use towpath_api::status::{self, Failure};
-use towpath_kit::traits::{ExecStreams, TerminalSize};
+use towpath_kit::traits::{ExecStreams, PodStreamError, TerminalSize};
 
-const PROTOCOLS: [&str; 6] = [
+/// Versions of the channel protocol.
+pub(crate) const CHANNELS: [&str; 6] = [
     "v5.channel.k8s.io",
     "v4.channel.k8s.io",
     "v4.base64.channel.k8s.io",
@@ -36,6 +37,7 @@ const FRAME_BYTES: usize = 32 << 10;
 const MESSAGE_BYTES: usize = 1 << 20;
 const PING: Duration = Duration::from_secs(20);
 const QUEUE: usize = 16;
+const TUNNEL_BYTES: usize = 64 << 10;
 
 /// An agreed handshake.
 pub(crate) struct Accepted {
@@ -58,15 +60,9 @@ impl Accepted {
 }
 
 /// Checks that the request opens a WebSocket and picks the protocol.
-pub(crate) fn accept(call: &Call) -> Result<Accepted, Failure> {
-    let wanted = call.header(UPGRADE);
-    if !wanted.eq_ignore_ascii_case("websocket") {
-        let what = if wanted.to_ascii_lowercase().starts_with("spdy") {
-            "SPDY is not supported, use WebSocket"
-        } else {
-            "Upgrade request required"
-        };
-        return Err(status::bad_request(what));
+pub(crate) fn accept(call: &Call, known: &'static [&'static str]) -> Result<Accepted, Failure> {
+    if !call.header(UPGRADE).eq_ignore_ascii_case("websocket") {
+        return Err(status::bad_request("Upgrade request required"));
     }
     let key = call.header(SEC_WEBSOCKET_KEY).to_string();
     if key.is_empty() {
@@ -83,8 +79,9 @@ pub(crate) fn accept(call: &Call) -> Result<Accepted, Failure> {
     let protocol = if offered.is_empty() {
         Some("")
     } else {
-        PROTOCOLS
-            .into_iter()
+        known
+            .iter()
+            .copied()
             .find(|p| !p.is_empty() && offered.iter().any(|o| o == p))
     };
     let protocol = protocol.ok_or_else(|| {
@@ -102,6 +99,18 @@ pub(crate) fn run(
     upgrade: hyper::upgrade::OnUpgrade,
     streams: ExecStreams,
 ) -> Response<Body> {
+    let answer = switch(&accepted);
+    towpath_daemon::spawn("exec stream", async move {
+        match upgrade.await {
+            Ok(upgraded) => carry(accepted, TokioIo::new(upgraded), streams).await,
+            Err(error) => tracing::debug!(%error, "connection was not upgraded"),
+        }
+    });
+    answer
+}
+
+/// The answer that makes the connection a WebSocket.
+pub(crate) fn switch(accepted: &Accepted) -> Response<Body> {
     let mut answer = response(101, "application/octet-stream", Vec::new());
     let headers = answer.headers_mut();
     headers.clear();
@@ -116,13 +125,61 @@ pub(crate) fn run(
             HeaderValue::from_static(accepted.protocol),
         );
     }
-    towpath_daemon::spawn("exec stream", async move {
-        match upgrade.await {
-            Ok(upgraded) => carry(accepted, TokioIo::new(upgraded), streams).await,
-            Err(error) => tracing::debug!(%error, "connection was not upgraded"),
-        }
-    });
     answer
+}
+
+/// The bytes of a connection that is tunnelled through the binary messages of a WebSocket.
+pub(crate) async fn tunnel<S>(connection: S) -> DuplexStream
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let socket = WebSocketStream::from_raw_socket(connection, Role::Server, Some(config())).await;
+    let (mut sink, mut source) = socket.split();
+    let (near, far) = tokio::io::duplex(TUNNEL_BYTES);
+    let (mut from_here, mut to_here) = tokio::io::split(near);
+    towpath_daemon::spawn("tunnel in", async move {
+        while let Some(Ok(message)) = source.next().await {
+            let sent = match message {
+                Message::Binary(bytes) => to_here.write_all(&bytes).await,
+                Message::Close(_) => break,
+                _ => Ok(()),
+            };
+            if sent.is_err() {
+                break;
+            }
+        }
+        let _ = to_here.shutdown().await;
+    });
+    towpath_daemon::spawn("tunnel out", async move {
+        let mut buffer = BytesMut::new();
+        let mut ping = tokio::time::interval(PING);
+        ping.tick().await;
+        loop {
+            buffer.reserve(FRAME_BYTES);
+            let message = tokio::select! {
+                read = from_here.read_buf(&mut buffer) => match read {
+                    Ok(0) | Err(_) => break,
+                    Ok(_) => Message::Binary(buffer.split().freeze()),
+                },
+                _ = ping.tick() => Message::Ping(Bytes::new()),
+            };
+            if sink.send(message).await.is_err() {
+                return;
+            }
+        }
+        let close = CloseFrame {
+            code: CloseCode::Normal,
+            reason: "".into(),
+        };
+        let _ = sink.send(Message::Close(Some(close))).await;
+    });
+    far
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_BYTES))
+        .max_frame_size(Some(MESSAGE_BYTES))
 }
 
 fn frame(accepted: &Accepted, channel: u8, bytes: &[u8]) -> Message {
@@ -141,10 +198,7 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     mut streams: ExecStreams,
 ) {
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(MESSAGE_BYTES))
-        .max_frame_size(Some(MESSAGE_BYTES));
-    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config())).await;
     let (mut sink, mut source) = socket.split();
     let (out, mut frames) = mpsc::channel::<(u8, Bytes)>(QUEUE);
     for (channel, reader) in [(1, streams.stdout.take()), (2, streams.stderr.take())] {
@@ -188,12 +242,8 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             }
         }
     }
-    let verdict = match code {
-        Some(Ok(0)) => json!({"metadata": {}, "status": "Success"}),
-        Some(Ok(code)) => exit_status(code),
-        Some(Err(error)) => status::internal(error).to_value(),
-        None => return,
-    };
+    let Some(ended) = code else { return };
+    let verdict = verdict(ended);
     if accepted.status() {
         let _ = sink
             .send(frame(&accepted, 3, verdict.to_string().as_bytes()))
@@ -235,6 +285,24 @@ pub(crate) async fn carry_bytes(protocol: &'static str, sent: &[u8]) {
         while sizes.recv().await.is_some() {}
     };
     tokio::join!(carry(accepted, far, streams), client);
+}
+
+/// The status that tells a client how a program ended.
+pub(crate) fn verdict(ended: Result<i32, PodStreamError>) -> Value {
+    match ended {
+        Ok(0) => json!({"metadata": {}, "status": "Success"}),
+        Ok(code) => exit_status(code),
+        Err(error) => status::internal(error).to_value(),
+    }
+}
+
+/// The size of a terminal as clients send it.
+pub(crate) fn terminal_size(size: &Value) -> Option<TerminalSize> {
+    let side = |key: &str| size[key].as_u64().and_then(|n| u16::try_from(n).ok());
+    Some(TerminalSize {
+        width: side("Width")?,
+        height: side("Height")?,
+    })
 }
 
 fn exit_status(code: i32) -> Value {
@@ -300,11 +368,8 @@ impl Input {
             }
             4 => {
                 let size: Value = serde_json::from_slice(data).unwrap_or_default();
-                let side = |key: &str| size[key].as_u64().and_then(|n| u16::try_from(n).ok());
-                if let (Some(width), Some(height), Some(resize)) =
-                    (side("Width"), side("Height"), &self.resize)
-                {
-                    let _ = resize.send(TerminalSize { width, height }).await;
+                if let (Some(size), Some(resize)) = (terminal_size(&size), &self.resize) {
+                    let _ = resize.send(size).await;
                 }
             }
             255 if accepted.closes() && data.first() == Some(&0) => {

@@ -26,6 +26,7 @@ mod files;
 mod follow;
 mod image;
 mod pod;
+mod ports;
 mod quantity;
 mod register;
 mod resources;

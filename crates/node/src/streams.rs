@@ -4,7 +4,7 @@ use crate::agent::{Agent, PodHandle};
 use crate::error::words;
 use crate::pod::model::State;
 use crate::pod::start::{container_id, parse_id};
-use crate::{follow, pod};
+use crate::{follow, pod, ports};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -14,7 +14,8 @@ use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use towpath_container::{Error as RuntimeError, ExecStdio, Phase};
 use towpath_kit::traits::{
-    ContainerRef, ExecRequest, ExecStreams, LogRequest, PodStreamError, PodStreams, TerminalSize,
+    ContainerRef, Duplex, ExecRequest, ExecStreams, LogRequest, PodStreamError, PodStreams,
+    PortRequest, TerminalSize,
 };
 
 /// Streams of the containers on a node.
@@ -164,6 +165,24 @@ impl PodStreams for Streams {
                 Ok(exit.code)
             }),
         })
+    }
+
+    async fn connect(&self, request: PortRequest) -> Result<Box<dyn Duplex>, PodStreamError> {
+        let not_running = || {
+            let what = format!("pod {:?} is not running", request.pod);
+            PodStreamError::NotFound(what)
+        };
+        let handle = self.0.pod(&request.uid).ok_or_else(not_running)?;
+        let pod = handle.pod();
+        let on_host = pod.spec.as_ref().and_then(|s| s.host_network) == Some(true);
+        let netns = handle.netns.lock().clone();
+        if netns.is_none() && !on_host {
+            return Err(not_running());
+        }
+        let socket = ports::connect(netns, request.port)
+            .await
+            .map_err(|error| failed(&format!("connect to port {}", request.port), &error))?;
+        Ok(Box::new(socket))
     }
 }
 

@@ -14,8 +14,8 @@ use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use towpath_kit::traits::{
-    ContainerFigures, ExecRequest, ExecStreams, LogRequest, PodFigures, PodStreamError, PodStreams,
-    ResourceFigures,
+    ContainerFigures, Duplex, ExecRequest, ExecStreams, LogRequest, PodFigures, PodStreamError,
+    PodStreams, PortRequest, ResourceFigures,
 };
 
 /// A node whose only program upper-cases its input and ends with code 3 at its end.
@@ -57,9 +57,26 @@ impl PodStreams for Upper {
             exit,
         })
     }
+
+    async fn connect(&self, request: PortRequest) -> Result<Box<dyn Duplex>, PodStreamError> {
+        if request.port != 7 {
+            let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+            return Err(PodStreamError::Failed {
+                what: format!("connect to port {}", request.port),
+                cause: refused.to_string(),
+            });
+        }
+        let (near, far) = duplex(1024);
+        tokio::spawn(async move {
+            let (mut from, mut to) = tokio::io::split(far);
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+            let _ = to.shutdown().await;
+        });
+        Ok(Box::new(near))
+    }
 }
 
-async fn with_pod(server: &Server) {
+pub(crate) async fn with_pod(server: &Server) {
     server.api.set_pod_streams(Arc::new(Upper));
     let pod =
         json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});

@@ -21,6 +21,7 @@ mod peer;
 mod protobuf;
 mod random;
 mod scripts;
+mod sessions;
 mod tokens;
 mod transcript;
 mod watches;

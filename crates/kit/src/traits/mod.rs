@@ -16,7 +16,8 @@ pub use figures::{ContainerFigures, NodeFigures, PodFigures, ResourceFigures};
 pub use images::{ImageError, Images, LocalImage};
 pub use network::{NetworkError, PodAddress, PodNetwork};
 pub use pod_streams::{
-    ContainerRef, ExecRequest, ExecStreams, LogRequest, PodStreamError, PodStreams, TerminalSize,
+    ContainerRef, Duplex, ExecRequest, ExecStreams, LogRequest, PodStreamError, PodStreams,
+    PortRequest, TerminalSize,
 };
 pub use source_tree::{CommitInfo, CommitRequest, SourceError, SourceTree, TreeFile};
 pub use workflows::{PushEvent, WorkflowMatch, Workflows};

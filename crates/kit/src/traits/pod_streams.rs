@@ -58,6 +58,24 @@ pub struct ExecRequest {
     pub tty: bool,
 }
 
+/// Which port of which pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortRequest {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// UID of the pod.
+    pub uid: String,
+    /// The port, on the pod's own loopback interface.
+    pub port: u16,
+}
+
+/// Both directions of a connection.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 /// Size of a terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TerminalSize {
@@ -111,4 +129,6 @@ pub trait PodStreams: Send + Sync {
     ) -> Result<BoxStream<'static, io::Result<Bytes>>, PodStreamError>;
     /// Starts a program in a container, or attaches to its own.
     async fn exec(&self, request: ExecRequest) -> Result<ExecStreams, PodStreamError>;
+    /// Connects to a port as a program inside the pod would.
+    async fn connect(&self, request: PortRequest) -> Result<Box<dyn Duplex>, PodStreamError>;
 }

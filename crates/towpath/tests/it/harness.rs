@@ -157,11 +157,18 @@ impl Server {
 
     /// The real kubectl, as this server's administrator.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
+        let mut command = self.kubectl_command(arguments);
+        command.output().expect("kubectl starts")
+    }
+
+    /// kubectl that has yet to be started.
+    pub(crate) fn kubectl_command(&self, arguments: &[&str]) -> Command {
         let mut command = program(peer("kubectl"));
         command
             .env("KUBECONFIG", self.dir.join("data/kubeconfig"))
             .env("HOME", &self.dir);
-        command.args(arguments).output().expect("kubectl starts")
+        command.args(arguments);
+        command
     }
 
     /// kubectl that must succeed; returns its standard output.
@@ -174,6 +181,47 @@ impl Server {
             self.log()
         );
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Another real program (helm), as this server's administrator.
+    pub(crate) fn tool(&self, name: &str, arguments: &[&str]) -> Output {
+        let mut command = program(peer(name));
+        command
+            .env("KUBECONFIG", self.dir.join("data/kubeconfig"))
+            .env("HOME", &self.dir);
+        command
+            .args(arguments)
+            .output()
+            .expect("the program starts")
+    }
+
+    /// A line of shell in the test's directory, with the real programs in its path.
+    fn line(&self, line: &str) -> Output {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let peers = peer("").canonicalize().unwrap_or_default();
+        let mut command = program("sh");
+        command
+            .args(["-c", line])
+            .current_dir(&self.dir)
+            .env("PATH", format!("{}:{path}", peers.display()))
+            .env("KUBECONFIG", self.dir.join("data/kubeconfig"))
+            .env("HOME", &self.dir);
+        command.output().expect("sh")
+    }
+
+    /// The same; it must succeed. Returns its standard output.
+    pub(crate) fn shell(&self, line: &str) -> String {
+        let output = self.line(line);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{line}: {words}\n{}", self.log());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The same; it must fail. Returns its standard error.
+    pub(crate) fn shell_fails(&self, line: &str) -> String {
+        let output = self.line(line);
+        assert!(!output.status.success(), "{line} succeeded");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// Writes a file for the test and returns its path.

@@ -158,7 +158,8 @@ fn logs_and_exec_reach_a_running_pod() {
     let context = server.dir().join("context");
     std::fs::create_dir_all(&context).expect("directory");
     std::fs::copy("/bin/busybox", context.join("busybox")).expect("busybox-static is installed");
-    let dockerfile = "FROM scratch\nCOPY --chmod=0755 busybox /bin/sh\n";
+    let dockerfile =
+        "FROM scratch\nCOPY --chmod=0755 busybox /bin/sh\nCOPY --chmod=0755 busybox /bin/busybox\n";
     std::fs::write(context.join("Dockerfile"), dockerfile).expect("write");
     server.ok(&[
         "build",
@@ -173,13 +174,14 @@ metadata: {name: box}
 spec:
   terminationGracePeriodSeconds: 1
   containers:
-  - {name: c, image: "demo/box:1", command: ["/bin/sh", "-c", "echo first line; while :; do sleep 1; done"]}
+  - {name: c, image: "demo/box:1", command: ["/bin/sh", "-c", "echo first line; mkdir /www; echo hello > /www/index.html; /bin/busybox httpd -p 127.0.0.1:8080 -h /www; while :; do sleep 1; done"]}
 "#;
     server.kubectl_ok(&["apply", "-f", &server.file("pod.yaml", pod)]);
     server.kubectl_ok(&["wait", "--for=condition=Ready", "pod/box", "--timeout=60s"]);
     assert_eq!(server.kubectl_ok(&["logs", "box"]), "first line\n");
     let said = server.kubectl_ok(&["exec", "box", "--", "/bin/sh", "-c", "echo in the pod"]);
     assert_eq!(said, "in the pod\n");
+    assert_eq!(through_a_forwarded_port(&server), "hello\n");
     let failed = server.kubectl(&["exec", "box", "--", "/bin/sh", "-c", "exit 7"]);
     assert_eq!(failed.status.code(), Some(7));
     server.kill_and_restart();
@@ -195,4 +197,29 @@ spec:
         "0"
     );
     server.kubectl_ok(&["delete", "pod", "box", "--timeout=30s"]);
+}
+
+// What listens in the pod on its loopback interface alone.
+fn through_a_forwarded_port(server: &Server) -> String {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let mut forward = server
+        .kubectl_command(&["port-forward", "--address", "127.0.0.1", "pod/box", ":8080"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("kubectl");
+    let mut line = String::new();
+    // Kept open: kubectl goes on telling.
+    let mut told = BufReader::new(forward.stdout.take().expect("output"));
+    told.read_line(&mut line).expect("a line");
+    // `Forwarding from 127.0.0.1:40001 -> 8080`
+    let port = line.split(" -> ").next().and_then(|l| l.rsplit(':').next());
+    let port: u16 = port.and_then(|p| p.parse().ok()).expect(&line);
+    let mut socket = std::net::TcpStream::connect(("127.0.0.1", port)).expect("connect");
+    socket.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("write");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("read");
+    forward.kill().expect("kill");
+    forward.wait().expect("wait");
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
+    body.expect(&answer).to_string()
 }
