@@ -1,3 +1,5 @@
+//! Cron jobs at their times and beyond them.
+
 use super::*;
 use serde_json::{Value, json};
 

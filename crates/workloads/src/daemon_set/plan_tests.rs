@@ -1,3 +1,5 @@
+//! Daemon sets on their nodes and through their rolls.
+
 use super::*;
 use crate::daemon_set::placement::tie;
 use serde_json::{Value, json};
