@@ -3,6 +3,9 @@
 //! All controllers that look at a kind share its [`Cache`]. Interested parties register a
 //! handler that maps a change to queue keys; handlers run in the cache's own task, must not
 //! block, and see each change after the cache holds it.
+//!
+//! Who owns which field is not kept: nobody here reads it, and it is larger than the object. What
+//! else a cache leaves out ([`Cache::start_slim`]) must never be written back from a copy.
 
 use futures::StreamExt;
 use kube::api::Api;
@@ -69,6 +72,7 @@ struct Inner<K> {
     objects: RwLock<BTreeMap<Key, Arc<K>>>,
     handlers: RwLock<Vec<Handler<K>>>,
     ready: watch::Sender<bool>,
+    slim: fn(&mut K),
 }
 
 /// Shared, watch-fed copy of one kind. Cheap to clone.
@@ -82,10 +86,17 @@ impl<K> Clone for Cache<K> {
 
 impl<K> Default for Cache<K> {
     fn default() -> Self {
+        Self::holding(|_| {})
+    }
+}
+
+impl<K> Cache<K> {
+    fn holding(slim: fn(&mut K)) -> Self {
         Self(Arc::new(Inner {
             objects: RwLock::default(),
             handlers: RwLock::default(),
             ready: watch::Sender::new(false),
+            slim,
         }))
     }
 }
@@ -105,8 +116,16 @@ where
         config: watcher::Config,
         cancel: CancellationToken,
     ) -> Self {
-        let cache = Self::default();
-        let feeding = cache.clone();
+        Self::default().fed(client, config, cancel)
+    }
+
+    /// Starts a cache over all namespaces that keeps of each object what `slim` leaves.
+    pub fn start_slim(client: &Client, slim: fn(&mut K), cancel: CancellationToken) -> Self {
+        Self::holding(slim).fed(client, watcher::Config::default(), cancel)
+    }
+
+    fn fed(self, client: &Client, config: watcher::Config, cancel: CancellationToken) -> Self {
+        let feeding = self.clone();
         let api: Api<K> = Api::all(client.clone());
         let name = format!("cache {}", K::kind(&()));
         towpath_daemon::spawn(name, async move {
@@ -115,7 +134,7 @@ where
                 () = feeding.feed(api, config.streaming_lists()) => {}
             }
         });
-        cache
+        self
     }
 
     async fn feed(&self, api: Api<K>, config: watcher::Config) {
@@ -165,8 +184,10 @@ where
         }
     }
 
-    fn put(&self, object: K) {
+    fn put(&self, mut object: K) {
         let key = Key::of(&object);
+        object.meta_mut().managed_fields = None;
+        (self.0.slim)(&mut object);
         let new = Arc::new(object);
         let old = self.0.objects.write().insert(key.clone(), new.clone());
         self.tell(&Change {

@@ -3,7 +3,7 @@
 //! * [`kinds`]: our own kinds, the spine that feature crates meet in.
 //! * [`traits`]: what one feature offers another, handed in by the composition root.
 //! * [`client`]: a `kube::Client` without a socket (embedded) or over HTTPS (any cluster).
-//! * [`cache`]: one shared, watch-fed copy per kind.
+//! * [`cache`]: one shared, watch-fed copy per kind; [`slim`]: what is left out of some.
 //! * [`queue`], [`controller`]: keyed work with back-off; level-triggered reconcilers.
 //! * [`events`]: Kubernetes events, folded.
 //!
@@ -16,4 +16,5 @@ pub mod controller;
 pub mod events;
 pub mod kinds;
 pub mod queue;
+pub mod slim;
 pub mod traits;

@@ -47,7 +47,7 @@ impl Caches {
         Self {
             namespaces: Cache::start(client, cancel.clone()),
             nodes: Cache::start(client, cancel.clone()),
-            pods: Cache::start(client, cancel.clone()),
+            pods: Cache::start_slim(client, towpath_kit::slim::pod, cancel.clone()),
             services: Cache::start(client, cancel.clone()),
             endpoints: Cache::start(client, cancel.clone()),
             slices: Cache::start(client, cancel.clone()),
