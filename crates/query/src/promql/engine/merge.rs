@@ -51,7 +51,12 @@ fn sort(series: &mut Series) -> Result<(), EvalError> {
         || series
             .histograms
             .windows(2)
-            .any(|pair| pair[0].0 == pair[1].0);
+            .any(|pair| pair[0].0 == pair[1].0)
+        || series.histograms.iter().any(|(time, _)| {
+            samples
+                .binary_search_by_key(time, |(time, _)| *time)
+                .is_ok()
+        });
     if twice {
         return EvalError::query(DUPLICATE);
     }

@@ -63,7 +63,11 @@ pub(super) fn info<'e>(
     let mut out: Vec<Series> = Vec::new();
     for one in base.into_inner() {
         if is_info(&one) {
-            out.push(one);
+            // Upstream forgets here that a name was to go, for both kinds of series.
+            out.push(Series {
+                drop_name: false,
+                ..one
+            });
         } else {
             join.enrich(&one, &mut out)?;
         }

@@ -156,12 +156,10 @@ fn of_histograms(
 ) -> Option<Histogram> {
     let gauge = |histogram: &Histogram| histogram.hint == ResetHint::Gauge;
     let (first, last) = (&points[0].1, &points[points.len() - 1].1);
-    let not_counter = || {
-        call.eval
-            .annotate(annotation::not_counter(call.metric, call.span))
-    };
+    let mut remarks = Vec::new();
+    let not_counter = annotation::not_counter(call.metric, call.span);
     if counter && (gauge(first) || gauge(last)) {
-        not_counter();
+        remarks.push(not_counter.clone());
     }
     // After a reset the first histogram does not matter, nor does its layout.
     let mut previous = Arc::clone(first);
@@ -175,6 +173,9 @@ fn of_histograms(
     }
     let custom = previous.is_custom();
     if last.is_custom() != custom {
+        remarks
+            .into_iter()
+            .for_each(|remark| call.eval.annotate(remark));
         call.mixed_schemas();
         return None;
     }
@@ -182,7 +183,7 @@ fn of_histograms(
     if counter {
         for (_, histogram) in &points[1..points.len() - 1] {
             if gauge(histogram) {
-                not_counter();
+                remarks.push(not_counter.clone());
             }
             schema = schema.min(histogram.schema);
             if histogram.is_custom() != custom {
@@ -193,12 +194,10 @@ fn of_histograms(
     }
     let mut result = (**last).clone();
     result.coarsen(schema);
-    let remark = |of: Operation| {
-        call.eval
-            .annotate(annotation::bounds_reconciled(of, call.span));
-    };
+    // If the histograms do not go together, that alone is told.
+    let reconciled = |of: Operation| annotation::bounds_reconciled(of, call.span);
     match result.subtract(&previous) {
-        Ok(merged) if merged.bounds_reconciled => remark(Operation::Subtraction),
+        Ok(merged) if merged.bounds_reconciled => remarks.push(reconciled(Operation::Subtraction)),
         Ok(_) => {}
         Err(_) => {
             call.mixed_schemas();
@@ -209,7 +208,9 @@ fn of_histograms(
         for (_, histogram) in &points[1..] {
             if histogram.resets(&previous) {
                 match result.add(&previous) {
-                    Ok(merged) if merged.bounds_reconciled => remark(Operation::Addition),
+                    Ok(merged) if merged.bounds_reconciled => {
+                        remarks.push(reconciled(Operation::Addition))
+                    }
                     Ok(_) => {}
                     Err(_) => {
                         call.mixed_schemas();
@@ -220,9 +221,11 @@ fn of_histograms(
             previous = Arc::clone(histogram);
         }
     } else if !gauge(first) || !gauge(last) {
-        call.eval
-            .annotate(annotation::not_gauge(call.metric, call.span));
+        remarks.push(annotation::not_gauge(call.metric, call.span));
     }
+    remarks
+        .into_iter()
+        .for_each(|remark| call.eval.annotate(remark));
     result.hint = ResetHint::Gauge;
     result.compact();
     Some(result)
