@@ -108,10 +108,16 @@ fn first_model(pod: &Pod) -> PodModel {
     let status = pod.status.clone().unwrap_or_default();
     let init_told = status.init_container_statuses.unwrap_or_default();
     let told = status.container_statuses.unwrap_or_default();
+    let initializes = spec.init_containers.as_ref().is_some_and(|i| !i.is_empty());
     let model = |container: &Container, init: bool, told: &[ContainerStatus]| {
         let image = container.image.clone().unwrap_or_default();
-        let model =
+        let mut model =
             ContainerModel::new(&container.name, &image, init, init && is_sidecar(container));
+        // Those that wait for init containers say so.
+        if let (true, super::model::State::Waiting { reason, .. }) = (initializes, &mut model.state)
+        {
+            *reason = "PodInitializing".into();
+        }
         match told.iter().find(|told| told.name == container.name) {
             Some(told) => model.resume(told),
             None => model,
