@@ -9,7 +9,7 @@ use std::fmt::Write;
 const HEAD: &str = "# Conformance
 The upstream end-to-end suite of Kubernetes 1.36.3, tests marked `[Conformance]`, against Towpath on one machine. `cargo xtask conformance` builds the suite and its test images from their Go modules (`tests/peers/e2e`), starts a Towpath of its own, runs the tests, and writes this file; it fails where a test fails that once passed. Narrower: `--sig api-machinery,auth`, `--focus REGEX`.
 
-A test that fails while others run is run once more, alone; that result counts. A commit with `+` had changes that were not committed yet. A row that is blank in both columns has not run.
+A test that fails while others run is run once more, alone, unless `--no-retry` says otherwise; that result counts. A commit with `+` had changes that were not committed yet. A row that is blank in both columns has not run.
 ";
 
 /// What is known of one test.
