@@ -35,6 +35,9 @@ struct Args {
     /// A twentieth of the objects and requests of `api`: a trial of the bench, not a measurement
     #[arg(long)]
     small: bool,
+    /// Only this part of `api`: objects, watchers, pods, apply, start
+    #[arg(long)]
+    part: Option<String>,
     /// Also write the rows of only some benches into docs/performance.md
     #[arg(long)]
     write: bool,
@@ -50,6 +53,7 @@ struct Args {
 }
 
 static BINARY: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+static PART: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 static SMALL: AtomicBool = AtomicBool::new(false);
 
 /// The program that is measured.
@@ -64,6 +68,11 @@ fn counted(whole: usize) -> usize {
     } else {
         whole
     }
+}
+
+/// Whether this part of a bench is asked for.
+fn wanted(part: &str) -> bool {
+    PART.get().is_none_or(|only| only == part)
 }
 
 type Bench = fn(usize) -> Result<Vec<Row>>;
@@ -82,6 +91,9 @@ fn main() -> Result<()> {
     std::env::set_current_dir(step::root())?;
     let args = Args::parse();
     SMALL.store(args.small, Ordering::Relaxed);
+    if let Some(part) = args.part {
+        let _ = PART.set(part);
+    }
     let chosen: Vec<&String> = args.names.iter().chain(&args.only).collect();
     for name in &chosen {
         if !BENCHES.iter().any(|(known, _)| known == name) {

@@ -57,7 +57,7 @@ pub fn bench(repeats: usize) -> Result<Vec<Row>> {
         ("start", start::bench),
     ];
     let mut rows = Vec::new();
-    for (name, part) in parts {
+    for (name, part) in parts.into_iter().filter(|(name, _)| super::wanted(name)) {
         eprintln!("bench api {name}");
         match part(repeats) {
             Ok(found) => rows.extend(found),

@@ -67,7 +67,7 @@ pub fn bench(_: usize) -> Result<Vec<Row>> {
 
 async fn measure((url, token): &(String, String)) -> Result<Delivered> {
     let (watchers, seconds) = (counted(WATCHERS), counted(SECONDS).max(3));
-    let changes = PER_SECOND * seconds;
+    let span = Duration::from_secs(seconds as u64);
     let writer = client(token)?;
     let object = format!("{url}{MAPS}/watched");
     let made = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"watched"}}"#;
@@ -98,7 +98,7 @@ async fn measure((url, token): &(String, String)) -> Result<Delivered> {
                 bail!("a watch was answered by {}", answer.status());
             }
             open.fetch_add(1, Ordering::Relaxed);
-            follow(answer, epoch, changes).await
+            follow(answer, epoch).await
         });
     }
     let mut stalled = Vec::new();
@@ -113,82 +113,74 @@ async fn measure((url, token): &(String, String)) -> Result<Delivered> {
         }
         let begin = Instant::now();
         let mut tick = tokio::time::interval(Duration::from_secs(1) / PER_SECOND as u32);
-        let mut sent = Vec::new();
-        for number in 0..changes {
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut number, mut over) = (0, false);
+        // One after the other; where that takes longer than the pace, it is the server's pace.
+        while !over {
             tick.tick().await;
-            let at = epoch.elapsed().as_micros();
-            let patch = format!(r#"{{"data":{{"at":"{at}.","n":"{number}"}}}}"#);
+            over = begin.elapsed() >= span;
+            let (at, end) = (epoch.elapsed().as_micros(), if over { "y" } else { "n" });
+            let patch = format!(r#"{{"data":{{"at":"{at}","n":"{number}","end":"{end}"}}}}"#);
             let request = writer
                 .patch(&object)
                 .header("content-type", "application/merge-patch+json");
-            let request = request.body(patch).send();
-            // Changes keep their order and their pace; what is late does not wait for its answer.
-            sent.push(request.await?);
+            let answer = request.body(patch).send().await?;
+            if !answer.status().is_success() {
+                bail!("a change was answered by {}", answer.status());
+            }
+            answer.bytes().await?;
+            number += 1;
         }
-        anyhow::Ok(changes as f64 / begin.elapsed().as_secs_f64())
+        anyhow::Ok((number, number as f64 / begin.elapsed().as_secs_f64()))
     };
     let watched = async {
         let all = futures::future::try_join_all(tasks);
-        tokio::time::timeout(PATIENCE + Duration::from_secs(seconds as u64), all)
+        tokio::time::timeout(PATIENCE * 5, all)
             .await
             .context("watchers did not end")?
     };
-    let (rate, told) = tokio::try_join!(write, watched)?;
+    let ((changes, rate), told) = tokio::try_join!(write, watched)?;
     drop(stalled);
-    let lost = told.iter().map(|(_, lost)| lost).sum();
+    let lost = told.iter().map(|times| changes - times.len()).sum();
     Ok(Delivered {
-        times: Times::new(told.into_iter().flat_map(|(times, _)| times).collect()),
+        times: Times::new(told.into_iter().flatten().collect()),
         lost,
         rate,
     })
 }
 
-/// Reads changes until the last; how late each was, and how many never came.
-async fn follow(
-    mut answer: reqwest::Response,
-    epoch: Instant,
-    changes: usize,
-) -> Result<(Vec<Duration>, usize)> {
-    let (mut times, mut rest, mut next, mut lost) = (Vec::new(), Vec::new(), 0, 0);
-    while next < changes {
+/// Reads changes until the last; how late each was.
+async fn follow(mut answer: reqwest::Response, epoch: Instant) -> Result<Vec<Duration>> {
+    let (mut times, mut rest) = (Vec::new(), Vec::new());
+    loop {
         let part = tokio::time::timeout(PATIENCE, answer.chunk()).await;
         let Ok(Ok(Some(part))) = part else {
             // An ended watch has lost what is left.
-            lost += changes - next;
-            break;
+            return Ok(times);
         };
         rest.extend_from_slice(&part);
         let now = epoch.elapsed();
         let mut from = 0;
-        while let Some(length) = rest[from..].iter().position(|b| *b == b'\n') {
+        while let Some(length) = memchr::memchr(b'\n', &rest[from..]) {
             let line = &rest[from..from + length];
             from += length + 1;
-            let Some((at, number)) = stamp(line) else {
+            let Some(at) = stamp(line) else {
                 continue;
             };
-            lost += number.saturating_sub(next);
-            next = number + 1;
             times.push(now.saturating_sub(Duration::from_micros(at)));
+            if memchr::memmem::find(line, br#""end":"y""#).is_some() {
+                return Ok(times);
+            }
         }
         rest.drain(..from);
     }
-    Ok((times, lost))
 }
 
-// Time and number of a change, without reading the whole object: a thousand readers share the
+// When a change was asked for, without reading the whole object: a thousand readers share the
 // processors with the servers.
-fn stamp(line: &[u8]) -> Option<(u64, usize)> {
-    let number = |key: &str| {
-        let at = line.windows(key.len()).position(|w| w == key.as_bytes())? + key.len();
-        let digits: String = line[at..]
-            .iter()
-            .take_while(|b| b.is_ascii_digit())
-            .map(|b| char::from(*b))
-            .collect();
-        digits.parse::<u64>().ok()
-    };
-    Some((
-        number(r#""at":""#)?,
-        usize::try_from(number(r#""n":""#)?).ok()?,
-    ))
+fn stamp(line: &[u8]) -> Option<u64> {
+    const KEY: &[u8] = br#""at":""#;
+    let digits = &line[memchr::memmem::find(line, KEY)? + KEY.len()..];
+    let length = digits.iter().position(|b| !b.is_ascii_digit())?;
+    std::str::from_utf8(&digits[..length]).ok()?.parse().ok()
 }
