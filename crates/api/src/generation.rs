@@ -74,10 +74,14 @@ pub fn prepare_update(group: &str, version: &str, kind: &str, new: &mut Value, o
     if has_status(group, version, kind) {
         keep(new, old, "status");
     }
-    let counted = counts_generation(group, kind) && kind != "PriorityClass";
+    // Drivers are counted from their first change on.
+    let counted = (counts_generation(group, kind) && kind != "PriorityClass")
+        || (group, kind) == ("storage.k8s.io", "CSIDriver");
     match (group, kind) {
         ("apps", "DaemonSet") => template_generation(new, old),
         ("", "Service") => fresh::cluster_ips(&mut new["spec"], Some(&old["spec"])),
+        ("", "PersistentVolumeClaim") => fresh::data_source(&mut new["spec"]),
+        ("coordination.k8s.io", "Lease") => fresh::lease(new),
         // Only the finalize path changes these.
         ("", "Namespace") => keep_at(new, old, "spec", "finalizers"),
         _ => {}

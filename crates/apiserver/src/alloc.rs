@@ -137,6 +137,19 @@ pub(crate) fn admit(change: &Change<'_>, new: &mut Value) -> Result<Vec<Op>, Fai
 }
 
 fn families(service: &mut Value) {
+    // One without addresses and pods of its own may get endpoints of either family.
+    let selects = service["spec"]["selector"]
+        .as_object()
+        .is_some_and(|selector| !selector.is_empty());
+    if address(service) == "None" && !selects && service["spec"]["ipFamilyPolicy"].is_null() {
+        service["spec"]["ipFamilyPolicy"] = "RequireDualStack".into();
+        let given = service["spec"]["ipFamilies"].as_array();
+        let first = given.and_then(|list| list.first()).cloned();
+        service["spec"]["ipFamilies"] = match first.as_ref().and_then(Value::as_str) {
+            Some("IPv6") => json!(["IPv6", "IPv4"]),
+            _ => json!(["IPv4", "IPv6"]),
+        };
+    }
     if service["spec"]["ipFamilies"]
         .as_array()
         .is_none_or(Vec::is_empty)
@@ -150,8 +163,18 @@ fn families(service: &mut Value) {
 
 // Values that were given earlier and that the client left out.
 fn carry_over(new: &mut Value, old: &Value) {
-    if has_address(new) && address(new).is_empty() && has_address(old) {
-        new["spec"]["clusterIP"] = old["spec"]["clusterIP"].clone();
+    let inside = |service: &Value| kind(service) != "ExternalName";
+    if inside(new) && inside(old) {
+        for key in ["clusterIP", "clusterIPs"] {
+            let empty = match &new["spec"][key] {
+                Value::String(text) => text.is_empty(),
+                Value::Array(items) => items.is_empty(),
+                _ => true,
+            };
+            if empty && !old["spec"][key].is_null() {
+                new["spec"][key] = old["spec"][key].clone();
+            }
+        }
     }
     drop_dependent(new, old);
     let known: Vec<Value> = old["spec"]["ports"].as_array().cloned().unwrap_or_default();

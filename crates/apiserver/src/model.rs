@@ -251,6 +251,11 @@ pub(crate) fn validate(
         return Ok(());
     }
     let name = new["metadata"]["name"].as_str().unwrap_or_default();
+    // Events are one kind to upstream, whatever group they came by.
+    let group = match (group.as_str(), kind.as_str()) {
+        ("events.k8s.io", "Event") => "",
+        (group, _) => group,
+    };
     Err(status::invalid(group, kind, name, &errors))
 }
 

@@ -98,7 +98,9 @@ fn bind(state: &Snapshot, bound: &mut Bound, object: &Value) -> Result<(), Failu
         ("" | "v1", "Secret") => ("secrets", bound.namespace.as_str()),
         ("" | "v1", "Node") => ("nodes", ""),
         _ => {
-            let kind = format!("{}, Kind={kind}", text("apiVersion").replace('/', ", "));
+            let version = text("apiVersion");
+            let slash = if version.contains('/') { "" } else { "/" };
+            let kind = format!("{slash}{version}, Kind={kind}");
             let why = format!("cannot bind token to object of type {kind}");
             return Err(status::bad_request(why));
         }

@@ -70,6 +70,10 @@ fn fill_fields(schema: &Schema, map: &mut Map<String, Value>) {
             Some(default) => {
                 map.insert(name.to_string(), default.clone());
             }
+            // A pointer that is always written.
+            None if &**name == "apiGroup" && schema.name.ends_with("ObjectReference") => {
+                map.insert(name.to_string(), Value::Null);
+            }
             None if slot.emit_zero => {
                 map.insert(name.to_string(), slot.zero());
             }

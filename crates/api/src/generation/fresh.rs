@@ -62,8 +62,43 @@ pub(super) fn parts(group: &str, kind: &str, object: &mut Value) {
             object["metadata"]["annotations"][defaults::TEMPLATE_GENERATION] = "1".into();
         }
         ("", "Service") => cluster_ips(&mut object["spec"], None),
+        ("", "PersistentVolumeClaim") => data_source(&mut object["spec"]),
+        ("coordination.k8s.io", "Lease") => lease(object),
         ("batch", "Job") if object["spec"]["manualSelector"] != true => job_selector(object),
         _ => {}
+    }
+}
+
+/// What a claim is filled from is said in two places; who says it in one, says it in both.
+pub(super) fn data_source(spec: &mut Value) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    for (from, to) in [
+        ("dataSource", "dataSourceRef"),
+        ("dataSourceRef", "dataSource"),
+    ] {
+        let source = &spec[from];
+        if source.is_object() && spec[to].is_null() && text(&source["namespace"]).is_empty() {
+            spec[to] = source.clone();
+        }
+    }
+    for part in ["dataSource", "dataSourceRef"] {
+        if spec[part].is_object() && text(&spec[part]["apiGroup"]).is_empty() {
+            let map = spec[part].as_object().into_iter().flatten();
+            let rest = map.filter(|(key, _)| *key != "apiGroup");
+            let rest = rest.map(|(key, value)| (key.clone(), value.clone()));
+            let whole = [("apiGroup".to_string(), Value::Null)]
+                .into_iter()
+                .chain(rest);
+            spec[part] = Value::Object(whole.collect());
+        }
+    }
+}
+
+/// Leases by agreement are not switched on.
+pub(super) fn lease(lease: &mut Value) {
+    if let Some(spec) = lease.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.shift_remove("strategy");
+        spec.shift_remove("preferredHolder");
     }
 }
 

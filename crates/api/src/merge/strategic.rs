@@ -121,7 +121,7 @@ fn retain_keys(
     let Some(keys) = patch.shift_remove(RETAIN) else {
         return Ok(());
     };
-    let bad = || malformed("invalid patch format of retainKeys");
+    let bad = || Error::Malformed("invalid patch format of retainKeys".into());
     let keys = keys.as_array().ok_or_else(bad)?;
     let kept = |name: &str| keys.iter().any(|key| key == name);
     let named = |(key, value): (&String, &Value)| {

@@ -204,6 +204,12 @@ fn bad_text(schema: &Schema, text: &str) -> Option<String> {
             .decode(text)
             .err()
             .map(|_| "illegal base64 data".to_string() + &bad_byte(text)),
+        Some("date-time") if schema.name.ends_with(".MicroTime") && !is_micro(text) => {
+            Some(format!(
+                "parsing time {0} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {0} as \".000000\"",
+                crate::field::quote(text)
+            ))
+        }
         Some("date-time") if !crate::time::is_rfc3339(text) => Some(format!(
             "parsing time {} as \"2006-01-02T15:04:05Z07:00\": cannot parse {} as \"2006\"",
             crate::field::quote(text),
@@ -211,6 +217,14 @@ fn bad_text(schema: &Schema, text: &str) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+/// Exactly six digits of a second.
+fn is_micro(text: &str) -> bool {
+    let digits = text.split_once('.').map_or(0, |(_, rest)| {
+        rest.bytes().take_while(u8::is_ascii_digit).count()
+    });
+    digits == 6 && crate::time::is_rfc3339(text)
 }
 
 fn bad_byte(text: &str) -> String {

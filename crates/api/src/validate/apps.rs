@@ -2,7 +2,6 @@
 
 use super::check::{Check, list, missing, percent, selects, text};
 use super::pod;
-use crate::cron;
 use crate::field::FieldError;
 use serde_json::{Value, json};
 
@@ -12,7 +11,9 @@ const STATEFUL_SET_UPDATE: &str = "updates to statefulset spec for fields other 
 fn selector_and_template(spec: &Value, what: &str, check: &mut Check) {
     let selector = &spec["selector"];
     if selector.is_null() {
-        check.add(FieldError::required("spec.selector", ""));
+        if what != "daemonset" {
+            check.add(FieldError::required("spec.selector", ""));
+        }
     } else {
         check.selector("spec.selector", selector);
         let empty = selector["matchLabels"]
@@ -28,6 +29,15 @@ fn selector_and_template(spec: &Value, what: &str, check: &mut Check) {
         }
     }
     selects(check, selector, &spec["template"], "spec.template");
+}
+
+/// A strategy that does not exist is shown whole.
+fn strategy(value: &Value, path: &str, kinds: &[&str], check: &mut Check) {
+    let kind = text(&value["type"]);
+    if !kinds.contains(&kind) {
+        let shown = json!({"Type": kind, "RollingUpdate": value["rollingUpdate"]});
+        check.add(FieldError::unsupported(path, shown, kinds));
+    }
 }
 
 fn long_running(template: &Value, what: &str, check: &mut Check) {
@@ -71,7 +81,7 @@ pub(super) fn replication_controller(new: &Value, check: &mut Check) {
     let selector = &spec["selector"];
     if selector.as_object().is_none_or(|map| map.is_empty()) {
         check.add(FieldError::required("spec.selector", ""));
-    } else {
+    } else if !spec["template"].is_null() {
         selects(
             check,
             &json!({"matchLabels": selector}),
@@ -86,7 +96,8 @@ pub(super) fn replication_controller(new: &Value, check: &mut Check) {
 
 pub(super) fn replica_set(new: &Value, old: Option<&Value>, check: &mut Check) {
     counts(&new["spec"], check);
-    selector_and_template(&new["spec"], "replicaset", check);
+    // Upstream has it so.
+    selector_and_template(&new["spec"], "deployment", check);
     long_running(&new["spec"]["template"], "ReplicaSet", check);
     same_selector(new, old, check);
 }
@@ -97,6 +108,8 @@ pub(super) fn deployment(new: &Value, old: Option<&Value>, check: &mut Check) {
     selector_and_template(spec, "deployment", check);
     long_running(&spec["template"], "ReplicaSet", check);
     let strategy = &spec["strategy"];
+    let kinds = ["Recreate", "RollingUpdate"];
+    self::strategy(strategy, "spec.strategy", &kinds, check);
     match text(&strategy["type"]) {
         "Recreate" if !strategy["rollingUpdate"].is_null() => {
             let why = "may not be specified when strategy `type` is 'Recreate'";
@@ -136,7 +149,7 @@ fn is_zero(value: &Value) -> bool {
     value.as_i64() == Some(0) || value.as_str().is_some_and(|text| percent(text) == Some(0))
 }
 
-fn not_over_100(path: &str, value: &Value, check: &mut Check) {
+pub(super) fn not_over_100(path: &str, value: &Value, check: &mut Check) {
     if value
         .as_str()
         .and_then(percent)
@@ -151,9 +164,19 @@ pub(super) fn daemon_set(new: &Value, old: Option<&Value>, check: &mut Check) {
     counts(spec, check);
     selector_and_template(spec, "daemonset", check);
     long_running(&spec["template"], "DaemonSet", check);
+    let kinds = ["RollingUpdate", "OnDelete"];
+    strategy(
+        &spec["updateStrategy"],
+        "spec.updateStrategy",
+        &kinds,
+        check,
+    );
     let rolling = &spec["updateStrategy"]["rollingUpdate"];
     if !rolling.is_null() {
         let path = "spec.updateStrategy.rollingUpdate";
+        for name in ["maxUnavailable", "maxSurge"] {
+            not_over_100(&format!("{path}.{name}"), &rolling[name], check);
+        }
         check.count_or_percent(
             &format!("{path}.maxUnavailable"),
             &rolling["maxUnavailable"],
@@ -182,7 +205,29 @@ pub(super) fn daemon_set(new: &Value, old: Option<&Value>, check: &mut Check) {
 
 pub(super) fn stateful_set(new: &Value, old: Option<&Value>, check: &mut Check) {
     let spec = &new["spec"];
-    counts(spec, check);
+    for name in ["replicas", "minReadySeconds"] {
+        check.not_negative(&format!("spec.{name}"), &spec[name]);
+    }
+    check.not_negative("spec.ordinals.start", &spec["ordinals"]["start"]);
+    let rolling = &spec["updateStrategy"]["rollingUpdate"];
+    if spec["updateStrategy"]["type"] == "OnDelete" && !rolling.is_null() {
+        let shown = json!({
+            "Partition": rolling["partition"],
+            "MaxUnavailable": rolling["maxUnavailable"],
+        });
+        let why = "only allowed for updateStrategy 'RollingUpdate'";
+        check.invalid("spec.updateStrategy.rollingUpdate", shown, why);
+    }
+    let path = "spec.updateStrategy.rollingUpdate.partition";
+    check.not_negative(path, &rolling["partition"]);
+    let retention = &spec["persistentVolumeClaimRetentionPolicy"];
+    for name in ["whenDeleted", "whenScaled"] {
+        let kinds = ["Retain", "Delete"];
+        if !missing(&retention[name]) && !kinds.contains(&text(&retention[name])) {
+            let path = format!("spec.persistentVolumeClaimRetentionPolicy.{name}");
+            check.one_of(&path, &retention[name], &kinds);
+        }
+    }
     selector_and_template(spec, "statefulset", check);
     let policy = text(&spec["podManagementPolicy"]);
     if !matches!(policy, "OrderedReady" | "Parallel") {
@@ -281,193 +326,5 @@ pub(super) fn controller_revision(new: &Value, old: Option<&Value>, check: &mut 
     }
     if let Some(old) = old {
         check.immutable("data", &new["data"], &old["data"]);
-    }
-}
-
-pub(super) fn job(new: &Value, old: Option<&Value>, check: &mut Check) {
-    let spec = &new["spec"];
-    job_spec(spec, "spec", check);
-    if spec["selector"].is_null() {
-        check.add(FieldError::required("spec.selector", ""));
-    }
-    selects(check, &spec["selector"], &spec["template"], "spec.template");
-    let Some(old) = old else { return };
-    let before = &old["spec"];
-    for name in [
-        "selector",
-        "completionMode",
-        "podFailurePolicy",
-        "backoffLimitPerIndex",
-        "managedBy",
-        "successPolicy",
-    ] {
-        check.immutable(&format!("spec.{name}"), &spec[name], &before[name]);
-    }
-    let elastic =
-        text(&spec["completionMode"]) == "Indexed" && spec["completions"] == spec["parallelism"];
-    if !elastic {
-        check.immutable(
-            "spec.completions",
-            &spec["completions"],
-            &before["completions"],
-        );
-    }
-    let waits = before["suspend"] == true && old["status"]["startTime"].is_null();
-    let (mut template, mut stored) = (spec["template"].clone(), before["template"].clone());
-    if waits {
-        for template in [&mut template, &mut stored] {
-            template["metadata"] = Value::Null;
-            if let Some(spec) = template["spec"].as_object_mut() {
-                for key in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
-                    spec.shift_remove(key);
-                }
-            }
-        }
-    }
-    if template != stored {
-        check.invalid(
-            "spec.template",
-            spec["template"].clone(),
-            super::check::IMMUTABLE,
-        );
-    }
-}
-
-fn job_spec(spec: &Value, path: &str, check: &mut Check) {
-    for name in [
-        "parallelism",
-        "completions",
-        "activeDeadlineSeconds",
-        "backoffLimit",
-        "backoffLimitPerIndex",
-        "maxFailedIndexes",
-        "ttlSecondsAfterFinished",
-    ] {
-        check.not_negative(&format!("{path}.{name}"), &spec[name]);
-    }
-    if text(&spec["completionMode"]) == "Indexed" && spec["completions"].is_null() {
-        check.add(FieldError::required(
-            format!("{path}.completions"),
-            "when completion mode is Indexed",
-        ));
-    }
-    pod::template(&spec["template"], &format!("{path}.template"), check);
-    let policy = text(&spec["template"]["spec"]["restartPolicy"]);
-    let at = format!("{path}.template.spec.restartPolicy");
-    match policy {
-        "OnFailure" | "Never" => {}
-        "" | "Always" => {
-            check.add(FieldError::required(
-                at,
-                "valid values: \"OnFailure\", \"Never\"",
-            ));
-        }
-        _ => {}
-    }
-}
-
-pub(super) fn cron_job(new: &Value, check: &mut Check) {
-    let spec = &new["spec"];
-    if check.required("spec.schedule", &spec["schedule"], "") {
-        let schedule = text(&spec["schedule"]);
-        if schedule.contains("TZ") {
-            check.invalid(
-                "spec.schedule",
-                schedule,
-                "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
-            );
-        } else if let Err(why) = cron::parse(schedule) {
-            check.invalid("spec.schedule", schedule, why);
-        }
-    }
-    for name in [
-        "startingDeadlineSeconds",
-        "successfulJobsHistoryLimit",
-        "failedJobsHistoryLimit",
-    ] {
-        check.not_negative(&format!("spec.{name}"), &spec[name]);
-    }
-    job_spec(&spec["jobTemplate"]["spec"], "spec.jobTemplate.spec", check);
-}
-
-pub(super) fn autoscaler(new: &Value, check: &mut Check) {
-    let spec = &new["spec"];
-    let target = &spec["scaleTargetRef"];
-    check.required("spec.scaleTargetRef.kind", &target["kind"], "");
-    check.required("spec.scaleTargetRef.name", &target["name"], "");
-    let version = text(&target["apiVersion"]);
-    if !version.contains('/') && text(&target["kind"]) != "ReplicationController" {
-        check.invalid(
-            "spec.scaleTargetRef.apiVersion",
-            version,
-            "apiVersion must specify API group",
-        );
-    }
-    let min = spec["minReplicas"].as_i64();
-    if let Some(min) = min.filter(|min| *min < 1) {
-        check.invalid(
-            "spec.minReplicas",
-            min,
-            "must be greater than or equal to 1",
-        );
-    }
-    let max = spec["maxReplicas"].as_i64().unwrap_or(0);
-    if max < 1 {
-        check.invalid("spec.maxReplicas", max, "must be greater than 0");
-    }
-    if min.is_some_and(|min| max < min) {
-        check.invalid(
-            "spec.maxReplicas",
-            max,
-            "must be greater than or equal to `minReplicas`",
-        );
-    }
-    for (at, metric) in list(&spec["metrics"]).iter().enumerate() {
-        let path = format!("spec.metrics[{at}]");
-        if check.required(
-            &format!("{path}.type"),
-            &metric["type"],
-            "must specify a metric source type",
-        ) && text(&metric["type"]) == "Resource"
-        {
-            check.required(
-                &format!("{path}.resource.name"),
-                &metric["resource"]["name"],
-                "must specify a resource name",
-            );
-            let target = &metric["resource"]["target"];
-            if target["averageUtilization"].is_null() && target["averageValue"].is_null() {
-                check.add(FieldError::required(
-                    format!("{path}.resource.target.averageUtilization"),
-                    "must set either a target raw value or a target utilization",
-                ));
-            }
-            check.positive(
-                &format!("{path}.resource.target.averageUtilization"),
-                &target["averageUtilization"],
-            );
-        }
-    }
-}
-
-pub(super) fn disruption_budget(new: &Value, check: &mut Check) {
-    let spec = &new["spec"];
-    if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() {
-        let shown = json!({"MinAvailable": spec["minAvailable"], "Selector": spec["selector"],
-            "MaxUnavailable": spec["maxUnavailable"],
-            "UnhealthyPodEvictionPolicy": spec["unhealthyPodEvictionPolicy"]});
-        check.invalid(
-            "spec",
-            shown,
-            "minAvailable and maxUnavailable cannot be both set",
-        );
-    }
-    for name in ["minAvailable", "maxUnavailable"] {
-        let path = format!("spec.{name}");
-        check.count_or_percent(&path, &spec[name]);
-        not_over_100(&path, &spec[name], check);
-    }
-    if !spec["selector"].is_null() {
-        check.selector("spec.selector", &spec["selector"]);
     }
 }

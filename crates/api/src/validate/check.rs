@@ -44,6 +44,34 @@ impl Check {
         self.add(FieldError::invalid(path, value, why));
     }
 
+    /// The same without showing the value.
+    pub(super) fn invalid_plain(&mut self, path: &str, why: impl Into<String>) {
+        let mut error = FieldError::invalid(path, Value::Null, why);
+        error.hides_value = true;
+        self.add(error);
+    }
+
+    /// `acme.io/foo`: a domain and a path.
+    pub(super) fn domain_path(&mut self, path: &str, value: &str) {
+        if value.is_empty() {
+            return self.add(FieldError::required(path, ""));
+        }
+        let Some((domain, rest)) = value
+            .split_once('/')
+            .filter(|(d, r)| !d.is_empty() && !r.is_empty())
+        else {
+            let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+            return self.invalid(path, value, why);
+        };
+        for why in crate::names::dns1123_subdomain(domain) {
+            self.invalid(path, domain, why);
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "/%-._~!$&'()*+,;=:@".contains(c);
+        if !rest.chars().all(allowed) {
+            self.invalid(path, rest, "Invalid path");
+        }
+    }
+
     /// Findings of a name grammar about `value`.
     pub(super) fn names(&mut self, path: &str, value: &str, wrong: Vec<String>) {
         for why in wrong {
@@ -210,7 +238,7 @@ pub(super) fn selects(check: &mut Check, selector: &Value, template: &Value, pat
         Ok(label) if label.is_everything() || label.matches(labels) => {}
         Ok(_) => check.invalid(
             &format!("{path}.metadata.labels"),
-            labels.clone(),
+            super::jobs::sorted(labels),
             "`selector` does not match template `labels`",
         ),
     }

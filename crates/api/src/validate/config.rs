@@ -3,7 +3,6 @@
 use super::check::{Check, entries, list, missing, text};
 use crate::field::FieldError;
 use crate::names;
-use crate::quantity::Quantity;
 use base64::Engine;
 use serde_json::Value;
 
@@ -113,23 +112,98 @@ fn docker_config(data: &Value, key: &str, check: &mut Check) {
     }
 }
 
-/// An event lies beside what it is about; cluster-wide ones in `default`.
-pub(super) fn event(new: &Value, check: &mut Check) {
-    let about = if new.get("regarding").is_some() {
-        "regarding"
-    } else {
-        "involvedObject"
+/// An event lies beside what it is about; cluster-wide ones in `default`. Those that say when they
+/// happened say who tells them, too; the newer group checks more.
+pub(super) fn event(group: &str, new: &Value, old: Option<&Value>, check: &mut Check) {
+    let newer = group == "events.k8s.io";
+    let (about, controller) = match newer {
+        true => ("regarding", "reportingController"),
+        false => ("involvedObject", "reportingComponent"),
     };
+    let timed = !new["eventTime"].is_null();
     let wanted = text(&new[about]["namespace"]);
     let namespace = text(&new["metadata"]["namespace"]);
-    let fits = wanted == namespace
-        || (wanted.is_empty() && matches!(namespace, "default" | "kube-system"));
+    let fits = match (timed, wanted.is_empty()) {
+        (true, true) => matches!(namespace, "default" | "kube-system"),
+        (true, false) => true,
+        (false, true) => matches!(namespace, "" | "default"),
+        (false, false) => wanted == namespace,
+    };
     if !fits {
         check.invalid(
             "involvedObject.namespace",
             wanted,
             "does not match event.namespace",
         );
+    }
+    if timed {
+        let reporter = text(&new[controller]);
+        check.required(controller, &new[controller], "");
+        check.names(controller, reporter, names::qualified_name(reporter));
+        for name in ["reportingInstance", "action", "reason"] {
+            check.required(name, &new[name], "");
+            if text(&new[name]).len() > 128 {
+                check.invalid(name, "", "can have at most 128 characters");
+            }
+        }
+        let note = if newer { "note" } else { "message" };
+        if text(&new[note]).len() > 1024 {
+            check.invalid("message", "", "can have at most 1024 characters");
+        }
+    }
+    if !newer {
+        return;
+    }
+    let series = &new["series"];
+    let changed = old.is_none_or(|old| old["series"] != *series);
+    if !series.is_null() && changed {
+        if series["count"].as_i64().unwrap_or(0) < 2 {
+            check.invalid("series.count", "", "should be at least 2");
+        }
+        check.required("series.lastObservedTime", &series["lastObservedTime"], "");
+    }
+    let Some(old) = old else {
+        if !timed {
+            check.add(FieldError::required("eventTime", ""));
+        }
+        let kind = text(&new["type"]);
+        if !matches!(kind, "Normal" | "Warning") {
+            check.invalid("type", "", format!("has invalid value: {kind}"));
+        }
+        for key in [
+            "deprecatedFirstTimestamp",
+            "deprecatedLastTimestamp",
+            "deprecatedCount",
+            "deprecatedSource",
+        ] {
+            let empty = |value: &Value| {
+                value.is_null() || *value == 0 || value.as_object().is_some_and(|m| m.is_empty())
+            };
+            if !empty(&new[key]) {
+                let name = key.trim_start_matches("deprecated");
+                let (first, rest) = name.split_at(1);
+                let name = format!("{}{rest}", first.to_lowercase());
+                check.invalid(&name, "", "needs to be unset");
+            }
+        }
+        return;
+    };
+    for (key, path) in [
+        ("regarding", "involvedObject"),
+        ("reason", "reason"),
+        ("note", "message"),
+        ("deprecatedSource", "source"),
+        ("deprecatedFirstTimestamp", "firstTimestamp"),
+        ("deprecatedLastTimestamp", "lastTimestamp"),
+        ("deprecatedCount", "count"),
+        ("type", "type"),
+        ("eventTime", "eventTime"),
+        ("action", "action"),
+        ("related", "related"),
+        ("reportingController", "reportingController"),
+        ("reportingInstance", "reportingInstance"),
+    ] {
+        check.immutable(path, &new[key], &old[key]);
     }
 }
 
@@ -143,10 +217,14 @@ pub(super) fn role(kind: &str, new: &Value, check: &mut Check) {
             ));
         }
         for (at, selector) in selectors.iter().enumerate() {
-            check.selector(
-                &format!("aggregationRule.clusterRoleSelectors[{at}]"),
-                selector,
-            );
+            let path = format!("aggregationRule.clusterRoleSelectors[{at}]");
+            check.selector(&path, selector);
+            // Upstream reads it again to use it.
+            let mut probe = Check::default();
+            probe.selector(&path, selector);
+            if !probe.errors.is_empty() {
+                check.invalid(&path, Value::Null, "invalid label selector.");
+            }
         }
     }
     for (at, rule) in list(&new["rules"]).iter().enumerate() {
@@ -257,13 +335,17 @@ pub(super) fn priority_class(new: &Value, old: Option<&Value>, check: &mut Check
             ("system-node-critical", 2_000_001_000) | ("system-cluster-critical", 2_000_000_000)
         );
         if !known {
-            check.add(FieldError::forbidden("metadata.name", "priority class names with 'system-' prefix are reserved for system use only. error: name is not a known system priority class"));
+            check.add(FieldError::forbidden("metadata.name", format!("priority class names with 'system-' prefix are reserved for system use only. error: {name} is not a known system priority class")));
         }
     } else if value > HIGHEST {
         check.add(FieldError::forbidden(
             "value",
             format!("maximum allowed value of a user defined priority is {HIGHEST}"),
         ));
+    }
+    let policies = ["PreemptLowerPriority", "Never"];
+    if !policies.contains(&text(&new["preemptionPolicy"])) && !missing(&new["preemptionPolicy"]) {
+        check.one_of("preemptionPolicy", &new["preemptionPolicy"], &policies);
     }
     if let Some(old) = old {
         if new["value"] != old["value"] {
@@ -280,80 +362,97 @@ pub(super) fn priority_class(new: &Value, old: Option<&Value>, check: &mut Check
     }
 }
 
-pub(super) fn quota(new: &Value, check: &mut Check) {
-    for (name, amount) in entries(&new["spec"]["hard"]) {
-        let path = format!("spec.hard[{name}]");
-        check.names(&path, name, names::qualified_name(name));
-        let negative = amount
-            .as_str()
-            .and_then(|text| Quantity::parse(text).ok())
-            .is_some_and(|q| q.sign() < 0);
-        if negative {
-            check.invalid(&path, amount.clone(), "must be greater than or equal to 0");
-        }
-    }
-}
-
 pub(super) fn runtime_class(new: &Value, old: Option<&Value>, check: &mut Check) {
     if check.required("handler", &new["handler"], "") {
         let handler = text(&new["handler"]);
         check.names("handler", handler, names::dns1123_label(handler));
+    }
+    let mut costs = Check::default();
+    costs.amounts("overhead.limits", &new["overhead"]["podFixed"]);
+    check.errors.extend(costs.errors);
+    let scheduling = &new["scheduling"];
+    for (key, value) in entries(&scheduling["nodeSelector"]) {
+        let path = "scheduling.nodeSelector";
+        check.names(path, key, names::qualified_name(key));
+        check.names(path, text(value), names::label_value(text(value)));
+    }
+    let path = "scheduling.tolerations";
+    super::pod::tolerations(&scheduling["tolerations"], path, check);
+    let all = list(&scheduling["tolerations"]);
+    for (index, toleration) in all.iter().enumerate() {
+        if all[..index].contains(toleration) {
+            let shown = serde_json::json!({
+                "Key": text(&toleration["key"]),
+                "Operator": text(&toleration["operator"]),
+                "Value": text(&toleration["value"]),
+                "Effect": text(&toleration["effect"]),
+                "TolerationSeconds": toleration["tolerationSeconds"],
+            });
+            check.add(FieldError::duplicate(format!("{path}[{index}]"), shown));
+        }
     }
     if let Some(old) = old {
         check.immutable("handler", &new["handler"], &old["handler"]);
     }
 }
 
-pub(super) fn webhooks(new: &Value, check: &mut Check) {
-    for (at, webhook) in list(&new["webhooks"]).iter().enumerate() {
-        let path = |name: &str| format!("webhooks[{at}].{name}");
-        let name = text(&webhook["name"]);
-        if name.is_empty() {
-            check.add(FieldError::required(path("name"), ""));
-        } else if name.split('.').filter(|label| !label.is_empty()).count() < 3 {
-            check.invalid(
-                &path("name"),
-                name,
-                "should be a domain with at least three segments separated by dots",
-            );
+const USAGES: [&str; 23] = [
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
+
+/// A request for a certificate, beside what the request itself must be.
+pub(super) fn signing_request(new: &Value, check: &mut Check) {
+    let spec = &new["spec"];
+    let pem = base64::engine::general_purpose::STANDARD
+        .decode(text(&spec["request"]))
+        .unwrap_or_default();
+    if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE REQUEST-----") {
+        let why = "PEM block type must be CERTIFICATE REQUEST";
+        check.invalid("spec.request", spec["request"].clone(), why);
+    }
+    if list(&spec["usages"]).is_empty() {
+        check.add(FieldError::required("spec.usages", ""));
+    }
+    for (index, usage) in list(&spec["usages"]).iter().enumerate() {
+        if !USAGES.contains(&text(usage)) {
+            check.one_of(&format!("spec.usages[{index}]"), usage, &USAGES);
+        }
+    }
+    if check.required("spec.signerName", &spec["signerName"], "") {
+        let name = text(&spec["signerName"]);
+        let (domain, path) = name.split_once('/').unwrap_or((name, ""));
+        if path.is_empty() {
+            let why =
+                "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+            check.invalid("spec.signerName", name, why);
         } else {
-            check.names(&path("name"), name, names::dns1123_subdomain(name));
+            check.names("spec.signerName", name, names::dns1123_subdomain(domain));
         }
-        let client = &webhook["clientConfig"];
-        if client["url"].is_null() == client["service"].is_null() {
-            check.add(FieldError::required(
-                path("clientConfig"),
-                "exactly one of url or service is required",
-            ));
-        }
-        let effects = text(&webhook["sideEffects"]);
-        if effects.is_empty() {
-            check.add(FieldError::required(
-                path("sideEffects"),
-                "must specify one of None, NoneOnDryRun",
-            ));
-        } else if !matches!(effects, "None" | "NoneOnDryRun") {
-            check.one_of(
-                &path("sideEffects"),
-                &webhook["sideEffects"],
-                &["None", "NoneOnDryRun"],
-            );
-        }
-        if list(&webhook["admissionReviewVersions"]).is_empty() {
-            check.add(FieldError::required(
-                path("admissionReviewVersions"),
-                "must specify one of v1, v1beta1",
-            ));
-        }
-        if let Some(seconds) = webhook["timeoutSeconds"]
-            .as_i64()
-            .filter(|seconds| !(1..=30).contains(seconds))
-        {
-            check.invalid(
-                &path("timeoutSeconds"),
-                seconds,
-                "the timeout value must be between 1 and 30 seconds",
-            );
-        }
+    }
+    if let Some(seconds) = spec["expirationSeconds"].as_i64().filter(|s| *s < 600) {
+        let why = "may not specify a duration less than 600 seconds (10 minutes)";
+        check.invalid("spec.expirationSeconds", seconds, why);
     }
 }

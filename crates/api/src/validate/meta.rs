@@ -65,18 +65,7 @@ pub fn metadata(
     owners(&meta["ownerReferences"], &mut check);
     for (at, finalizer) in list(&meta["finalizers"]).iter().enumerate() {
         let path = format!("metadata.finalizers[{at}]");
-        let name = text(finalizer);
-        let wrong = names::qualified_name(name);
-        let well_formed = wrong.is_empty();
-        check.names(&path, name, wrong);
-        let standard = ["orphan", "foregroundDeletion", "kubernetes"].contains(&name);
-        if well_formed && !name.contains('/') && !standard {
-            check.invalid(
-                &path,
-                name,
-                "name is neither a standard finalizer name nor is it fully qualified",
-            );
-        }
+        self::finalizer(text(finalizer), &path, true, &mut check);
     }
     let names: Vec<&str> = list(&meta["finalizers"]).iter().map(text).collect();
     if names.contains(&"orphan") && names.contains(&"foregroundDeletion") {
@@ -84,6 +73,27 @@ pub fn metadata(
         check.invalid("metadata.finalizers", meta["finalizers"].clone(), why);
     }
     check.errors
+}
+
+/// Finalizers of a namespace's spec, which are not told by their number.
+pub(super) fn finalizers(finalizers: &Value, path: &str, check: &mut Check) {
+    for finalizer in list(finalizers) {
+        self::finalizer(text(finalizer), path, false, check);
+    }
+}
+
+fn finalizer(name: &str, path: &str, only_named: bool, check: &mut Check) {
+    let wrong = names::qualified_name(name);
+    let told = wrong.is_empty() || !only_named;
+    check.names(path, name, wrong);
+    let standard = ["orphan", "foregroundDeletion", "kubernetes"].contains(&name);
+    if told && !name.contains('/') && !standard {
+        check.invalid(
+            path,
+            name,
+            "name is neither a standard finalizer name nor is it fully qualified",
+        );
+    }
 }
 
 fn create(meta: &Value, namespaced: bool, rule: NameRule, check: &mut Check) {

@@ -6,15 +6,24 @@
 //! through; they never let an object in that the rest of the system cannot read, because types are
 //! checked when decoding.
 
+mod admission;
 mod api_service;
 mod apps;
 mod check;
 mod config;
 mod crd;
+mod csi;
+mod devices;
+mod flow;
+mod jobs;
+mod limits;
 mod meta;
 mod network;
+mod node;
 mod pod;
 mod pod_update;
+mod scaling;
+mod status;
 mod storage;
 
 pub use crd::{definition, definition_update};
@@ -62,7 +71,9 @@ pub fn status(group: &str, version: &str, kind: &str, new: &Value, old: &Value) 
         let why = "may only be used when `spec.type` is 'LoadBalancer'";
         errors.push(FieldError::forbidden("status.loadBalancer.ingress", why));
     }
-    errors
+    let mut check = Check { errors };
+    status::rules(group, kind, new, old, &mut check);
+    check.errors
 }
 
 /// Validates a write to a pod's `ephemeralcontainers`.
@@ -126,30 +137,50 @@ fn rules(group: &str, kind: &str, new: &Value, old: Option<&Value>, check: &mut 
         ("apps", "StatefulSet") => apps::stateful_set(new, old, check),
         ("apps", "DaemonSet") => apps::daemon_set(new, old, check),
         ("apps", "ControllerRevision") => apps::controller_revision(new, old, check),
-        ("batch", "Job") => apps::job(new, old, check),
-        ("batch", "CronJob") => apps::cron_job(new, check),
-        ("autoscaling", "HorizontalPodAutoscaler") => apps::autoscaler(new, check),
-        ("policy", "PodDisruptionBudget") => apps::disruption_budget(new, check),
+        ("batch", "Job") => jobs::job(new, old, check),
+        ("batch", "CronJob") => jobs::cron_job(new, check),
+        ("autoscaling", "HorizontalPodAutoscaler") => scaling::autoscaler(new, check),
+        ("policy", "PodDisruptionBudget") => scaling::disruption_budget(new, check),
+        ("", "Node") => node::node(new, old, check),
+        ("", "Namespace") => meta::finalizers(&new["spec"]["finalizers"], "spec.finalizers", check),
         ("", "Service") => network::service(new, old, check),
         ("", "Endpoints") => network::endpoints(new, check),
         ("discovery.k8s.io", "EndpointSlice") => network::endpoint_slice(new, old, check),
         ("apiregistration.k8s.io", "APIService") => api_service::api_service(new, check),
         ("networking.k8s.io", "Ingress") => network::ingress(new, check),
+        ("networking.k8s.io", "IngressClass") => network::ingress_class(new, old, check),
+        ("networking.k8s.io", "ServiceCIDR") => network::service_cidr(new, old, check),
+        ("networking.k8s.io", "IPAddress") => network::ip_address(new, old, check),
         ("networking.k8s.io", "NetworkPolicy") => network::network_policy(new, check),
         ("", "ConfigMap") => config::config_map(new, old, check),
         ("", "Secret") => config::secret(new, old, check),
-        ("", "Event") => config::event(new, check),
+        ("" | "events.k8s.io", "Event") => config::event(group, new, old, check),
+        ("certificates.k8s.io", "CertificateSigningRequest") => {
+            config::signing_request(new, check);
+        }
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => config::role(kind, new, check),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
             config::binding(kind, new, old, check)
         }
-        ("", "ResourceQuota") => config::quota(new, check),
+        ("", "LimitRange") => limits::limit_range(new, check),
+        ("", "ResourceQuota") => limits::quota(new, old, check),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => flow::schema(new, check),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => flow::level(new, check),
+        ("storage.k8s.io", "CSIDriver") => csi::driver(new, old, check),
+        ("storage.k8s.io", "CSINode") => csi::node(new, old, check),
+        ("storage.k8s.io", "CSIStorageCapacity") => csi::capacity(new, old, check),
+        ("storage.k8s.io", "VolumeAttachment") => csi::attachment(new, old, check),
+        ("storage.k8s.io", "VolumeAttributesClass") => csi::attributes_class(new, old, check),
+        ("resource.k8s.io", "ResourceClaim") => devices::claim(new, old, check),
+        ("resource.k8s.io", "ResourceClaimTemplate") => devices::template(new, old, check),
+        ("resource.k8s.io", "DeviceClass") => devices::class(new, check),
+        ("resource.k8s.io", "ResourceSlice") => devices::slice(new, old, check),
         ("node.k8s.io", "RuntimeClass") => config::runtime_class(new, old, check),
         (
             "admissionregistration.k8s.io",
             "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
         ) => {
-            config::webhooks(new, check);
+            admission::webhooks(new, check);
         }
         ("coordination.k8s.io", "Lease") => config::lease(new, check),
         ("scheduling.k8s.io", "PriorityClass") => config::priority_class(new, old, check),
@@ -175,7 +206,18 @@ fn by_hand(schema: &Schema, key: &str) -> bool {
     matches!(
         (schema.name, key),
         ("api.apps.v1.StatefulSetSpec", "podManagementPolicy")
-            | ("api.apps.v1.StatefulSetUpdateStrategy", "type")
+            | (
+                "api.apps.v1.StatefulSetUpdateStrategy"
+                    | "api.apps.v1.DaemonSetUpdateStrategy"
+                    | "api.apps.v1.DeploymentStrategy",
+                "type"
+            )
+            | ("api.batch.v1.JobSpec", "completionMode")
+            | ("api.core.v1.Taint", "effect")
+            | (
+                "api.core.v1.ScopedResourceSelectorRequirement",
+                "scopeName" | "operator"
+            )
             | (
                 "apiextensions-apiserver.pkg.apis.apiextensions.v1.ValidationRule",
                 "reason"

@@ -52,9 +52,7 @@ pub(super) fn service(new: &Value, old: Option<&Value>, check: &mut Check) {
     check.labels("spec.selector", &spec["selector"]);
     cluster_ip(spec, check);
     for (at, ip) in list(&spec["externalIPs"]).iter().enumerate() {
-        if text(ip).parse::<IpAddr>().is_err() {
-            check.invalid(&format!("spec.externalIPs[{at}]"), text(ip), BAD_IP);
-        }
+        endpoint_ip(&format!("spec.externalIPs[{at}]"), text(ip), check);
     }
     if !spec["externalTrafficPolicy"].is_null() {
         let outside =
@@ -199,19 +197,47 @@ pub(super) fn endpoints(new: &Value, check: &mut Check) {
         }
         for (kind, addresses) in [("addresses", ready), ("notReadyAddresses", waiting)] {
             for (index, address) in addresses.iter().enumerate() {
-                endpoint_ip(
-                    &format!("{path}.{kind}[{index}].ip"),
-                    text(&address["ip"]),
-                    check,
-                );
+                let path = format!("{path}.{kind}[{index}]");
+                let ip = text(&address["ip"]);
+                if ip.parse::<IpAddr>().is_err() {
+                    // It is looked at twice, in other words.
+                    let at = format!("{path}.ip");
+                    check.invalid(&at, ip, "must be a valid IP address");
+                }
+                endpoint_ip(&format!("{path}.ip"), ip, check);
+                endpoint_names(address, &path, check);
             }
         }
         for (index, port) in list(&subset["ports"]).iter().enumerate() {
+            let name = text(&port["name"]);
+            if !name.is_empty() {
+                let at = format!("{path}.ports[{index}].name");
+                check.names(&at, name, names::dns1123_label(name));
+            }
             check.port(&format!("{path}.ports[{index}].port"), &port["port"]);
             if list(&subset["ports"]).len() > 1 {
                 check.required(&format!("{path}.ports[{index}].name"), &port["name"], "");
             }
         }
+    }
+}
+
+/// Host and node name of an endpoint.
+fn endpoint_names(endpoint: &Value, path: &str, check: &mut Check) {
+    let host = text(&endpoint["hostname"]);
+    if !host.is_empty() {
+        check.names(
+            &format!("{path}.hostname"),
+            host,
+            names::dns1123_label(host),
+        );
+    }
+    if let Some(node) = endpoint["nodeName"].as_str() {
+        check.names(
+            &format!("{path}.nodeName"),
+            node,
+            names::dns1123_subdomain(node),
+        );
     }
 }
 
@@ -228,6 +254,18 @@ fn endpoint_ip(path: &str, ip: &str, check: &mut Check) {
                 "may not be in the loopback range (127.0.0.0/8, ::1/128)",
             );
         }
+        Ok(IpAddr::V4(address)) if address.is_link_local() => {
+            let why = "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
+            check.invalid(path, ip, why);
+        }
+        Ok(IpAddr::V4(address)) if address.octets()[..3] == [224, 0, 0] => {
+            let why = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
+            check.invalid(path, ip, why);
+        }
+        Ok(IpAddr::V6(address)) if address.segments()[0] & 0xffc0 == 0xfe80 => {
+            let why = "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
+            check.invalid(path, ip, why);
+        }
         Ok(_) => {}
     }
 }
@@ -240,7 +278,10 @@ pub(super) fn endpoint_slice(new: &Value, old: Option<&Value>, check: &mut Check
     } else if !supported.contains(&kind) {
         check.one_of("addressType", &new["addressType"], &supported);
     }
-    for (at, endpoint) in list(&new["endpoints"]).iter().enumerate() {
+    // What is there already is not looked at again.
+    let same = old.is_some_and(|old| old["endpoints"] == new["endpoints"]);
+    let endpoints = if same { &[] } else { list(&new["endpoints"]) };
+    for (at, endpoint) in endpoints.iter().enumerate() {
         let addresses = list(&endpoint["addresses"]);
         let path = format!("endpoints[{at}].addresses");
         if addresses.is_empty() {
@@ -249,10 +290,12 @@ pub(super) fn endpoint_slice(new: &Value, old: Option<&Value>, check: &mut Check
                 "must contain at least 1 address",
             ));
         }
+        endpoint_names(endpoint, &format!("endpoints[{at}]"), check);
+        let whole = path.clone();
         for (index, address) in addresses.iter().enumerate() {
             let path = format!("{path}[{index}]");
             match kind {
-                "IPv4" | "IPv6" => endpoint_ip(&path, text(address), check),
+                "IPv4" | "IPv6" => slice_ip(&path, &whole, text(address), kind, check),
                 _ => check.names(
                     &path,
                     text(address),
@@ -274,9 +317,188 @@ pub(super) fn endpoint_slice(new: &Value, old: Option<&Value>, check: &mut Check
         if !seen.insert(name) {
             check.add(FieldError::duplicate(format!("ports[{at}].name"), name));
         }
+        let protocols = ["SCTP", "TCP", "UDP"];
+        if !protocols.contains(&text(&port["protocol"])) {
+            check.one_of(
+                &format!("ports[{at}].protocol"),
+                &port["protocol"],
+                &protocols,
+            );
+        }
+        let application = text(&port["appProtocol"]);
+        if !application.is_empty() {
+            let path = format!("ports[{at}].appProtocol");
+            check.names(&path, application, names::qualified_name(application));
+        }
     }
     if let Some(old) = old {
         check.immutable("addressType", &new["addressType"], &old["addressType"]);
+    }
+}
+
+/// An address of a slice's family.
+fn slice_ip(path: &str, whole: &str, ip: &str, kind: &str, check: &mut Check) {
+    endpoint_ip(path, ip, check);
+    let family = match ip.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => "IPv4",
+        Ok(IpAddr::V6(_)) => "IPv6",
+        Err(_) => return,
+    };
+    if family != kind {
+        check.invalid(whole, ip, format!("must be an {kind} address"));
+    }
+}
+
+pub(super) fn ingress_status(new: &Value, check: &mut Check) {
+    let balancer = &new["status"]["loadBalancer"]["ingress"];
+    for (index, ingress) in list(balancer).iter().enumerate() {
+        let path = format!("status.loadBalancer.ingress[{index}]");
+        let (ip, host) = (text(&ingress["ip"]), text(&ingress["hostname"]));
+        if !ip.is_empty() && ip.parse::<IpAddr>().is_err() {
+            check.invalid(&format!("{path}.ip"), ip, BAD_IP);
+        }
+        if host.is_empty() {
+            continue;
+        }
+        let at = format!("{path}.hostname");
+        match host.parse::<IpAddr>() {
+            Ok(_) => check.invalid(&at, host, "must be a DNS name, not an IP address"),
+            Err(_) => check.names(&at, host, names::dns1123_subdomain(host)),
+        }
+    }
+}
+
+pub(super) fn ingress_class(new: &Value, old: Option<&Value>, check: &mut Check) {
+    let spec = &new["spec"];
+    if check.required("spec.controller", &spec["controller"], "") {
+        check.domain_path("spec.controller", text(&spec["controller"]));
+    }
+    if let Some(old) = old {
+        check.immutable(
+            "spec.controller",
+            &spec["controller"],
+            &old["spec"]["controller"],
+        );
+    }
+    let parameters = &spec["parameters"];
+    if parameters.is_null() {
+        return;
+    }
+    let path = "spec.parameters";
+    let group = text(&parameters["apiGroup"]);
+    if !group.is_empty() {
+        let at = format!("{path}.apiGroup");
+        check.names(&at, group, names::dns1123_subdomain(group));
+    }
+    for key in ["kind", "name"] {
+        let at = format!("{path}.{key}");
+        if check.required(&at, &parameters[key], "") {
+            let value = text(&parameters[key]);
+            check.names(&at, value, names::path_segment(value));
+        }
+    }
+    let namespace = &parameters["namespace"];
+    let at = format!("{path}.namespace");
+    match text(&parameters["scope"]) {
+        "Namespace" => {
+            let why = "`parameters.scope` is set to 'Namespace'";
+            check.required(&at, namespace, why);
+        }
+        "Cluster" if !namespace.is_null() => {
+            let why = "`parameters.scope` is set to 'Cluster'";
+            check.add(FieldError::forbidden(at, why));
+        }
+        "" | "Cluster" => {}
+        _ => {
+            let known = ["Cluster", "Namespace"];
+            check.one_of(&format!("{path}.scope"), &parameters["scope"], &known);
+        }
+    }
+}
+
+pub(super) fn service_cidr(new: &Value, old: Option<&Value>, check: &mut Check) {
+    let path = "spec.cidrs";
+    let cidrs = list(&new["spec"]["cidrs"]);
+    if cidrs.is_empty() {
+        check.add(FieldError::required(path, "at least one CIDR required"));
+    } else if cidrs.len() > 2 {
+        let why = "may only hold up to 2 values";
+        check.invalid(path, new["spec"]["cidrs"].clone(), why);
+    } else if let [a, b] = cidrs {
+        let six = |cidr: &Value| text(cidr).contains(':');
+        if six(a) == six(b) {
+            let why = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+            check.invalid(path, new["spec"]["cidrs"].clone(), why);
+        }
+    }
+    for (index, cidr) in cidrs.iter().map(text).enumerate() {
+        let at = format!("{path}[{index}]");
+        let before = check.errors.len();
+        self::cidr(&at, cidr, check);
+        if check.errors.len() == before && !is_network(cidr) {
+            check.invalid(&at, cidr, "must not have bits set beyond the prefix length");
+        }
+    }
+    if let Some(old) = old {
+        let (now, before) = (&new["spec"]["cidrs"], &old["spec"]["cidrs"]);
+        let grown =
+            list(before).len() == 1 && list(now).len() == 2 && list(now)[0] == list(before)[0];
+        if !grown {
+            check.immutable(path, now, before);
+        }
+    }
+}
+
+/// Whether a range is written as its first address.
+fn is_network(cidr: &str) -> bool {
+    let Some((ip, bits)) = cidr.split_once('/') else {
+        return false;
+    };
+    let bits = bits.parse::<u32>().unwrap_or(0);
+    match ip.parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => u32::from(ip) & u32::MAX.checked_shr(bits).unwrap_or(0) == 0,
+        Ok(IpAddr::V6(ip)) => u128::from(ip) & u128::MAX.checked_shr(bits).unwrap_or(0) == 0,
+        Err(_) => false,
+    }
+}
+
+pub(super) fn ip_address(new: &Value, old: Option<&Value>, check: &mut Check) {
+    let name = text(&new["metadata"]["name"]);
+    if name.parse::<IpAddr>().is_err() {
+        let padded =
+            name.split('.').count() == 4 && name.split('.').all(|part| part.parse::<u8>().is_ok());
+        let why = if padded {
+            "must not have leading 0s"
+        } else {
+            BAD_IP
+        };
+        check.invalid("metadata.name", name, why);
+    }
+    let parent = &new["spec"]["parentRef"];
+    if parent.is_null() {
+        check.add(FieldError::required("spec.parentRef", ""));
+    } else {
+        for key in ["resource", "name"] {
+            let at = format!("spec.parentRef.{key}");
+            if check.required(&at, &parent[key], "") {
+                check.names(
+                    &at,
+                    text(&parent[key]),
+                    names::path_segment(text(&parent[key])),
+                );
+            }
+        }
+    }
+    if let Some(old) = old
+        && *parent != old["spec"]["parentRef"]
+    {
+        let shown = json!({
+            "Group": text(&parent["group"]),
+            "Resource": text(&parent["resource"]),
+            "Namespace": text(&parent["namespace"]),
+            "Name": text(&parent["name"]),
+        });
+        check.invalid("spec.parentRef", shown, super::check::IMMUTABLE);
     }
 }
 
@@ -417,13 +639,21 @@ fn backend(backend: &Value, path: &str, check: &mut Check) {
 pub(super) fn network_policy(new: &Value, check: &mut Check) {
     let spec = &new["spec"];
     check.selector("spec.podSelector", &spec["podSelector"]);
+    let directions = ["Ingress", "Egress"];
+    for (index, direction) in list(&spec["policyTypes"]).iter().enumerate() {
+        if !directions.contains(&text(direction)) {
+            check.one_of(
+                &format!("spec.policyTypes[{index}]"),
+                direction,
+                &directions,
+            );
+        }
+    }
     for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
         for (at, rule) in list(&spec[direction]).iter().enumerate() {
             let path = format!("spec.{direction}[{at}]");
             for (index, port) in list(&rule["ports"]).iter().enumerate() {
-                if !port["port"].is_null() {
-                    check.port_or_name(&format!("{path}.ports[{index}].port"), &port["port"]);
-                }
+                policy_port(port, &format!("{path}.ports[{index}]"), check);
             }
             for (index, peer) in list(&rule[peers]).iter().enumerate() {
                 let path = format!("{path}.{peers}[{index}]");
@@ -438,14 +668,81 @@ pub(super) fn network_policy(new: &Value, check: &mut Check) {
                         "may not specify both ipBlock and another peer",
                     ));
                 } else if !block.is_null() {
-                    cidr(&format!("{path}.ipBlock.cidr"), text(&block["cidr"]), check);
+                    ip_block(block, &format!("{path}.ipBlock"), check);
                 }
             }
         }
     }
 }
 
-fn cidr(path: &str, value: &str, check: &mut Check) {
+fn policy_port(port: &Value, path: &str, check: &mut Check) {
+    let protocols = ["TCP", "UDP", "SCTP"];
+    let protocol = text(&port["protocol"]);
+    if !protocol.is_empty() && !protocols.contains(&protocol) {
+        check.one_of(&format!("{path}.protocol"), &port["protocol"], &protocols);
+    }
+    let given = &port["port"];
+    if !given.is_null() {
+        check.port_or_name(&format!("{path}.port"), given);
+    }
+    let at = format!("{path}.endPort");
+    let Some(end) = port["endPort"].as_i64() else {
+        return;
+    };
+    match given.as_i64() {
+        _ if given.is_null() => {
+            check.invalid(
+                &at,
+                end,
+                "may not be specified when `port` is not specified",
+            );
+        }
+        None => check.invalid(&at, end, "may not be specified when `port` is non-numeric"),
+        Some(begin) if end < begin => {
+            check.invalid(&at, begin, "must be greater than or equal to `port`");
+        }
+        Some(_) => check.port(&at, &port["endPort"]),
+    }
+}
+
+/// A range of addresses without some within it.
+fn ip_block(block: &Value, path: &str, check: &mut Check) {
+    let whole = text(&block["cidr"]);
+    let before = check.errors.len();
+    if check.required(&format!("{path}.cidr"), &block["cidr"], "") {
+        cidr(&format!("{path}.cidr"), whole, check);
+    }
+    if check.errors.len() > before {
+        return;
+    }
+    for (index, except) in list(&block["except"]).iter().map(text).enumerate() {
+        let at = format!("{path}.except[{index}]");
+        let before = check.errors.len();
+        cidr(&at, except, check);
+        if check.errors.len() == before && !is_within(except, whole) {
+            check.invalid(&at, except, "must be a strict subset of `cidr`");
+        }
+    }
+}
+
+fn is_within(inner: &str, outer: &str) -> bool {
+    let read = |cidr: &str| -> Option<(u128, u32, bool)> {
+        let (ip, bits) = cidr.split_once('/')?;
+        let bits = bits.parse().ok()?;
+        Some(match ip.parse::<IpAddr>().ok()? {
+            IpAddr::V4(ip) => (u128::from(u32::from(ip)) << 96, bits, false),
+            IpAddr::V6(ip) => (u128::from(ip), bits, true),
+        })
+    };
+    let (Some((a, inner_bits, a_six)), Some((b, outer_bits, b_six))) = (read(inner), read(outer))
+    else {
+        return false;
+    };
+    let mask = u128::MAX.checked_shl(128 - outer_bits).unwrap_or(0);
+    a_six == b_six && inner_bits > outer_bits && a & mask == b & mask
+}
+
+pub(super) fn cidr(path: &str, value: &str, check: &mut Check) {
     let fits = value.split_once('/').is_some_and(|(ip, bits)| {
         let most = match ip.parse::<IpAddr>() {
             Ok(IpAddr::V4(_)) => 32,

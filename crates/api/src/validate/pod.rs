@@ -19,6 +19,10 @@ fn sources(volume: &Value) -> Vec<&String> {
 
 pub(super) fn pod(new: &Value, old: Option<&Value>, check: &mut Check) {
     spec(&new["spec"], "spec", check);
+    if old.is_none() && !list(&new["spec"]["ephemeralContainers"]).is_empty() {
+        let why = "cannot be set on create";
+        check.add(FieldError::forbidden("spec.ephemeralContainers", why));
+    }
     if let Some(old) = old {
         super::pod_update::update(&new["spec"], &old["spec"], check);
     }
@@ -51,6 +55,7 @@ pub(super) fn spec(spec: &Value, path: &str, check: &mut Check) {
             }
         }
     }
+    ephemeral(spec, &at("ephemeralContainers"), &volumes, check);
     host_ports(containers, &at("containers"), check);
     check.labels(&at("nodeSelector"), &spec["nodeSelector"]);
     if let Some(seconds) = spec["activeDeadlineSeconds"].as_i64()
@@ -100,7 +105,12 @@ pub(super) fn spec(spec: &Value, path: &str, check: &mut Check) {
         &at("securityContext.sysctls"),
         check,
     );
-    if text(&spec["dnsPolicy"]) == "None" && list(&spec["dnsConfig"]["nameservers"]).is_empty() {
+    if text(&spec["dnsPolicy"]) == "None" && spec["dnsConfig"].is_null() {
+        let why = "must provide `dnsConfig` when `dnsPolicy` is None";
+        check.add(FieldError::required(at("dnsConfig"), why));
+    } else if text(&spec["dnsPolicy"]) == "None"
+        && list(&spec["dnsConfig"]["nameservers"]).is_empty()
+    {
         let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
         check.add(FieldError::required(
             format!("{}.nameservers", at("dnsConfig")),
@@ -402,11 +412,7 @@ fn environment(container: &Value, path: &str, check: &mut Check) {
             }
         }
         if !from["fieldRef"].is_null() {
-            check.required(
-                &format!("{at}.fieldRef.fieldPath"),
-                &from["fieldRef"]["fieldPath"],
-                "",
-            );
+            field_reference(&from["fieldRef"], &format!("{at}.fieldRef"), check);
         }
         if !from["resourceFieldRef"].is_null() {
             check.required(
@@ -436,6 +442,105 @@ fn environment(container: &Value, path: &str, check: &mut Check) {
                 "",
                 "may not have more than one field specified at a time",
             ),
+        }
+    }
+}
+
+/// What of itself a pod can be told in its environment.
+const ENVIRONMENT: [&str; 9] = [
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
+
+fn field_reference(reference: &Value, path: &str, check: &mut Check) {
+    let at = format!("{path}.fieldPath");
+    if !check.required(&at, &reference["fieldPath"], "") {
+        return;
+    }
+    let field = text(&reference["fieldPath"]);
+    let elsewhere = [
+        "metadata.annotations",
+        "metadata.labels",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "status.phase",
+    ];
+    if let Some((base, _)) = field
+        .strip_suffix("']")
+        .and_then(|field| field.split_once("['"))
+    {
+        if !matches!(base, "metadata.annotations" | "metadata.labels") {
+            let why = format!(
+                "error converting fieldPath: field label does not support subscript: {field}"
+            );
+            check.invalid(&at, field, why);
+        }
+    } else if elsewhere.contains(&field) {
+        check.add(FieldError::unsupported(at, field, &ENVIRONMENT));
+    } else if !ENVIRONMENT.contains(&field) && field != "spec.host" {
+        let why = format!("error converting fieldPath: field label not supported: {field}");
+        check.invalid(&at, field, why);
+    }
+}
+
+/// Containers for debugging: named unlike all others, about one of them, and nothing that the
+/// pod could come to rely on.
+fn ephemeral(spec: &Value, path: &str, volumes: &HashSet<String>, check: &mut Check) {
+    let mut seen: HashSet<&str> = list(&spec["containers"])
+        .iter()
+        .chain(list(&spec["initContainers"]))
+        .map(|container| text(&container["name"]))
+        .collect();
+    let others = seen.clone();
+    for (index, container) in list(&spec["ephemeralContainers"]).iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let name = text(&container["name"]);
+        let mut bare = container.clone();
+        let none = "cannot be set for an Ephemeral Container";
+        for part in [
+            "ports",
+            "resources",
+            "livenessProbe",
+            "readinessProbe",
+            "startupProbe",
+            "lifecycle",
+        ] {
+            let empty = match &container[part] {
+                Value::Null => true,
+                Value::Object(map) => part == "resources" && map.is_empty(),
+                Value::Array(items) => items.is_empty(),
+                _ => false,
+            };
+            if !empty {
+                check.add(FieldError::forbidden(format!("{path}.{part}"), none));
+            }
+            if let Some(bare) = bare.as_object_mut() {
+                bare.shift_remove(part);
+            }
+        }
+        self::container(&bare, &path, volumes, false, check);
+        if !seen.insert(name) {
+            check.add(FieldError::duplicate(format!("{path}.name"), name));
+        }
+        let target = text(&container["targetContainerName"]);
+        if !target.is_empty() && !others.contains(target) {
+            let at = format!("{path}.targetContainerName");
+            check.add(FieldError::not_found(at, target));
+        }
+        for (at, mount) in list(&container["volumeMounts"]).iter().enumerate() {
+            for key in ["subPath", "subPathExpr"] {
+                if !text(&mount[key]).is_empty() {
+                    let path = format!("{path}.volumeMounts[{at}].{key}");
+                    check.add(FieldError::forbidden(path, none));
+                }
+            }
         }
     }
 }
@@ -558,7 +663,7 @@ fn handler(handler: &Value, path: &str, check: &mut Check) {
     }
 }
 
-fn tolerations(tolerations: &Value, path: &str, check: &mut Check) {
+pub(super) fn tolerations(tolerations: &Value, path: &str, check: &mut Check) {
     for (index, toleration) in list(tolerations).iter().enumerate() {
         let at = |name: &str| format!("{path}[{index}].{name}");
         let (key, value) = (text(&toleration["key"]), text(&toleration["value"]));

@@ -35,14 +35,14 @@ pub(super) fn update(new: &Value, old: &Value, check: &mut Check) {
             "existing toleration can not be modified except its tolerationSeconds",
         ));
     }
-    let gates_shrink = list(&new["schedulingGates"])
-        .iter()
-        .all(|gate| list(&old["schedulingGates"]).contains(gate));
-    if !gates_shrink {
-        check.add(FieldError::forbidden(
-            "spec.schedulingGates",
-            "only deletion is allowed, but found new scheduling gate",
-        ));
+    for (at, gate) in list(&new["schedulingGates"]).iter().enumerate() {
+        if !list(&old["schedulingGates"]).contains(gate) {
+            let name = text(&gate["name"]);
+            check.add(FieldError::forbidden(
+                format!("spec.schedulingGates[{at}].name"),
+                format!("only deletion is allowed, but found new scheduling gate '{name}'"),
+            ));
+        }
     }
     let mut same = new.clone();
     for kind in ["containers", "initContainers"] {

@@ -78,6 +78,18 @@ pub(super) fn claim_spec(spec: &Value, path: &str, check: &mut Check) {
 
 pub(super) fn claim(new: &Value, old: Option<&Value>, check: &mut Check) {
     claim_spec(&new["spec"], "spec", check);
+    let (source, reference) = (&new["spec"]["dataSource"], &new["spec"]["dataSourceRef"]);
+    let same = ["apiGroup", "kind", "name"]
+        .iter()
+        .all(|key| text(&source[*key]) == text(&reference[*key]));
+    let elsewhere = !text(&reference["namespace"]).is_empty();
+    if old.is_none() && !source.is_null() && !reference.is_null() && !same && !elsewhere {
+        check.invalid(
+            "spec",
+            Value::Object(Default::default()),
+            "must match dataSourceRef",
+        );
+    }
     let Some(old) = old else { return };
     let bound = new["status"]["phase"] == "Bound";
     let (mut spec, mut before) = (new["spec"].clone(), old["spec"].clone());
@@ -126,12 +138,37 @@ pub(super) fn volume(new: &Value, old: Option<&Value>, check: &mut Check) {
     }
     if entries(&spec["capacity"]).next().is_none() {
         check.add(FieldError::required("spec.capacity", ""));
-    } else if spec["capacity"].get("storage").is_none() {
+    }
+    let others = entries(&spec["capacity"]).count();
+    if spec["capacity"].get("storage").is_none() || others > 1 {
+        let shown = super::jobs::sorted(&spec["capacity"]);
         check.add(FieldError::unsupported(
             "spec.capacity",
-            spec["capacity"].clone(),
+            shown,
             &["storage"],
         ));
+    }
+    for (name, value) in entries(&spec["capacity"]) {
+        let amount = value.as_str().and_then(|text| Quantity::parse(text).ok());
+        let Some(amount) = amount else { continue };
+        let path = format!("spec.capacity[{name}]");
+        if amount.sign() < 0 {
+            let shown: Value = serde_json::from_str(text(value)).unwrap_or(value.clone());
+            check.invalid(&path, shown, "must be a valid resource quantity");
+        }
+        if name == "storage" && amount.sign() <= 0 {
+            check.invalid(&path, value.clone(), "must be greater than zero");
+        }
+    }
+    let class = text(&spec["storageClassName"]);
+    if !class.is_empty() {
+        let wrong = crate::names::dns1123_subdomain(class);
+        check.names("spec.storageClassName", class, wrong);
+    }
+    if !spec["csi"].is_null() {
+        for key in ["driver", "volumeHandle"] {
+            check.required(&format!("spec.csi.{key}"), &spec["csi"][key], "");
+        }
     }
     let sources: Vec<&String> = entries(spec)
         .filter(|(key, value)| !SPEC_FIELDS.contains(&key.as_str()) && !value.is_null())
@@ -150,7 +187,11 @@ pub(super) fn volume(new: &Value, old: Option<&Value>, check: &mut Check) {
         }
     }
     if !spec["hostPath"].is_null() {
+        let host = text(&spec["hostPath"]["path"]);
         check.required("spec.hostPath.path", &spec["hostPath"]["path"], "");
+        if host.split('/').any(|part| part == "..") {
+            check.invalid("spec.hostPath.path", host, "must not contain '..'");
+        }
     }
     if !spec["local"].is_null() {
         check.required("spec.local.path", &spec["local"]["path"], "");
@@ -172,7 +213,7 @@ pub(super) fn volume(new: &Value, old: Option<&Value>, check: &mut Check) {
         ));
     }
     check.immutable(
-        "spec.volumeMode",
+        "volumeMode",
         &spec["volumeMode"],
         &old["spec"]["volumeMode"],
     );
@@ -194,6 +235,12 @@ pub(super) fn class(new: &Value, old: Option<&Value>, check: &mut Check) {
             crate::names::qualified_name(&name.to_lowercase()),
         );
     }
+    super::csi::parameters(new, check);
+    let policies = ["Delete", "Retain"];
+    if !missing(&new["reclaimPolicy"]) && !policies.contains(&text(&new["reclaimPolicy"])) {
+        check.one_of("reclaimPolicy", &new["reclaimPolicy"], &policies);
+    }
+    topologies(&new["allowedTopologies"], check);
     let Some(old) = old else { return };
     let empty =
         |value: &Value| value.is_null() || value.as_object().is_some_and(|map| map.is_empty());
@@ -211,4 +258,37 @@ pub(super) fn class(new: &Value, old: Option<&Value>, check: &mut Check) {
         &new["volumeBindingMode"],
         &old["volumeBindingMode"],
     );
+}
+
+fn topologies(topologies: &Value, check: &mut Check) {
+    let mut terms: Vec<&Value> = Vec::new();
+    for (index, term) in list(topologies).iter().enumerate() {
+        let path = format!("allowedTopologies[{index}].matchLabelExpressions");
+        let mut keys: Vec<&str> = Vec::new();
+        for (at, expression) in list(&term["matchLabelExpressions"]).iter().enumerate() {
+            let path = format!("{path}[{at}]");
+            let key = text(&expression["key"]);
+            if list(&expression["values"]).is_empty() {
+                check.add(FieldError::required(format!("{path}.values"), ""));
+            }
+            let values: Vec<&str> = list(&expression["values"]).iter().map(text).collect();
+            for (at, value) in values.iter().enumerate() {
+                if values[..at].contains(value) {
+                    let path = format!("{path}.values[{at}]");
+                    check.add(FieldError::duplicate(path, *value));
+                }
+            }
+            let path = format!("{path}.key");
+            check.names(&path, key, crate::names::qualified_name(key));
+            if keys.contains(&key) {
+                check.add(FieldError::duplicate(path, key));
+            }
+            keys.push(key);
+        }
+        // Nothing is said twice by an empty term too.
+        if terms.contains(&term) || keys.is_empty() {
+            check.add(FieldError::duplicate(path, ""));
+        }
+        terms.push(term);
+    }
 }

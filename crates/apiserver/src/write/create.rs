@@ -151,6 +151,9 @@ pub(super) async fn insert_named(
         admission::mutate(&change, &mut new, &mut effects).await?;
         model::validate(resource, "", &new, None)?;
         admission::validate(&change, &new, &mut effects).await?;
+        crate::deprecated::warnings(resource, &new, None)
+            .into_iter()
+            .for_each(|warning| call.warn(warning));
         let key = towpath_store::key(&target.namespace, &name);
         if state.get(&resource.table, &key).is_some() {
             return Ok(None);

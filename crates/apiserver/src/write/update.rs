@@ -287,6 +287,11 @@ async fn replace_by(
         admission::mutate(&change, &mut new, &mut effects).await?;
         model::validate(resource, &target.subresource, &new, Some(&old))?;
         admission::validate(&change, &new, &mut effects).await?;
+        if target.subresource.is_empty() {
+            crate::deprecated::warnings(resource, &new, Some(&old))
+                .into_iter()
+                .for_each(|warning| call.warn(warning));
+        }
         if options.owned {
             towpath_api::apply::keep_times(&old, &mut new);
         }

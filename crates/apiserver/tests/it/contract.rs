@@ -1,6 +1,7 @@
 //! The contract with clients: scripts of requests under `tests/corpus/contract/<topic>/`, one
 //! file per behaviour. What must be answered stands beside each (`.answers`, a line of JSON per
-//! request) and comes only from the real kube-apiserver: `BLESS=1` records it there. Our server
+//! request) and comes only from the real kube-apiserver: `BLESS=1` records it there, `BLESS=new`
+//! only where nothing is recorded. Our server
 //! is held to the recording in every run, the real one wherever it is at hand.
 //!
 //! ```text
@@ -68,7 +69,10 @@ async fn we_answer_as_recorded() {
     let mut found = Vec::new();
     for (name, path) in &scripts {
         let wrong = match play(&door, name, path).await {
-            Ok(lines) => compare(&recorded(path), &lines),
+            Ok(lines) => {
+                keep_ours(name, &lines);
+                compare(&recorded(path), &lines)
+            }
             Err(error) => vec![error],
         };
         match (wrong.is_empty(), known.remove(name.as_str())) {
@@ -80,7 +84,7 @@ async fn we_answer_as_recorded() {
     door.close().await;
     if std::env::var_os("SCRIPT").is_none() {
         found.extend(known.iter().map(|name| format!("{name}: no such script")));
-        assert!(scripts.len() >= 220, "{} scripts", scripts.len());
+        assert!(scripts.len() >= 290, "{} scripts", scripts.len());
     }
     assert!(
         found.is_empty(),
@@ -100,7 +104,10 @@ async fn the_real_server_answers_as_recorded() {
         );
         return;
     };
-    let (scripts, begin) = (scripts(), Instant::now());
+    let (mut scripts, begin) = (scripts(), Instant::now());
+    if std::env::var("BLESS").is_ok_and(|what| what == "new") {
+        scripts.retain(|(_, path)| !path.with_extension("answers").exists());
+    }
     let mut found = Vec::new();
     for (name, path) in &scripts {
         let wrong = match play(&door, name, path).await {
@@ -118,6 +125,15 @@ async fn the_real_server_answers_as_recorded() {
     }
     eprintln!("{} scripts in {:?}", scripts.len(), begin.elapsed());
     assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+/// `OURS=<directory>` keeps our answers, to be looked at beside those recorded.
+fn keep_ours(name: &str, lines: &[Value]) {
+    if let Some(directory) = std::env::var_os("OURS") {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let file = Path::new(&directory).join(name.replace('/', "_"));
+        std::fs::write(file, text).expect("write");
+    }
 }
 
 fn recorded(script: &Path) -> Vec<Value> {
@@ -148,7 +164,11 @@ fn compare(wanted: &[Value], found: &[Value]) -> Vec<String> {
         }
         wrong.extend(here.into_iter().map(|line| format!("{of}: {line}")));
     }
-    wrong.truncate(16);
+    wrong.truncate(if std::env::var_os("KNOWN").is_some() {
+        200
+    } else {
+        16
+    });
     wrong
 }
 

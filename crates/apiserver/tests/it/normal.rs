@@ -29,6 +29,9 @@ const GOS: &[&str] = &[
     "(*core.",
     "patch: Invalid value",
     "Invalid value: \"{",
+    "\n@@ -",
+    "\"InitContainers\":null",
+    "{\"Devices\":{\"Requests\":",
 ];
 
 /// Remembers across the answers of one script.

@@ -5,6 +5,7 @@ use crate::admission::Change;
 use serde_json::Value;
 use std::collections::HashSet;
 use towpath_api::field::FieldError;
+use towpath_api::names;
 use towpath_api::status::{self, Failure};
 
 const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
@@ -19,8 +20,8 @@ pub(crate) fn check(change: &Change<'_>, new: &Value) -> Result<(), Failure> {
     let unchanged = change.old.is_some_and(|old| old["spec"] == new["spec"]);
     let errors = match resource.plural.as_str() {
         _ if unchanged => Vec::new(),
-        "validatingadmissionpolicies" => policy(&new["spec"], false),
-        "mutatingadmissionpolicies" => policy(&new["spec"], true),
+        "validatingadmissionpolicies" => policy(new, false),
+        "mutatingadmissionpolicies" => policy(new, true),
         "validatingadmissionpolicybindings" => binding(&new["spec"], true),
         "mutatingadmissionpolicybindings" => binding(&new["spec"], false),
         _ => Vec::new(),
@@ -49,7 +50,8 @@ impl Findings {
     }
 }
 
-fn policy(spec: &Value, mutating: bool) -> Vec<FieldError> {
+fn policy(new: &Value, mutating: bool) -> Vec<FieldError> {
+    let spec = &new["spec"];
     let mut found = Findings::default();
     let params = spec["paramKind"].is_object();
     if params {
@@ -105,7 +107,8 @@ fn policy(spec: &Value, mutating: bool) -> Vec<FieldError> {
             &mut found,
         );
     }
-    audited(annotations, &reader, &mut found);
+    let name = text(&new["metadata"], "name");
+    audited(name, annotations, &reader, &mut found);
     found.0
 }
 
@@ -219,7 +222,7 @@ fn mutations(spec: &Value, reader: &Reader, found: &mut Findings) {
     }
 }
 
-fn audited(annotations: &[Value], reader: &Reader, found: &mut Findings) {
+fn audited(policy: &str, annotations: &[Value], reader: &Reader, found: &mut Findings) {
     if annotations.len() > ANNOTATIONS {
         let why = format!("must not have more than {ANNOTATIONS} auditAnnotations");
         let error = FieldError::invalid("spec.auditAnnotations", annotations.len(), why);
@@ -233,6 +236,11 @@ fn audited(annotations: &[Value], reader: &Reader, found: &mut Findings) {
             found.required(&field("key"), "");
         } else if !keys.insert(key) {
             found.0.push(FieldError::duplicate(field("key"), key));
+        } else {
+            let whole = format!("{policy}/{key}");
+            for why in names::qualified_name(&whole) {
+                found.invalid(&field("key"), &whole, why);
+            }
         }
         if source.trim().is_empty() {
             found.required(
@@ -260,8 +268,13 @@ fn rules(value: &Value, at: &str, found: &mut Findings) {
 
 fn binding(spec: &Value, acts: bool) -> Vec<FieldError> {
     let mut found = Findings::default();
-    if text(spec, "policyName").is_empty() {
-        found.required("spec.policyName", "");
+    match text(spec, "policyName") {
+        "" => found.required("spec.policyName", ""),
+        name => {
+            for why in names::dns1123_subdomain(name) {
+                found.invalid("spec.policyName", name, why);
+            }
+        }
     }
     let reference = &spec["paramRef"];
     if reference.is_object() {

@@ -29,7 +29,7 @@ pub(super) fn compile(expression: &str) -> Result<Program, String> {
         .map_err(|issues| format!("compilation failed: {issues}"))?;
     match program.output() {
         Type::Bool | Type::Dyn => Ok(program),
-        _ => Err("must evaluate to bool".into()),
+        other => Err(format!("must evaluate to bool but got {other}")),
     }
 }
 
