@@ -2,6 +2,7 @@
 
 use crate::body::{self, Answer};
 use crate::core::Call;
+use crate::form;
 use crate::kinds::Resource;
 use crate::model;
 use crate::node_authorizer;
@@ -57,7 +58,8 @@ pub(crate) async fn serve(call: &Call, target: &Target, bytes: &[u8]) -> Answer 
         review["metadata"]["creationTimestamp"] = call.core.clock.rfc3339().into();
     }
     review["status"] = status;
-    Ok(body::json(201, &review))
+    let wanted = form::wanted(call, target, None)?;
+    Ok(body::json(201, &form::one(call, target, wanted, review)))
 }
 
 // What a question must hold to be one.

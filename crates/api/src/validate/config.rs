@@ -54,7 +54,8 @@ pub(super) fn config_map(new: &Value, old: Option<&Value>, check: &mut Check) {
         bytes += decoded_bytes(value);
     }
     if bytes > DATA_MAX_BYTES {
-        check.add(FieldError::too_long("", DATA_MAX_BYTES));
+        // The object as a whole, in upstream's words.
+        check.add(FieldError::too_long("[]", DATA_MAX_BYTES));
     }
 }
 

@@ -6,12 +6,19 @@ use crate::field::FieldError;
 use crate::jsonpath::Path;
 use crate::names;
 use crate::schema::Schema;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashSet;
 
 /// Rules of a definition beyond its metadata.
 pub fn definition(new: &Value) -> Vec<FieldError> {
-    rules(new, &|_, _| false)
+    let mut errors = rules(new, &|_, _| false);
+    let stored = |version: &Value| version["storage"] == true;
+    if !list(&new["spec"]["versions"]).iter().any(stored) {
+        let why = "must have at least one stored version";
+        let path = "status.storedVersions";
+        errors.push(FieldError::invalid(path, Value::Null, why));
+    }
+    errors
 }
 
 // `kept` tells whether a version had this schema already.
@@ -116,7 +123,7 @@ fn versions(spec: &Value, check: &mut Check, kept: &dyn Fn(&Value, &Value) -> bo
     if stored != 1 && !versions.is_empty() {
         check.invalid(
             "spec.versions",
-            spec["versions"].clone(),
+            versions.iter().map(shown).collect::<Value>(),
             "must have exactly one version marked as storage version",
         );
     }
@@ -130,7 +137,7 @@ fn versions(spec: &Value, check: &mut Check, kept: &dyn Fn(&Value, &Value) -> bo
         if !seen.insert(name) {
             check.invalid(
                 "spec.versions",
-                spec["versions"].clone(),
+                versions.iter().map(shown).collect::<Value>(),
                 "must contain unique version names",
             );
         }
@@ -138,7 +145,7 @@ fn versions(spec: &Value, check: &mut Check, kept: &dyn Fn(&Value, &Value) -> bo
         if schema.is_null() {
             check.add(FieldError::required(
                 format!("{path}.schema.openAPIV3Schema"),
-                "schemas are required",
+                "",
             ));
         } else if let Some(prefix) = cel::schema_path(versions, at) {
             match Schema::from_crd(schema) {
@@ -215,6 +222,22 @@ fn conversion(conversion: &Value, check: &mut Check) {
             "must include at least one of v1, v1beta1",
         );
     }
+}
+
+/// A version as upstream prints it, without what versions share.
+fn shown(version: &Value) -> Value {
+    let flag = |key: &str| version[key].as_bool().unwrap_or(false);
+    json!({
+        "Name": version["name"],
+        "Served": flag("served"),
+        "Storage": flag("storage"),
+        "Deprecated": flag("deprecated"),
+        "DeprecationWarning": version["deprecationWarning"],
+        "Schema": null,
+        "Subresources": null,
+        "AdditionalPrinterColumns": null,
+        "SelectableFields": null,
+    })
 }
 
 fn columns(columns: &Value, path: &str, check: &mut Check) {

@@ -13,10 +13,8 @@ use serde_json::{Value, json};
 use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
 pub(crate) use terminate::{mark, run};
-use towpath_api::cel;
 use towpath_api::field::FieldError;
 use towpath_api::scale;
-use towpath_api::schema::Schema;
 use towpath_api::status::{self, Failure};
 use towpath_store::{Rec, Snapshot, Table};
 
@@ -68,16 +66,6 @@ pub(crate) fn admit(change: &Change<'_>, new: &mut Value) -> Result<(), Failure>
     if spec["conversion"].is_null() {
         spec["conversion"] = json!({"strategy": "None"});
     }
-    let errors = check(new);
-    let name = text(&new["metadata"], "name").to_string();
-    if !errors.is_empty() {
-        return Err(status::invalid(
-            "apiextensions.k8s.io",
-            "CustomResourceDefinition",
-            &name,
-            &errors,
-        ));
-    }
     // Of its status only the list of stored versions follows from what a client writes.
     let old = change.old.map(|old| old["status"].clone());
     new["status"] = old.filter(Value::is_object).unwrap_or_else(|| json!({}));
@@ -113,59 +101,6 @@ fn settle_names(state: &Snapshot, definition: &mut Value, now: &str) {
 fn table_of(definition: &Value) -> Arc<str> {
     let spec = &definition["spec"];
     table(text(spec, "group"), text(&spec["names"], "plural"))
-}
-
-fn check(new: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let spec = &new["spec"];
-    for (path, value) in [
-        ("spec.group", text(spec, "group")),
-        ("spec.names.plural", text(&spec["names"], "plural")),
-        ("spec.names.kind", text(&spec["names"], "kind")),
-    ] {
-        if value.is_empty() {
-            errors.push(FieldError::required(path, ""));
-        }
-    }
-    let wanted = format!("{}.{}", text(&spec["names"], "plural"), text(spec, "group"));
-    let name = text(&new["metadata"], "name");
-    if name != wanted {
-        errors.push(FieldError::invalid(
-            "metadata.name",
-            name,
-            "must be spec.names.plural+\".\"+spec.group",
-        ));
-    }
-    if !matches!(text(spec, "scope"), "Namespaced" | "Cluster") {
-        errors.push(FieldError::unsupported(
-            "spec.scope",
-            text(spec, "scope"),
-            &["Cluster", "Namespaced"],
-        ));
-    }
-    let versions = spec["versions"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    if versions.iter().filter(|v| v["storage"] == true).count() != 1 {
-        errors.push(FieldError::invalid(
-            "spec.versions",
-            Value::Null,
-            "must have exactly one version marked as storage version",
-        ));
-    }
-    for (index, version) in versions.iter().enumerate() {
-        let Some(path) = cel::schema_path(versions, index) else {
-            continue;
-        };
-        let schema = &version["schema"]["openAPIV3Schema"];
-        if !schema.is_object() {
-            errors.push(FieldError::required(path, "schemas are required"));
-        } else if let Err(found) = Schema::from_crd(schema) {
-            errors.extend(found.into_iter().map(|error| error.beneath(&path)));
-        }
-    }
-    errors
 }
 
 /// Resources of one definition, where its names are accepted.

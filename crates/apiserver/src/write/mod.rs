@@ -68,6 +68,9 @@ fn custom_kind(resource: &Resource, object: &Value) -> Result<(), Failure> {
 
 /// Kind and version of a body must be those of the path; missing ones are filled in.
 pub(crate) fn kind_of(resource: &Resource, object: &mut Value) -> Result<(), Failure> {
+    if object.is_null() {
+        *object = json!({});
+    }
     let Some(map) = object.as_object_mut() else {
         return Err(status::bad_request("the body is not an object"));
     };
