@@ -24,6 +24,12 @@ pub(super) fn name_rule(group: &str, kind: &str) -> NameRule {
 /// The name of an address is the address.
 fn ip_address(name: &str) -> Vec<String> {
     match name.parse::<std::net::IpAddr>() {
+        Err(_)
+            if name.split('.').count() == 4
+                && name.split('.').all(|part| part.parse::<u8>().is_ok()) =>
+        {
+            vec!["must not have leading 0s".into()]
+        }
         Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
         Ok(std::net::IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => {
             vec!["must not be an IPv4-mapped IPv6 address".into()]

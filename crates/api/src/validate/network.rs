@@ -463,17 +463,6 @@ fn is_network(cidr: &str) -> bool {
 }
 
 pub(super) fn ip_address(new: &Value, old: Option<&Value>, check: &mut Check) {
-    let name = text(&new["metadata"]["name"]);
-    if name.parse::<IpAddr>().is_err() {
-        let padded =
-            name.split('.').count() == 4 && name.split('.').all(|part| part.parse::<u8>().is_ok());
-        let why = if padded {
-            "must not have leading 0s"
-        } else {
-            BAD_IP
-        };
-        check.invalid("metadata.name", name, why);
-    }
     let parent = &new["spec"]["parentRef"];
     if parent.is_null() {
         check.add(FieldError::required("spec.parentRef", ""));
