@@ -15,7 +15,10 @@ const AGE: Duration = Duration::from_secs(300);
 /// States that lists are being paged through, by revision and resource: one of the past is right
 /// for its own resource only.
 #[derive(Default)]
-pub(crate) struct Pages(Mutex<BTreeMap<(u64, String), (Arc<Snapshot>, Instant)>>);
+pub(crate) struct Pages(Mutex<BTreeMap<(u64, String), Held>>);
+
+/// A state and since when it is held.
+type Held = (Arc<Snapshot>, Instant);
 
 /// Where the next page starts.
 pub(crate) struct Continue {
