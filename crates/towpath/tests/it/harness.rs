@@ -217,13 +217,6 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// The same; it must fail. Returns its standard error.
-    pub(crate) fn shell_fails(&self, line: &str) -> String {
-        let output = self.line(line);
-        assert!(!output.status.success(), "{line} succeeded");
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    }
-
     /// Writes a file for the test and returns its path.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.dir.join(name);
