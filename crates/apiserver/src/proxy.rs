@@ -26,17 +26,6 @@ const DIAL: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
 /// A page longer than this is passed on with its links as they are.
 const PAGE_BYTES: usize = 4 << 20;
-/// What concerns one connection only, or only this server.
-const OWN: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "host",
-];
 
 pub(crate) fn is_proxy(target: &Target) -> bool {
     let resource = &target.resource;
@@ -261,7 +250,8 @@ fn request(call: &Call, place: &Place, incoming: Incoming) -> Result<Request<Inc
         .map_err(|error| status::bad_request(format!("{}: {error}", place.path)))?;
     let headers = request.headers_mut();
     for (name, value) in &call.headers {
-        let own = OWN.contains(&name.as_str())
+        let own = outbound::HOP.contains(&name.as_str())
+            || name == HOST
             || name == AUTHORIZATION
             || name.as_str().starts_with("impersonate-");
         if !own {
@@ -301,7 +291,7 @@ async fn back(answer: Response<hyper::body::Incoming>, running: Running, prefix:
     *out.status_mut() = parts.status;
     let changed = is_page(&parts.headers);
     for (name, value) in &parts.headers {
-        if OWN.contains(&name.as_str()) || changed && name == CONTENT_LENGTH {
+        if outbound::HOP.contains(&name.as_str()) || changed && name == CONTENT_LENGTH {
             continue;
         }
         let led_back = match name == LOCATION {

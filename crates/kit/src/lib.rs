@@ -6,10 +6,12 @@
 //! * [`cache`]: one shared, watch-fed copy per kind; [`slim`]: what is left out of some.
 //! * [`queue`], [`controller`]: keyed work with back-off; level-triggered reconcilers.
 //! * [`events`]: Kubernetes events, folded.
+//! * [`anyone`]: TLS without asking who answers, for probes.
 //!
 //! Nothing here knows any one feature. Nothing here may lean on in-process luxuries: no
 //! transaction over objects, no read behind the API, no assumption of zero watch delay.
 
+pub mod anyone;
 pub mod cache;
 pub mod client;
 pub mod controller;

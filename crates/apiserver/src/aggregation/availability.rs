@@ -5,13 +5,12 @@ use super::{Service, TABLE, proxy};
 use crate::core::Core;
 use crate::outbound;
 use crate::record;
-use crate::write::refused;
+use crate::write;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use towpath_api::status::Failure;
 use towpath_daemon::CancellationToken;
-use towpath_store::{Expect, Op, Refused, Snapshot, Txn};
+use towpath_store::{Expect, Op, Snapshot};
 
 const AVAILABLE: &str = "Available";
 const EVENTS: usize = 256;
@@ -119,7 +118,7 @@ async fn settle(core: &Arc<Core>) -> (bool, bool) {
             expect: Expect::revision(rec.revision),
             new: record::encode_as(&rec.meta, &object),
         };
-        if let Err(failure) = commit(core, put).await {
+        if let Err(failure) = write::settle(core, vec![put]).await {
             tracing::warn!(
                 why = failure.message,
                 "an API service's condition was not written"
@@ -128,17 +127,6 @@ async fn settle(core: &Arc<Core>) -> (bool, bool) {
         }
     }
     (remote, ill)
-}
-
-async fn commit(core: &Core, op: Op) -> Result<(), Failure> {
-    let txn = Txn {
-        ops: vec![op],
-        ..Txn::default()
-    };
-    match core.store.commit(txn).await {
-        Ok(_) | Err(Refused::Conflict { .. }) => Ok(()),
-        Err(other) => Err(refused(other)),
-    }
 }
 
 /// What can be told without asking the server; nothing where it must be asked.

@@ -22,16 +22,6 @@ const DIAL: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
 const LIST_BYTES: usize = 3 << 20;
 const STREAM_BYTES: usize = 64 << 10;
-/// What concerns one connection only.
-const HOP: [&str; 7] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// A ready endpoint of the service; `url` is without a path.
 pub(super) fn place(state: &Snapshot, service: &Service) -> Result<Place, String> {
@@ -199,7 +189,7 @@ async fn pass(
         .map_err(|error| status::bad_request(format!("{path}: {error}")))?;
     let headers = request.headers_mut();
     for (name, value) in &call.headers {
-        if !HOP.contains(&name.as_str()) && name != HOST {
+        if !outbound::HOP.contains(&name.as_str()) && name != HOST {
             headers.append(name, value.clone());
         }
     }
@@ -240,7 +230,7 @@ async fn pass(
     let mut out = http::Response::new(Body::stream(stream));
     *out.status_mut() = code;
     for (name, value) in &parts.headers {
-        if !HOP.contains(&name.as_str()) {
+        if !outbound::HOP.contains(&name.as_str()) {
             out.headers_mut().append(name, value.clone());
         }
     }

@@ -5,7 +5,7 @@
 use super::TABLE;
 use crate::core::Core;
 use crate::record;
-use crate::write::refused;
+use crate::write;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use towpath_api::facts;
 use towpath_api::status::Failure;
 use towpath_daemon::CancellationToken;
-use towpath_store::{Expect, Op, Refused, Txn};
+use towpath_store::{Expect, Op};
 
 const LABEL: &str = "kube-aggregator.kubernetes.io/automanaged";
 const DEFINITIONS: &str = "apiextensions.k8s.io/customresourcedefinitions";
@@ -169,18 +169,7 @@ pub(super) async fn settle(core: &Core, first: bool) -> Result<(), Failure> {
             });
         }
     }
-    if ops.is_empty() {
-        return Ok(());
-    }
-    let txn = Txn {
-        ops,
-        ..Txn::default()
-    };
-    match core.store.commit(txn).await {
-        // Looked at again with the event of whoever was faster.
-        Ok(_) | Err(Refused::Conflict { .. }) => Ok(()),
-        Err(other) => Err(refused(other)),
-    }
+    write::settle(core, ops).await
 }
 
 #[cfg(test)]

@@ -5,14 +5,14 @@
 use super::{TABLE, names, settle_names, table_of};
 use crate::core::Core;
 use crate::record;
-use crate::write::refused;
+use crate::write;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use towpath_api::status::Failure;
 use towpath_daemon::CancellationToken;
 use towpath_stdx::clock::rfc3339;
-use towpath_store::{Expect, Op, Rec, Refused, Snapshot, Txn, Watch};
+use towpath_store::{Expect, Op, Rec, Snapshot, Watch};
 
 /// Keeps a definition until its objects are gone.
 pub(super) const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
@@ -180,7 +180,7 @@ async fn empty(core: &Arc<Core>, state: &Snapshot, table: &Arc<str>) -> Result<(
     }
     while !ops.is_empty() {
         let rest = ops.split_off(ops.len().min(BATCH));
-        commit(core, std::mem::replace(&mut ops, rest)).await?;
+        write::settle(core, std::mem::replace(&mut ops, rest)).await?;
     }
     Ok(())
 }
@@ -203,17 +203,5 @@ async fn write(core: &Arc<Core>, rec: &Rec, definition: &Value, gone: bool) -> R
             new,
         },
     };
-    commit(core, vec![op]).await
-}
-
-async fn commit(core: &Arc<Core>, ops: Vec<Op>) -> Result<(), Failure> {
-    let txn = Txn {
-        ops,
-        ..Txn::default()
-    };
-    match core.store.commit(txn).await {
-        // Someone was faster; that is an event, and all is looked at again.
-        Ok(_) | Err(Refused::Conflict { .. }) => Ok(()),
-        Err(other) => Err(refused(other)),
-    }
+    write::settle(core, vec![op]).await
 }

@@ -5,13 +5,13 @@
 use super::{GROUP, LEVELS, SCHEMAS, facts};
 use crate::core::Core;
 use crate::record;
-use crate::write::refused;
+use crate::write;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use towpath_api::status::Failure;
 use towpath_daemon::CancellationToken;
-use towpath_store::{Expect, Op, Refused, Snapshot, Txn};
+use towpath_store::{Expect, Op, Snapshot};
 
 const AUTOUPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
 const MANDATORY: [&str; 2] = ["exempt", "catch-all"];
@@ -92,17 +92,7 @@ async fn settle(core: &Core, start: bool) -> Result<(), Failure> {
             }
         }
     }
-    if ops.is_empty() {
-        return Ok(());
-    }
-    let txn = Txn {
-        ops,
-        ..Txn::default()
-    };
-    match core.store.commit(txn).await {
-        Ok(_) | Err(Refused::Conflict { .. }) => Ok(()),
-        Err(other) => Err(refused(other)),
-    }
+    write::settle(core, ops).await
 }
 
 // Makes an object that must be there, or puts its spec right.

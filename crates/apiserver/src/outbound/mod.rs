@@ -18,6 +18,17 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 pub(crate) use trust::{Shown, tls, unverified};
 
+/// Headers that concern one connection only.
+pub(crate) const HOP: [&str; 7] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// A connection that lasts as long as this does, unless it is let go.
 pub(crate) struct Running(Option<tokio::task::JoinHandle<()>>);
 

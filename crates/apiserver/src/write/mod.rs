@@ -102,6 +102,22 @@ pub(crate) fn kind_of(resource: &Resource, object: &mut Value) -> Result<(), Fai
     Ok(())
 }
 
+/// Writes what a keeper of objects found to be wanted. Where someone was faster nothing is written:
+/// that is an event, and with it all is looked at again.
+pub(crate) async fn settle(core: &Core, ops: Vec<Op>) -> Result<(), Failure> {
+    if ops.is_empty() {
+        return Ok(());
+    }
+    let txn = Txn {
+        ops,
+        ..Txn::default()
+    };
+    match core.store.commit(txn).await {
+        Ok(_) | Err(Refused::Conflict { .. }) => Ok(()),
+        Err(other) => Err(refused(other)),
+    }
+}
+
 fn place(target: &Target, object: &mut Value) -> Result<(), Failure> {
     let metadata = &mut object["metadata"];
     let given = metadata["namespace"]

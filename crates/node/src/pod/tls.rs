@@ -1,16 +1,13 @@
 //! TLS to a container for probes and hooks. Whose certificate it is does not matter: a probe asks
 //! whether the container answers, not who it is.
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+use towpath_kit::anyone::Anyone;
 
 /// The stream, encrypted.
 pub(crate) async fn over(stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, String> {
@@ -24,41 +21,4 @@ pub(crate) async fn over(stream: TcpStream, host: &str) -> Result<TlsStream<TcpS
     let name = ServerName::try_from(host.to_string()).map_err(|error| error.to_string())?;
     let handshake = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream);
     handshake.await.map_err(|error| format!("tls: {error}"))
-}
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -1,8 +1,8 @@
 //! The times of a schedule in a time zone.
 
-use k8s_openapi::jiff::civil::{Date, Time};
-use k8s_openapi::jiff::tz::TimeZone;
-use k8s_openapi::jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
 use std::time::Duration;
 use towpath_api::cron::{Minutes, Schedule};
 

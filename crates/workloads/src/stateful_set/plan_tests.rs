@@ -237,7 +237,10 @@ fn scaling_down_waits_for_pods_that_are_not_well() {
         pod.status = serde_json::from_value(json!({"phase": "Running"})).expect("status");
     }
     world.set.spec.as_mut().expect("spec").replicas = Some(0);
-    assert!(world.step().is_empty(), "db-2 is not well, nor the first of those");
+    assert!(
+        world.step().is_empty(),
+        "db-2 is not well, nor the first of those"
+    );
     world.ready("db-2");
     assert_eq!(world.step(), ["-db-2"]);
     world.ready("db-0");
