@@ -64,7 +64,7 @@ impl Parts {
             promotions: Cache::start(&client, cancel.clone()),
             releases: Cache::start(&client, cancel.clone()),
             runs: Cache::start(&client, cancel.clone()),
-            pods: Cache::start_slim(&client, towpath_kit::slim::pod, cancel.clone()),
+            pods: Cache::start_slim(&client, towpath_kit::slim::pod_status, cancel.clone()),
             repositories: Cache::start(&client, cancel.clone()),
         };
         let queues = Queues::default();

@@ -2,9 +2,14 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-/// A pod without what only the node that runs it reads: commands, environment, probes, mounts.
+/// A pod without what only the node that runs it reads: commands, environment, probes, mounts,
+/// and volumes that are no claims.
 pub fn pod(pod: &mut Pod) {
     let Some(spec) = &mut pod.spec else { return };
+    if let Some(volumes) = &mut spec.volumes {
+        volumes.retain(|v| v.persistent_volume_claim.is_some() || v.ephemeral.is_some());
+        volumes.shrink_to_fit();
+    }
     let init = spec.init_containers.iter_mut().flatten();
     for container in spec.containers.iter_mut().chain(init) {
         container.command = None;
@@ -18,4 +23,9 @@ pub fn pod(pod: &mut Pod) {
         container.volume_devices = None;
         container.volume_mounts = None;
     }
+}
+
+/// A pod as it is doing, without what it is made of.
+pub fn pod_status(pod: &mut Pod) {
+    pod.spec = None;
 }
