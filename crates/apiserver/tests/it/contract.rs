@@ -13,8 +13,9 @@
 //! WATCH /api/v1/…?watch=1                    # opens a watch, `EVENTS 2` takes its next two
 //! ```
 //! `PATCH:merge`, `:json`, `:strategic`, `:apply` name the kind of patch; `${x*900}` is 900 times
-//! x; `WAIT 200 /path` asks until that status is answered; `SETUP POST /path` must succeed, and its
-//! answer does not count.
+//! x; `WAIT 200 /path` asks until that status is answered, `WAIT 201 POST /path?dryRun=All` with a
+//! body, for what the real server hears of by its own watches; `SETUP POST /path` must succeed, and
+//! its answer does not count.
 //! `known-differences.txt` names, with reasons, where we still differ; it may only shrink.
 //! `KNOWN=show` shows those differences as if they were not known.
 
@@ -274,21 +275,24 @@ impl<'a> Player<'a> {
             return Err(format!("no namespace: {made}"));
         }
         let path = format!("/api/v1/namespaces/{}", self.namespace);
-        self.wait(200, &format!("{path}/serviceaccounts/default"))
-            .await?;
-        self.wait(200, &format!("{path}/configmaps/kube-root-ca.crt"))
-            .await
+        for part in ["serviceaccounts/default", "configmaps/kube-root-ca.crt"] {
+            self.wait(200, &Ask::new("GET", &format!("{path}/{part}")))
+                .await?;
+        }
+        Ok(())
     }
 
-    async fn wait(&self, code: u16, path: &str) -> Result<(), String> {
+    async fn wait(&self, code: u16, ask: &Ask) -> Result<(), String> {
         let begin = Instant::now();
         loop {
-            let (found, answer) = self.door.call("GET", path, &Value::Null).await;
+            let answer = self.door.send(ask).await;
+            let found = answer.code;
             if found == code {
                 return Ok(());
             }
             if begin.elapsed() > Duration::from_secs(20) {
-                return Err(format!("{path}: {found} instead of {code}: {answer}"));
+                let said = answer.value();
+                return Err(format!("{ask:?}: {found} instead of {code}: {said}"));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -348,9 +352,11 @@ impl<'a> Player<'a> {
                 Ok(())
             }
             "WAIT" => {
-                let (code, path) = rest_of_line.split_once(' ').ok_or("no path")?;
-                self.wait(code.parse().map_err(|_| "no status")?, path.trim())
-                    .await
+                let (code, what) = rest_of_line.split_once(' ').ok_or("no path")?;
+                let code = code.parse().map_err(|_| "no status")?;
+                let what = what.trim();
+                let (method, path) = what.split_once(' ').unwrap_or(("GET", what));
+                self.wait(code, &self.ask(method, path, rest)?.0).await
             }
             "WATCH" => {
                 let ask = self.ask("GET", rest_of_line, rest)?.0;
@@ -454,7 +460,7 @@ impl<'a> Player<'a> {
                     text(&version["name"]),
                     text(&spec["names"]["plural"])
                 );
-                self.wait(200, &path).await?;
+                self.wait(200, &Ask::new("GET", path)).await?;
             }
         }
         Ok(())
