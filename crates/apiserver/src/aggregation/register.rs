@@ -82,6 +82,8 @@ pub(super) async fn run(core: Arc<Core>, cancel: CancellationToken) {
         let begin = core.store.revision();
         let mut objects = core.store.watch(TABLE, begin);
         let mut definitions = core.store.watch(DEFINITIONS, begin);
+        // What was defined up to here must be known: the watches tell only of what comes after.
+        crate::crd::catch_up(&core);
         let again = match settle(&core, false).await {
             Ok(()) => None,
             Err(failure) => {
@@ -98,9 +100,7 @@ pub(super) async fn run(core: Arc<Core>, cancel: CancellationToken) {
         tokio::select! {
             () = cancel.cancelled() => return,
             _ = objects.next(EVENTS) => {}
-            _ = definitions.next(EVENTS) => {
-                crate::crd::catch_up(&core);
-            }
+            _ = definitions.next(EVENTS) => {}
             () = core.aggregation.changed.notified() => {}
             () = retry => {}
         }

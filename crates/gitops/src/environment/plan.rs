@@ -167,8 +167,20 @@ pub(crate) fn age(promotion: &Promotion) -> (i64, String) {
     )
 }
 
+// Times are whole seconds, and much can end within one: the last write of a promotion that ended
+// is its end, and revisions of one kind are in the order of its writes.
+fn ended(promotion: &Promotion) -> (&str, u64) {
+    let at = promotion.status.as_ref();
+    let at = at.and_then(|s| s.finished_at.as_deref());
+    let revision = promotion.metadata.resource_version.as_deref();
+    let revision = revision.and_then(|r| r.parse().ok());
+    (at.unwrap_or_default(), revision.unwrap_or(0))
+}
+
 fn history(old: &[Deployment], by_age: &[&Arc<Promotion>]) -> Vec<Deployment> {
-    let mut entries: Vec<Deployment> = by_age
+    let mut by_end = by_age.to_vec();
+    by_end.sort_by(|l, r| ended(r).cmp(&ended(l)));
+    let mut entries: Vec<Deployment> = by_end
         .iter()
         .filter(|p| matches!(phase(p), PromotionPhase::Succeeded | PromotionPhase::Failed))
         .filter_map(|p| {
@@ -203,7 +215,6 @@ fn history(old: &[Deployment], by_age: &[&Arc<Promotion>]) -> Vec<Deployment> {
             })
         })
         .collect();
-    entries.sort_by(|l, r| r.at.cmp(&l.at));
     // Promotions that were cleaned away keep their entry.
     let gone = old
         .iter()
@@ -324,5 +335,31 @@ mod tests {
         );
         assert_eq!(made.history.len(), 1);
         assert_eq!(made.history[0].outcome, "Succeeded");
+    }
+
+    #[test]
+    fn what_ended_within_one_second_stays_in_its_order() {
+        // Names, which come from commits, are in another order than the ends.
+        let ended = |release: &str, kind: &str, version: &str| {
+            let mut promotion = promotion(release, kind).as_ref().clone();
+            promotion.metadata.resource_version = Some(version.into());
+            promotion.status = Some(PromotionStatus {
+                phase: PromotionPhase::Succeeded,
+                release: release.into(),
+                revision: "e".into(),
+                finished_at: Some("2026-01-01T00:00:00Z".into()),
+                ..PromotionStatus::default()
+            });
+            Arc::new(promotion)
+        };
+        let all = [
+            ended("hello-a", "auto-rollback", "1000"),
+            ended("hello-b", "deploy", "999"),
+            ended("hello-c", "deploy", "98"),
+        ];
+        let old = EnvironmentStatus::default();
+        let made = status(&old, None, None, &all, "now");
+        let releases: Vec<&str> = made.history.iter().map(|d| d.release.as_str()).collect();
+        assert_eq!(releases, ["hello-a", "hello-b", "hello-c"]);
     }
 }
