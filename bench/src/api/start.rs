@@ -33,7 +33,7 @@ pub fn bench(repeats: usize) -> Result<Vec<Row>> {
             ours <= 2000.0,
         ),
         Row::new(
-            "… resident memory then",
+            "… resident memory with the 50,000",
             format!("{:.0} MB (whole platform)", memory[0]),
             format!("{:.0} MB {PEER}", memory[1]),
             "",

@@ -56,7 +56,7 @@ pub fn bench(_: usize) -> Result<Vec<Row>> {
             ours.times.ms(0.99) <= 20.0 && ours.lost == 0,
         ),
         Row::new(
-            "… resident memory then",
+            "… resident memory with the watchers",
             format!("{:.0} MB (whole platform)", memory[0]),
             format!("{:.0} MB {PEER}", memory[1]),
             "",
