@@ -5,6 +5,7 @@
 //! a pod has a limit or the disk is nearly full.
 
 use crate::agent::{Agent, PodHandle};
+use crate::disk::Disk;
 use crate::{quantity, resources};
 use k8s_openapi::api::core::v1::Pod;
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(5);
 pub(crate) async fn run(agent: Arc<Agent>) {
     loop {
         tokio::time::sleep(LOOK).await;
-        let full = is_full(&agent.config.data_dir);
+        let full = Disk::of(&agent.config.data_dir).is_some_and(Disk::full);
         let handles: Vec<_> = agent.pods.lock().values().cloned().collect();
         let limited: Vec<_> = handles
             .iter()
@@ -60,14 +61,6 @@ pub(crate) async fn run(agent: Arc<Agent>) {
             );
         }
     }
-}
-
-// Less than 3 % or 1 GiB left for others than root.
-fn is_full(dir: &Path) -> bool {
-    rustix::fs::statvfs(dir).is_ok_and(|disk| {
-        let free = disk.f_bavail * disk.f_frsize;
-        free < 1 << 30 && disk.f_bavail * 33 < disk.f_blocks
-    })
 }
 
 /// Sum of the containers' limits, where all have one.

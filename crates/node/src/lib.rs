@@ -17,6 +17,7 @@ mod agent;
 mod caches;
 mod cleanup;
 mod config;
+mod disk;
 mod env;
 mod error;
 mod evict;

@@ -1,6 +1,7 @@
 //! The Node object and its heartbeat.
 
 use crate::agent::{Agent, now};
+use crate::disk::Disk;
 use crate::error::Error;
 use crate::pod::model::time;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -88,10 +89,8 @@ async fn report(agent: &Agent, api: &Api<Node>) -> Result<(), Error> {
 
 fn status(agent: &Agent, before: Option<&Node>) -> Value {
     let machine = agent.machine;
-    let disk = rustix::fs::statvfs(&agent.config.data_dir).ok();
-    let disk_bytes = disk
-        .as_ref()
-        .map_or(0, |disk| disk.f_blocks * disk.f_frsize);
+    let disk = Disk::of(&agent.config.data_dir);
+    let disk_bytes = disk.map_or(0, |disk| disk.total);
     let amounts = |memory: i64| {
         json!({
             "cpu": format!("{}m", machine.cpu_milli),
@@ -102,25 +101,24 @@ fn status(agent: &Agent, before: Option<&Node>) -> Value {
         })
     };
     let at = json!(time(now()));
-    let conditions: Vec<Value> =
-        conditions(disk.is_some_and(|disk| disk.f_bavail * 20 < disk.f_blocks))
-            .into_iter()
-            .map(|(kind, status, reason, message)| {
-                let old = before.and_then(|node| {
-                    node.status
-                        .as_ref()?
-                        .conditions
-                        .as_ref()?
-                        .iter()
-                        .find(|c| c.type_ == kind && c.status == status)
-                });
-                let since = old
-                    .and_then(|c| c.last_transition_time.clone())
-                    .map_or(at.clone(), |t| json!(t));
-                json!({ "type": kind, "status": status, "reason": reason, "message": message,
+    let conditions: Vec<Value> = conditions(disk.is_some_and(Disk::pressed))
+        .into_iter()
+        .map(|(kind, status, reason, message)| {
+            let old = before.and_then(|node| {
+                node.status
+                    .as_ref()?
+                    .conditions
+                    .as_ref()?
+                    .iter()
+                    .find(|c| c.type_ == kind && c.status == status)
+            });
+            let since = old
+                .and_then(|c| c.last_transition_time.clone())
+                .map_or(at.clone(), |t| json!(t));
+            json!({ "type": kind, "status": status, "reason": reason, "message": message,
                     "lastHeartbeatTime": at, "lastTransitionTime": since })
-            })
-            .collect();
+        })
+        .collect();
     let images: Vec<Value> = agent
         .images
         .all()
@@ -151,7 +149,7 @@ fn conditions(disk_pressure: bool) -> [Condition; 4] {
             "DiskPressure",
             "True",
             "KubeletHasDiskPressure",
-            "less than 5 % of the disk is free",
+            "less than 5 % of the disk and less than 2 GiB are free",
         )
     } else {
         (

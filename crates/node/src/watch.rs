@@ -2,6 +2,7 @@
 
 use crate::agent::{Agent, PodEvent, PodHandle};
 use crate::caches::Caches;
+use crate::disk::Disk;
 use crate::pod::life;
 use crate::{cleanup, evict, register, volumes};
 use k8s_openapi::api::core::v1::Pod;
@@ -198,8 +199,7 @@ async fn record(agent: &Agent, events: Option<mpsc::Receiver<PodEvent>>) {
 async fn collect(agent: &Arc<Agent>) {
     loop {
         tokio::time::sleep(COLLECT).await;
-        let crowded = rustix::fs::statvfs(&agent.config.data_dir)
-            .is_ok_and(|disk| disk.f_bavail * 5 < disk.f_blocks);
+        let crowded = Disk::of(&agent.config.data_dir).is_some_and(Disk::crowded);
         let wanted: HashSet<String> = agent
             .caches()
             .pods
