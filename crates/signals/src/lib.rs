@@ -1,0 +1,13 @@
+//! Durable signals: samples, and the contracts by which the rest of the house writes and reads
+//! them.
+//!
+//! Nothing here knows HTTP or Kubernetes. Who collects writes through [`Append`], who answers
+//! queries reads through [`Read`] (which is a PromQL [`Source`](towpath_query::promql::Source)).
+
+mod append;
+mod read;
+
+pub use append::{
+    Append, Exemplar, Metadata, Outcome, Refused, Sample, SeriesRef, Value, WriteError,
+};
+pub use read::{Cardinality, ExemplarSeries, Read, ReadError};
