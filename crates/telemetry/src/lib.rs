@@ -1,3 +1,5 @@
 //! Signals of everything that runs here: collected, kept, asked, and turned into alerts that name
 //! the change behind them. Languages live in `query`, durable samples in `signals`, decisions about
 //! alerts in `alerting`; here is what meets the network and the cluster.
+
+pub mod family;
