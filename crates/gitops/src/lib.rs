@@ -35,7 +35,6 @@ use kube::Client;
 use parts::Parts;
 use std::sync::Arc;
 use towpath_daemon::Service;
-use towpath_kit::copies::Copies;
 use towpath_kit::traits::SourceTree;
 
 /// The delivery side of the server.
@@ -43,22 +42,15 @@ pub struct GitOps {
     config: GitOpsConfig,
     client: Client,
     tree: Arc<dyn SourceTree>,
-    copies: Copies,
 }
 
 impl GitOps {
     /// Works on the cluster behind `client` with the commits of `tree`.
-    pub fn new(
-        config: GitOpsConfig,
-        client: Client,
-        tree: Arc<dyn SourceTree>,
-        copies: Copies,
-    ) -> Self {
+    pub fn new(config: GitOpsConfig, client: Client, tree: Arc<dyn SourceTree>) -> Self {
         Self {
             config,
             client,
             tree,
-            copies,
         }
     }
 
@@ -72,7 +64,6 @@ impl GitOps {
                     self.config,
                     self.client,
                     self.tree,
-                    self.copies,
                     context.cancel.clone(),
                 ));
                 parts.ready().await;

@@ -162,7 +162,16 @@ fn add_custom(
         definition: &definition,
         list: format!("{definition}List"),
         gvk: &gvk,
-        verbs: &crate::facts::VERBS,
+        verbs: &[
+            "create",
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "update",
+            "watch",
+        ],
         strategic: false,
     };
     paths::resource(&entry, components, paths);

@@ -3,6 +3,7 @@
 
 mod auth;
 mod build;
+mod containers;
 mod figures;
 mod images;
 mod network;
@@ -12,6 +13,7 @@ mod workflows;
 
 pub use auth::{Action, AuthError, Authenticator, Authorizer, Credential, Principal};
 pub use build::{BuildError, BuildLog, BuildOutput, BuildRequest, Builder};
+pub use containers::{ClockState, ContainerStats, RunningContainer, RunningPod};
 pub use figures::{ContainerFigures, NodeFigures, PodFigures, ResourceFigures};
 pub use images::{ImageError, Images, LocalImage};
 pub use network::{NetworkError, PodAddress, PodNetwork};
