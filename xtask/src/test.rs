@@ -70,8 +70,9 @@ fn rust(peers: &std::path::Path, selection: &[&str]) -> Result<()> {
     )
 }
 
+// With the binary that the tests of the whole server were built with: built by itself it would
+// have other features of its dependencies, and everything would be compiled once more.
 fn journeys(peers: &std::path::Path) -> Result<()> {
-    step::run(step::cargo().args(["build", "--locked", "--package", "towpath"]))?;
     let mut node = step::program("npm");
     node.current_dir("web").args(["run", "journeys"]);
     node.env("TOWPATH_BIN", step::root().join("target/debug/towpath"));

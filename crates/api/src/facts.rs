@@ -7,6 +7,18 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+/// What can be done with objects of a kind that nothing restricts.
+pub const VERBS: [&str; 8] = [
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
+
 static TABLE: &str = include_str!("../facts/resources.txt");
 static ROLES: &str = include_str!("../facts/roles.json");
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| read(TABLE));

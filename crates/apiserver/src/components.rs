@@ -67,6 +67,8 @@ const TABLE: &[(&str, &[Grant])] = &[
             Grant("node.k8s.io", "runtimeclasses", READ),
         ],
     ),
+    // What several components look at.
+    ("copies", &[Grant("", "pods", READ)]),
     // Controllers and scheduler. Collecting garbage and emptying namespaces reach every kind, as
     // upstream's controllers of these names do; what is made is listed.
     (

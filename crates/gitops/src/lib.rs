@@ -35,6 +35,7 @@ use kube::Client;
 use parts::Parts;
 use std::sync::Arc;
 use towpath_daemon::Service;
+use towpath_kit::copies::Copies;
 use towpath_kit::traits::SourceTree;
 
 /// The delivery side of the server.
@@ -42,15 +43,22 @@ pub struct GitOps {
     config: GitOpsConfig,
     client: Client,
     tree: Arc<dyn SourceTree>,
+    copies: Copies,
 }
 
 impl GitOps {
     /// Works on the cluster behind `client` with the commits of `tree`.
-    pub fn new(config: GitOpsConfig, client: Client, tree: Arc<dyn SourceTree>) -> Self {
+    pub fn new(
+        config: GitOpsConfig,
+        client: Client,
+        tree: Arc<dyn SourceTree>,
+        copies: Copies,
+    ) -> Self {
         Self {
             config,
             client,
             tree,
+            copies,
         }
     }
 
@@ -64,6 +72,7 @@ impl GitOps {
                     self.config,
                     self.client,
                     self.tree,
+                    self.copies,
                     context.cancel.clone(),
                 ));
                 parts.ready().await;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use towpath_kit::cache::{Cache, Key};
 use towpath_kit::controller;
+use towpath_kit::copies::Copies;
 use towpath_kit::events::Events;
 use towpath_kit::kinds::{Application, Environment, Promotion, Release, Repository, Run};
 use towpath_kit::queue::Queue;
@@ -56,6 +57,7 @@ impl Parts {
         config: GitOpsConfig,
         client: Client,
         tree: Arc<dyn SourceTree>,
+        copies: Copies,
         cancel: CancellationToken,
     ) -> Self {
         let caches = Caches {
@@ -64,7 +66,7 @@ impl Parts {
             promotions: Cache::start(&client, cancel.clone()),
             releases: Cache::start(&client, cancel.clone()),
             runs: Cache::start(&client, cancel.clone()),
-            pods: Cache::start_slim(&client, towpath_kit::slim::pod_status, cancel.clone()),
+            pods: copies.pods,
             repositories: Cache::start(&client, cancel.clone()),
         };
         let queues = Queues::default();

@@ -5,7 +5,7 @@
 //! block, and see each change after the cache holds it.
 //!
 //! Who owns which field is not kept: nobody here reads it, and it is larger than the object. What
-//! else a cache leaves out ([`Cache::start_slim`]) must never be written back from a copy.
+//! else a cache leaves out ([`Cache::slim`]) must never be written back from a copy.
 
 use futures::StreamExt;
 use kube::api::Api;
@@ -116,15 +116,22 @@ where
         config: watcher::Config,
         cancel: CancellationToken,
     ) -> Self {
-        Self::default().fed(client, config, cancel)
+        let cache = Self::default();
+        cache.start_feeding(client, config, cancel);
+        cache
     }
 
-    /// Starts a cache over all namespaces that keeps of each object what `slim` leaves.
-    pub fn start_slim(client: &Client, slim: fn(&mut K), cancel: CancellationToken) -> Self {
-        Self::holding(slim).fed(client, watcher::Config::default(), cancel)
+    /// An empty cache that keeps of each object what `slim` leaves.
+    pub fn slim(slim: fn(&mut K)) -> Self {
+        Self::holding(slim)
     }
 
-    fn fed(self, client: &Client, config: watcher::Config, cancel: CancellationToken) -> Self {
+    /// Feeds a cache that is empty yet, over all namespaces; it ends with `cancel`.
+    pub fn feed_from(&self, client: &Client, cancel: CancellationToken) {
+        self.start_feeding(client, watcher::Config::default(), cancel);
+    }
+
+    fn start_feeding(&self, client: &Client, config: watcher::Config, cancel: CancellationToken) {
         let feeding = self.clone();
         let api: Api<K> = Api::all(client.clone());
         let name = format!("cache {}", K::kind(&()));
@@ -134,7 +141,6 @@ where
                 () = feeding.feed(api, config.streaming_lists()) => {}
             }
         });
-        self
     }
 
     async fn feed(&self, api: Api<K>, config: watcher::Config) {

@@ -24,8 +24,3 @@ pub fn pod(pod: &mut Pod) {
         container.volume_mounts = None;
     }
 }
-
-/// A pod as it is doing, without what it is made of.
-pub fn pod_status(pod: &mut Pod) {
-    pod.spec = None;
-}

@@ -13,6 +13,7 @@ use kube::Client;
 use kube::runtime::watcher;
 use tokio_util::sync::CancellationToken;
 use towpath_kit::cache::Cache;
+use towpath_kit::copies::Copies;
 
 /// Name of the config map that every namespace gets.
 pub(crate) const ROOT_CA_CONFIG_MAP: &str = "kube-root-ca.crt";
@@ -40,14 +41,14 @@ pub(crate) struct Caches {
 }
 
 impl Caches {
-    /// Starts all of them; they end with `cancel`.
-    pub(crate) fn start(client: &Client, cancel: &CancellationToken) -> Self {
+    /// Starts all but those that others share; they end with `cancel`.
+    pub(crate) fn start(client: &Client, copies: Copies, cancel: &CancellationToken) -> Self {
         let only_root_ca =
             watcher::Config::default().fields(&format!("metadata.name={ROOT_CA_CONFIG_MAP}"));
         Self {
             namespaces: Cache::start(client, cancel.clone()),
             nodes: Cache::start(client, cancel.clone()),
-            pods: Cache::start_slim(client, towpath_kit::slim::pod, cancel.clone()),
+            pods: copies.pods,
             services: Cache::start(client, cancel.clone()),
             endpoints: Cache::start(client, cancel.clone()),
             slices: Cache::start(client, cancel.clone()),

@@ -55,6 +55,7 @@ use kube::Client;
 use std::path::PathBuf;
 use std::sync::Arc;
 use towpath_daemon::{Service, ServiceContext};
+use towpath_kit::copies::Copies;
 use towpath_kit::queue::Queue;
 use towpath_kit::traits::ResourceFigures;
 use towpath_stdx::{Clock, Random, SystemClock, SystemRandom};
@@ -80,11 +81,12 @@ pub struct WorkloadsConfig {
 pub fn services(
     config: WorkloadsConfig,
     client: Client,
+    copies: Copies,
     figures: Option<Arc<dyn ResourceFigures>>,
 ) -> Vec<Service> {
     let after = config.after.clone();
     vec![Service::new(SERVICE, &after, move |service| async move {
-        run(config, client, figures, service).await;
+        run(config, client, copies, figures, service).await;
         Ok(())
     })]
 }
@@ -92,11 +94,12 @@ pub fn services(
 async fn run(
     config: WorkloadsConfig,
     client: Client,
+    copies: Copies,
     figures: Option<Arc<dyn ResourceFigures>>,
     mut service: ServiceContext,
 ) {
     let cancel = service.cancel.clone();
-    let caches = Caches::start(&client, &cancel);
+    let caches = Caches::start(&client, copies, &cancel);
     tokio::select! {
         () = cancel.cancelled() => return,
         () = caches.ready() => {}

@@ -162,16 +162,7 @@ fn add_custom(
         definition: &definition,
         list: format!("{definition}List"),
         gvk: &gvk,
-        verbs: &[
-            "create",
-            "delete",
-            "deletecollection",
-            "get",
-            "list",
-            "patch",
-            "update",
-            "watch",
-        ],
+        verbs: &crate::facts::VERBS,
         strategic: false,
     };
     paths::resource(&entry, components, paths);

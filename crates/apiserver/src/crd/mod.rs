@@ -19,16 +19,6 @@ use towpath_api::status::{self, Failure};
 use towpath_store::{Rec, Snapshot, Table};
 
 const TABLE: &str = "apiextensions.k8s.io/customresourcedefinitions";
-const VERBS: [&str; 8] = [
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
@@ -199,7 +189,7 @@ fn resource(
         plural: text(names, "plural").into(),
         singular: text(names, "singular").into(),
         namespaced: text(spec, "scope") == "Namespaced",
-        verbs: VERBS.map(str::to_string).to_vec(),
+        verbs: towpath_api::facts::VERBS.map(str::to_string).to_vec(),
         short_names: texts(&names["shortNames"]),
         categories: texts(&names["categories"]),
         storage_hash: String::new(),

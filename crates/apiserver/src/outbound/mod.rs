@@ -14,6 +14,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::error::Error;
 use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 pub(crate) use trust::{Shown, tls, unverified};
@@ -57,23 +58,14 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let dialled = TcpStream::connect((place.host.as_str(), place.port)).await;
-    let stream =
-        dialled.map_err(|error| format!("dial tcp {}:{}: {error}", place.host, place.port))?;
-    let _ = stream.set_nodelay(true);
+    let stream = connect(place).await?;
     let name = ServerName::try_from(place.name.clone()).map_err(|error| error.to_string())?;
     let connector = TlsConnector::from(Arc::new(config));
     let stream = connector
         .connect(name, stream)
         .await
         .map_err(|error| format!("tls: {error}"))?;
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
-    let task = towpath_daemon::spawn("outbound connection", async move {
-        let _ = connection.with_upgrades().await;
-    });
-    Ok((sender, Running(Some(task))))
+    shake_hands(stream).await
 }
 
 /// The same without encryption.
@@ -83,14 +75,29 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    shake_hands(connect(place).await?).await
+}
+
+async fn connect(place: &Place) -> Result<TcpStream, String> {
     let dialled = TcpStream::connect((place.host.as_str(), place.port)).await;
     let stream =
         dialled.map_err(|error| format!("dial tcp {}:{}: {error}", place.host, place.port))?;
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+async fn shake_hands<S, B>(stream: S) -> Result<(SendRequest<B>, Running), String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
     let task = towpath_daemon::spawn("outbound connection", async move {
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
     });
     Ok((sender, Running(Some(task))))
 }

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use indexmap::map::Entry;
 
 use super::ast::Span;
-use super::text::{format_general, quote};
+use super::text::{exponent_form, format_general, quote};
 
 /// How serious an annotation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,14 +79,7 @@ fn two_digits(value: f64) -> String {
     if rounded == 0.0 || !rounded.is_finite() || (-4.0..2.0).contains(&exponent) {
         return format_general(rounded);
     }
-    let text = format!("{rounded:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    format!(
-        "{digits}e{}{:02}",
-        if exponent < 0 { '-' } else { '+' },
-        exponent.abs()
-    )
+    exponent_form(rounded)
 }
 
 /// The annotations of a result, each message once.

@@ -254,6 +254,11 @@ pub fn format_general(value: f64) -> String {
     if !value.is_finite() || value == 0.0 || (1e-4..1e6).contains(&magnitude) {
         return format_number(value);
     }
+    exponent_form(value)
+}
+
+/// A number with an exponent of at least two digits, `1.5e-07`.
+pub(super) fn exponent_form(value: f64) -> String {
     let text = format!("{value:e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);

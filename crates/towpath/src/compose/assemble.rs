@@ -11,6 +11,7 @@ use tower::ServiceExt;
 use towpath_apiserver::ApiServer;
 use towpath_build::Engine;
 use towpath_daemon::Service;
+use towpath_kit::copies::Copies;
 use towpath_kit::traits::Images;
 use towpath_net::Net;
 use towpath_node::Node;
@@ -32,10 +33,12 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
     let node = open_node(config, gateway, &api, images.clone(), &net)?;
     let source = open_source(config, &api)?;
     let pipeline = open_pipeline(config, gateway, &api, &source, images)?;
+    let copies = Copies::default();
     let gitops = towpath_gitops::GitOps::new(
         towpath_gitops::GitOpsConfig::default(),
         component(&api, "gitops"),
         source.tree(),
+        copies.clone(),
     );
     let workloads = towpath_workloads::WorkloadsConfig {
         local_volumes_root: config.data_dir.join("node/volumes"),
@@ -66,11 +69,13 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
 
     // Stopped in reverse: the front door first, the store last.
     let mut services = vec![api.daemon_service()];
+    services.push(copies.service(component(&api, "copies"), &["apiserver"]));
     services.extend(net.services(component(&api, "net")));
     let figures = Some(node.figures());
     services.extend(towpath_workloads::services(
         workloads,
         component(&api, "workloads"),
+        copies.clone(),
         figures,
     ));
     services.push(node.service(&["apiserver"]));

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use towpath_apiserver::{ApiServer, Config};
 use towpath_daemon::{CancellationToken, Services};
+use towpath_kit::copies::Copies;
 use towpath_kit::traits::{Principal, ResourceFigures};
 use towpath_workloads::WorkloadsConfig;
 
@@ -50,7 +51,11 @@ impl Cluster {
         };
         let component =
             towpath_kit::client::in_process(server.service(Principal::component("workloads")));
-        let services = towpath_workloads::services(workloads, component, figures);
+        let copies = Copies::default();
+        let mut services = vec![copies.service(component.clone(), &[])];
+        services.extend(towpath_workloads::services(
+            workloads, component, copies, figures,
+        ));
         let services = Services::start(services, Duration::from_secs(20))
             .await
             .expect("controllers");
