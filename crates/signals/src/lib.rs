@@ -5,6 +5,8 @@
 //! queries reads through [`Read`] (which is a PromQL [`Source`](towpath_query::promql::Source)).
 
 mod append;
+mod bytes;
+pub mod metrics;
 mod read;
 
 pub use append::{

@@ -1,0 +1,348 @@
+//! Floats in Prometheus's XOR layout: a count in two bytes, then bits. Times are differences of
+//! differences, values the bits that changed since the one before (Gorilla, VLDB 2015).
+
+use towpath_query::promql::Samples;
+
+/// A chunk that grows.
+#[derive(Clone, Debug)]
+pub(crate) struct Appender {
+    bytes: Vec<u8>,
+    /// Bits not yet used in the last byte.
+    free: u8,
+    /// No leading zeros known yet is 255.
+    leading: u8,
+    trailing: u8,
+    pub(crate) count: u16,
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    delta: i64,
+    value: u64,
+}
+
+/// Chunks grow in these steps: less is in use than with doubling.
+const GROWTH: usize = 32;
+
+impl Appender {
+    pub(crate) fn new(time: i64, value: f64) -> Self {
+        let mut own = Self {
+            bytes: Vec::with_capacity(GROWTH),
+            free: 0,
+            leading: 255,
+            trailing: 0,
+            count: 1,
+            first: time,
+            last: time,
+            delta: 0,
+            value: value.to_bits(),
+        };
+        own.bytes.extend_from_slice(&[0, 1]);
+        crate::bytes::put_varint(&mut own.bytes, time);
+        own.bits(value.to_bits(), 64);
+        own
+    }
+
+    pub(crate) fn value(&self) -> f64 {
+        f64::from_bits(self.value)
+    }
+
+    /// What its bytes take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Adds a sample that is newer than the last one.
+    pub(crate) fn push(&mut self, time: i64, value: f64) {
+        if self.bytes.capacity() - self.bytes.len() < 24 {
+            self.bytes.reserve_exact(GROWTH);
+        }
+        let delta = time.wrapping_sub(self.last);
+        if self.count == 1 {
+            let mut small = Vec::with_capacity(10);
+            crate::bytes::put_uvarint(&mut small, delta as u64);
+            for byte in small {
+                self.bits(u64::from(byte), 8);
+            }
+        } else {
+            self.difference(delta.wrapping_sub(self.delta));
+        }
+        self.change(value.to_bits());
+        self.delta = delta;
+        self.last = time;
+        self.count += 1;
+        let count = self.count.to_be_bytes();
+        self.bytes[..2].copy_from_slice(&count);
+    }
+
+    fn difference(&mut self, difference: i64) {
+        match difference {
+            0 => self.bits(0, 1),
+            -8191..=8192 => {
+                self.bits(0b10, 2);
+                self.bits(difference as u64, 14);
+            }
+            -65_535..=65_536 => {
+                self.bits(0b110, 3);
+                self.bits(difference as u64, 17);
+            }
+            -524_287..=524_288 => {
+                self.bits(0b1110, 4);
+                self.bits(difference as u64, 20);
+            }
+            _ => {
+                self.bits(0b1111, 4);
+                self.bits(difference as u64, 64);
+            }
+        }
+    }
+
+    fn change(&mut self, value: u64) {
+        let changed = value ^ self.value;
+        self.value = value;
+        if changed == 0 {
+            return self.bits(0, 1);
+        }
+        let leading = (changed.leading_zeros() as u8).min(31);
+        let trailing = changed.trailing_zeros() as u8;
+        if self.leading != 255 && leading >= self.leading && trailing >= self.trailing {
+            self.bits(0b10, 2);
+            let significant = 64 - self.leading - self.trailing;
+            return self.bits(changed >> self.trailing, significant);
+        }
+        self.leading = leading;
+        self.trailing = trailing;
+        let significant = 64 - leading - trailing;
+        self.bits(0b11, 2);
+        self.bits(u64::from(leading), 5);
+        // 64 does not fit and is written as 0, which never occurs.
+        self.bits(u64::from(significant), 6);
+        self.bits(changed >> trailing, significant);
+    }
+
+    /// Adds the lowest `count` bits of `value`, highest first.
+    fn bits(&mut self, value: u64, count: u8) {
+        let mut left = count;
+        while left > 0 {
+            if self.free == 0 {
+                self.bytes.push(0);
+                self.free = 8;
+            }
+            let now = left.min(self.free);
+            let part = (value >> (left - now)) & ((1u64 << now) - 1);
+            if let Some(last) = self.bytes.last_mut() {
+                *last |= (part as u8) << (self.free - now);
+            }
+            self.free -= now;
+            left -= now;
+        }
+    }
+
+    /// The chunk as it is now.
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn into_data(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// A chunk that was written, to grow on; `None` if it is damaged.
+    pub(crate) fn resume(data: &[u8]) -> Option<Self> {
+        let mut samples = Samples::default();
+        read(data, i64::MIN, i64::MAX, &mut samples)?;
+        let mut all = samples.iter();
+        let (time, value) = all.next()?;
+        let mut own = Self::new(time, value);
+        for (time, value) in all {
+            own.push(time, value);
+        }
+        Some(own)
+    }
+}
+
+/// Adds the samples of a chunk from `start` to `end`; `None` if it is damaged.
+pub(crate) fn read(data: &[u8], start: i64, end: i64, out: &mut Samples) -> Option<()> {
+    let (count, rest) = data.split_at_checked(2)?;
+    let count = u16::from_be_bytes([count[0], count[1]]);
+    if count == 0 {
+        return Some(());
+    }
+    let mut cursor = crate::bytes::Cursor::new(rest);
+    let mut time = cursor.varint()?;
+    let mut bits = Bits::new(cursor.rest());
+    let mut value = bits.take(64)?;
+    let mut keep = |time: i64, value: u64| {
+        if time >= start && time <= end {
+            out.push(time, f64::from_bits(value));
+        }
+        time <= end
+    };
+    if !keep(time, value) {
+        return Some(());
+    }
+    let (mut leading, mut trailing) = (255u8, 0u8);
+    let mut delta = 0i64;
+    for at in 1..count {
+        if at == 1 {
+            delta = bits.uvarint()? as i64;
+        } else {
+            delta = delta.wrapping_add(bits.difference()?);
+        }
+        time = time.wrapping_add(delta);
+        if bits.take(1)? == 1 {
+            if bits.take(1)? == 1 {
+                leading = bits.take(5)? as u8;
+                let significant = match bits.take(6)? as u8 {
+                    0 => 64,
+                    some => some,
+                };
+                trailing = 64u8.checked_sub(leading)?.checked_sub(significant)?;
+            }
+            if leading == 255 {
+                return None;
+            }
+            value ^= bits.take(64 - leading - trailing)? << trailing;
+        }
+        if !keep(time, value) {
+            break;
+        }
+    }
+    Some(())
+}
+
+/// Bits from the highest of the first byte on.
+struct Bits<'a> {
+    rest: &'a [u8],
+    /// Bits that were read ahead, at the top.
+    ahead: u64,
+    count: u8,
+}
+
+impl<'a> Bits<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            rest: bytes,
+            ahead: 0,
+            count: 0,
+        }
+    }
+
+    fn fill(&mut self) {
+        while self.count <= 56 {
+            let Some((byte, rest)) = self.rest.split_first() else {
+                return;
+            };
+            self.ahead |= u64::from(*byte) << (56 - self.count);
+            self.count += 8;
+            self.rest = rest;
+        }
+    }
+
+    fn take(&mut self, count: u8) -> Option<u64> {
+        if count > 56 {
+            let high = self.take(32)?;
+            let low = count - 32;
+            return Some(high << low | self.take(low)?);
+        }
+        if count == 0 {
+            return Some(0);
+        }
+        if self.count < count {
+            self.fill();
+            if self.count < count {
+                return None;
+            }
+        }
+        let value = self.ahead >> (64 - count);
+        self.ahead <<= count;
+        self.count -= count;
+        Some(value)
+    }
+
+    fn uvarint(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for at in 0..10 {
+            let byte = self.take(8)?;
+            value |= (byte & 0x7f) << (7 * at);
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn difference(&mut self) -> Option<i64> {
+        let mut ones = 0;
+        while ones < 4 && self.take(1)? == 1 {
+            ones += 1;
+        }
+        let width = match ones {
+            0 => return Some(0),
+            1 => 14,
+            2 => 17,
+            3 => 20,
+            _ => return Some(self.take(64)? as i64),
+        };
+        let bits = self.take(width)? as i64;
+        let negative = bits > 1 << (width - 1);
+        Some(if negative { bits - (1 << width) } else { bits })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn packed(samples: &[(i64, f64)]) -> Vec<u8> {
+        let mut chunk = Appender::new(samples[0].0, samples[0].1);
+        for (time, value) in &samples[1..] {
+            chunk.push(*time, *value);
+        }
+        chunk.into_data()
+    }
+
+    #[test]
+    fn the_layout_is_upstreams() {
+        // What `chunkenc.NewXORChunk` of Prometheus gives for these samples.
+        let data = packed(&[(1_000, 1.0), (2_000, 1.0), (3_000, 2.0), (4_005, 2.0)]);
+        assert_eq!(data[..4], [0, 4, 0xd0, 0x0f]);
+        assert_eq!(data[4..12], 1.0f64.to_bits().to_be_bytes());
+        // The second time is 1000 as uvarint, its value did not change: e8 07 and bit 0.
+        assert_eq!(data[12..14], [0xe8, 0x07]);
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(
+            first in -(1i64 << 60)..1 << 60,
+            steps in prop::collection::vec((1i64..100_000_000_000, any::<u64>(), 0u8..4), 0..200),
+        ) {
+            let mut samples = vec![(first, 1.5f64)];
+            for (step, bits, kind) in steps {
+                let (time, value) = samples[samples.len() - 1];
+                let value = match kind {
+                    0 => value,
+                    1 => value + 1.0,
+                    2 => f64::from_bits(bits),
+                    _ => (bits % 1000) as f64 / 10.0,
+                };
+                let step = if kind == 0 { 15_000 } else { step };
+                samples.push((time + step, value));
+            }
+            let data = packed(&samples);
+            let mut out = Samples::default();
+            prop_assert!(read(&data, i64::MIN, i64::MAX, &mut out).is_some());
+            let same = out.iter().zip(&samples).all(|(a, b)| a.0 == b.0 && a.1.to_bits() == b.1.to_bits());
+            prop_assert!(same && out.len() == samples.len());
+            let resumed = Appender::resume(&data).unwrap();
+            prop_assert_eq!(resumed.data(), &data[..]);
+        }
+
+        #[test]
+        fn damage_never_panics(data: Vec<u8>) {
+            let mut out = Samples::default();
+            read(&data, i64::MIN, i64::MAX, &mut out);
+            prop_assert!(out.len() <= 1 << 16);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! How a store is set up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use towpath_stdx::Clock;
+
+/// Options of a store of metrics.
+#[derive(Clone)]
+pub struct Options {
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// The most memory for series and samples that are not in segments, in bytes. At 90 % what can
+    /// be is written to a segment early, at 100 % samples and new series are refused.
+    pub memory_bytes: usize,
+    /// The most series in the head.
+    pub max_series: usize,
+    /// How much older than the newest sample of the store a sample may be, in milliseconds.
+    pub out_of_order_ms: i64,
+    /// How far in the future a sample may be, in milliseconds.
+    pub future_ms: i64,
+    /// How long a segment is before it is compacted with others, in milliseconds.
+    pub block_ms: i64,
+    /// How long samples are kept, in milliseconds.
+    pub retention_ms: i64,
+    /// How much the segments may take, in bytes; 0 for no limit.
+    pub retention_bytes: u64,
+    /// How many exemplars are kept.
+    pub exemplars: usize,
+    /// How often the head is written down, so that the log before can go.
+    pub checkpoint: Duration,
+    /// The label by which what was refused is counted.
+    pub source_label: String,
+    /// Whether the store looks after itself; else [`super::Store::maintain`] has to be called.
+    pub background: bool,
+}
+
+impl Options {
+    /// The usual ones.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            memory_bytes: 1 << 30,
+            max_series: 2_000_000,
+            out_of_order_ms: 600_000,
+            future_ms: 600_000,
+            block_ms: 7_200_000,
+            retention_ms: 30 * 86_400_000,
+            retention_bytes: 0,
+            exemplars: 100_000,
+            checkpoint: Duration::from_secs(300),
+            source_label: "job".to_owned(),
+            background: true,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What a data source is asked beside samples.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use towpath_query::promql::{Labels, Matcher, NAME};
+
+use super::store::Store;
+use crate::{Cardinality, ExemplarSeries, Metadata, Read, ReadError};
+
+fn limited<T>(all: BTreeSet<T>, limit: usize) -> Vec<T> {
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    all.into_iter().take(limit).collect()
+}
+
+fn top(mut all: Vec<(String, u64)>, count: usize) -> Vec<(String, u64)> {
+    all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    all.truncate(count);
+    all
+}
+
+impl Store {
+    /// The series of the head that pass one of the sets and have chunks in the interval.
+    fn head_within(&self, sets: &[Vec<Matcher>], start: i64, end: i64) -> BTreeSet<u32> {
+        let mut out = BTreeSet::new();
+        let everything = [Vec::new()];
+        let sets = if sets.is_empty() {
+            &everything[..]
+        } else {
+            sets
+        };
+        for set in sets {
+            out.extend(self.head_ids(set));
+        }
+        out.retain(|id| {
+            let within = self.head.with(*id, |series| {
+                let packed = &series.packed;
+                packed.min().is_some_and(|min| min <= end)
+                    && packed.max().is_some_and(|max| max >= start)
+            });
+            within.unwrap_or(false)
+        });
+        out
+    }
+}
+
+impl Read for Store {
+    fn series(
+        &self,
+        sets: &[Vec<Matcher>],
+        start: i64,
+        end: i64,
+        limit: usize,
+    ) -> Result<Vec<Labels>, ReadError> {
+        let ids = self.head_within(sets, start, end);
+        let found: BTreeSet<Labels> = ids
+            .into_iter()
+            .filter_map(|id| self.head.labels(id))
+            .collect();
+        Ok(limited(found, limit))
+    }
+
+    fn label_names(
+        &self,
+        sets: &[Vec<Matcher>],
+        start: i64,
+        end: i64,
+        limit: usize,
+    ) -> Result<Vec<String>, ReadError> {
+        let mut names = BTreeSet::new();
+        if sets.is_empty() {
+            let registry = self.head.registry.read_recursive();
+            names.extend(registry.names().map(str::to_owned));
+        } else {
+            for id in self.head_within(sets, start, end) {
+                for (name, _) in self.head.labels(id).unwrap_or_default().iter() {
+                    if !names.contains(name) {
+                        names.insert(name.to_owned());
+                    }
+                }
+            }
+        }
+        Ok(limited(names, limit))
+    }
+
+    fn label_values(
+        &self,
+        name: &str,
+        sets: &[Vec<Matcher>],
+        start: i64,
+        end: i64,
+        limit: usize,
+    ) -> Result<Vec<String>, ReadError> {
+        let mut values = BTreeSet::new();
+        if sets.is_empty() {
+            let registry = self.head.registry.read_recursive();
+            values.extend(registry.values(name).map(|(value, _)| value.to_owned()));
+        } else {
+            for id in self.head_within(sets, start, end) {
+                let labels = self.head.labels(id).unwrap_or_default();
+                let value = labels.get(name);
+                if !value.is_empty() && !values.contains(value) {
+                    values.insert(value.to_owned());
+                }
+            }
+        }
+        Ok(limited(values, limit))
+    }
+
+    fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        start: i64,
+        end: i64,
+    ) -> Result<Vec<ExemplarSeries>, ReadError> {
+        let mut ids = BTreeSet::new();
+        for set in sets {
+            ids.extend(self.head_ids(set));
+        }
+        let mut out = Vec::new();
+        for id in ids {
+            let exemplars = self.exemplars.lock().read(id, start, end);
+            if !exemplars.is_empty()
+                && let Some(labels) = self.head.labels(id)
+            {
+                out.push(ExemplarSeries { labels, exemplars });
+            }
+        }
+        out.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(out)
+    }
+
+    fn families(&self, family: Option<&str>) -> BTreeMap<String, Vec<Metadata>> {
+        self.families.lock().read(family)
+    }
+
+    fn cardinality(&self, count: usize) -> Cardinality {
+        let (mut chunks, mut times) = (0, None::<(i64, i64)>);
+        let ids = self.head.registry.read_recursive().ids().to_vec();
+        for id in &ids {
+            self.head.with(*id, |series| {
+                chunks += series.packed.chunks() as u64;
+                if let (Some(min), Some(max)) = (series.packed.min(), series.packed.max()) {
+                    let (from, to) = times.unwrap_or((min, max));
+                    times = Some((from.min(min), to.max(max)));
+                }
+            });
+        }
+        let registry = self.head.registry.read_recursive();
+        let by_metric = registry.values(NAME);
+        let by_metric = by_metric.map(|(name, count)| (name.to_owned(), count as u64));
+        let (mut values, mut bytes) = (Vec::new(), Vec::new());
+        let mut pairs = Vec::new();
+        for name in registry.names() {
+            let mut size = 0;
+            let mut number = 0;
+            let mut own = Vec::new();
+            for (value, count) in registry.values(name) {
+                number += 1;
+                size += value.len() as u64;
+                own.push((value, count as u64));
+            }
+            own.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+            own.truncate(count);
+            let own = own.into_iter();
+            pairs.extend(own.map(|(value, count)| (format!("{name}={value}"), count)));
+            values.push((name.to_owned(), number));
+            bytes.push((name.to_owned(), size));
+        }
+        Cardinality {
+            series: ids.len() as u64,
+            label_pairs: registry.pair_count() as u64,
+            chunks,
+            times,
+            series_by_metric: top(by_metric.collect(), count),
+            values_by_label: top(values, count),
+            bytes_by_label: top(bytes, count),
+            series_by_pair: top(pairs, count),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Upstream's test scripts, evaluated over the durable store: whatever is loaded goes through
+//! head, log or segments before it is asked for.
+
+#[path = "../../../../query/tests/it/promql/extract.rs"]
+mod extract;
+#[path = "../../../../query/tests/it/promql/store.rs"]
+mod memory;
+#[path = "../../../../query/tests/it/promql/run.rs"]
+mod run;
+#[path = "../../../../query/tests/it/promql/script.rs"]
+mod script;
+mod store;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The folder of scripts of the pinned module; none, said aloud, where it is not to be had.
+#[allow(clippy::disallowed_methods)] // a test's own child
+fn scripts() -> Option<PathBuf> {
+    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/prometheus");
+    let module = "github.com/prometheus/prometheus";
+    let go = |args: &[&str]| {
+        let output = Command::new("go").args(args).current_dir(&peers).output();
+        let output = output.ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let found = go(&["mod", "download", module])
+        .and_then(|_| go(&["list", "-m", "-f", "{{.Dir}}", module]))
+        .map(|dir| Path::new(&dir).join("promql/promqltest/testdata"))
+        .filter(|dir| dir.is_dir());
+    if found.is_none() {
+        let full = std::env::var_os("TOWPATH_TEST_FULL").is_some();
+        assert!(!full, "the Prometheus module is not to be had");
+        eprintln!("SKIPPED: the Go module of Prometheus is not to be had");
+    }
+    found
+}
+
+/// Evaluations left out, as file and query: the script gives a sample twice in one load and means
+/// the second one; the store keeps the first and says so.
+const LEFT_OUT: &[(&str, &str)] = &[
+    ("aggregators.test", r#"avg(data{test="inf3"})"#),
+    ("aggregators.test", r#"avg(data{test="-inf3"})"#),
+];
+
+#[test]
+fn scripts_over_the_store() {
+    let Some(folder) = scripts() else { return };
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "test"))
+        .collect();
+    files.sort();
+    let mut passed = 0;
+    let mut wrong = Vec::new();
+    for path in &files {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let outcome = run::run(&std::fs::read_to_string(path).unwrap());
+        passed += outcome.passed;
+        let known = |query: &str| LEFT_OUT.contains(&(name.as_str(), query));
+        let failed = outcome.failed.into_iter().filter(|one| !known(&one.1));
+        wrong.extend(failed.map(|(line, query, why)| format!("{name}:{line} {query}\n    {why}")));
+    }
+    println!("{passed} passed, {} wrong", wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(files.len() >= 20 && passed > 1500);
+}

@@ -1,0 +1,130 @@
+//! The durable store under the runner of scripts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use towpath_query::promql::{Hints, Histogram, Labels, Matcher, Notated, Series, Source};
+use towpath_signals::metrics::{self, Options};
+use towpath_signals::{Append, Refused, Sample, Value};
+use towpath_stdx::Clock;
+
+use super::memory;
+
+/// Far in the future, so that nothing a script loads is.
+struct Late;
+
+impl Clock for Late {
+    fn since_epoch(&self) -> Duration {
+        Duration::from_secs(1 << 40)
+    }
+
+    #[allow(clippy::disallowed_methods)] // a clock
+    fn monotonic(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+pub(super) struct Store {
+    store: Arc<metrics::Store>,
+    dir: tempfile::TempDir,
+}
+
+fn options() -> Options {
+    Options {
+        block_ms: 1 << 50,
+        background: false,
+        ..Options::new(Arc::new(Late))
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = metrics::Store::open(dir.path(), options()).unwrap();
+        Self { store, dir }
+    }
+}
+
+impl Store {
+    fn append(&self, labels: &Labels, samples: impl Iterator<Item = (i64, Value)>) {
+        let series = self.store.resolve(labels).unwrap();
+        let samples: Vec<Sample> = samples
+            .map(|(at, value)| Sample {
+                series,
+                at,
+                value,
+                start: None,
+            })
+            .collect();
+        let outcome = self.store.append(&samples).unwrap();
+        // A script gives one series twice; of two samples at a time the first one stays.
+        let strange = |refused: &&(usize, Refused)| refused.1 != Refused::Duplicate;
+        assert_eq!(outcome.refused.iter().find(strange), None, "{labels}");
+    }
+
+    pub(super) fn load(&mut self, labels: &Labels, values: &[Notated], step: i64) {
+        let value = |value: &Notated| match value {
+            Notated::Gap => None,
+            Notated::Float(value) => Some(Value::Float(*value)),
+            Notated::Histogram(value, _) => {
+                Some(Value::Histogram(Arc::new(Histogram::clone(value))))
+            }
+        };
+        let samples = (0..).map(|at| at * step).zip(values);
+        let samples = samples.filter_map(|(time, given)| Some((time, value(given)?)));
+        self.append(labels, samples);
+    }
+
+    pub(super) fn load_converted(&mut self, loaded: &[(Labels, Vec<Notated>)], step: i64) {
+        let mut converted = memory::Store::default();
+        converted.load_converted(loaded, step);
+        let all = Hints {
+            start: i64::MIN,
+            end: i64::MAX,
+            step: 0,
+            range: 0,
+            function: "",
+        };
+        for series in converted.select(&[], &all).unwrap() {
+            let series = series.unwrap();
+            let samples = series.histograms.into_iter();
+            self.append(
+                &series.labels,
+                samples.map(|(time, value)| (time, Value::Histogram(Arc::new(each_once(&value))))),
+            );
+        }
+    }
+}
+
+/// The same with each bound once, as upstream converts it: a script gives one twice.
+fn each_once(of: &Histogram) -> Histogram {
+    let mut bounds = of.bounds.to_vec();
+    bounds.retain(|bound| bound.is_finite());
+    bounds.dedup();
+    let mut positive: Vec<(i32, f64)> = Vec::new();
+    for (index, count) in &of.positive {
+        let bound = of.bounds.get(*index as usize);
+        let at = bound.and_then(|bound| bounds.iter().position(|own| own == bound));
+        let at = at.unwrap_or(bounds.len()) as i32;
+        match positive.last_mut() {
+            Some((last, sum)) if *last == at => *sum += count,
+            _ => positive.push((at, *count)),
+        }
+    }
+    Histogram {
+        positive,
+        bounds: bounds.into(),
+        ..of.clone()
+    }
+}
+
+impl Source for Store {
+    fn select<'a>(
+        &'a self,
+        matchers: &[Matcher],
+        hints: &Hints<'_>,
+    ) -> Result<Box<dyn Iterator<Item = Result<Series, String>> + 'a>, String> {
+        let _ = &self.dir;
+        self.store.select(matchers, hints)
+    }
+}
