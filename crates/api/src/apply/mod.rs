@@ -209,8 +209,11 @@ pub fn keep_times(old: &Value, new: &mut Value) {
     if !same_but_owners(old, new) {
         return;
     }
-    if same_but_times(&managed::decode(old), &managed::decode(new)) {
-        new["metadata"]["managedFields"] = old["metadata"]["managedFields"].clone();
+    // An object without owners has no field to take over.
+    if let Some(kept) = old["metadata"].get("managedFields")
+        && same_but_times(&managed::decode(old), &managed::decode(new))
+    {
+        new["metadata"]["managedFields"] = kept.clone();
     }
 }
 
