@@ -1,6 +1,6 @@
 //! Query languages: parse, check, evaluate. Pure: values in, values and findings out.
 //!
-//! [`promql`] is the query language of Prometheus. [`cel`] is the Common Expression Language with
+//! [`promql`] is the query language of Prometheus, [`logql`] that of Loki. [`cel`] is the Common Expression Language with
 //! the libraries, the types and the budgets of the Kubernetes API server; [`quantity`],
 //! [`calendar`] and [`go_duration`] are the small grammars it shares with the API's kinds.
 
@@ -9,5 +9,6 @@
 pub mod calendar;
 pub mod cel;
 pub mod go_duration;
+pub mod logql;
 pub mod promql;
 pub mod quantity;

@@ -27,9 +27,11 @@ pub use engine::{
 pub use functions::{FUNCTIONS, Function};
 pub use histogram::{Bucket, CUSTOM, Cell, Histogram, Incompatible, Layout, ResetHint};
 pub use labels::{Labels, NAME};
+pub(crate) use matcher::is_plain_label;
 pub use matcher::{MatchOp, Matcher};
 pub use notation::{Notated, parse_series};
 pub use parse::{MAX_BYTES, MAX_DEPTH, Options, ParseError, parse, parse_selector, parse_with};
 pub use print::format;
 pub use series::{HistogramSample, Samples, Series, is_stale, stale};
 pub use text::{format_duration, format_general, format_number, parse_duration, quote};
+pub(crate) use text::{parse_number, unquote};

@@ -1,6 +1,7 @@
 //! Tests of the query languages.
 
 mod corpus;
+mod logql;
 mod promql;
 mod properties;
 mod scene;
