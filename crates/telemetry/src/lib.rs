@@ -4,3 +4,4 @@
 
 pub mod exporters;
 pub mod family;
+pub mod wire;

@@ -3,6 +3,10 @@
 // It reads one JSON object per line: a load script, and queries with their times in milliseconds.
 // It writes one JSON object per query: the error, or the series with their values as bits, and the
 // annotations with their places.
+//
+// With an argument it does something else, one JSON object per line in and out: `textparse` lists
+// the entries of scraped bodies, `relabel` applies rules to label sets, `write` sends requests with
+// the real client of remote write.
 package main
 
 import (
@@ -147,6 +151,23 @@ func main() {
 	parser.EnableBinopFillModifiers = true
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(make([]byte, 1<<20), 64<<20)
+	if len(os.Args) > 1 {
+		next := func() ([]byte, bool) {
+			more := lines.Scan()
+			return lines.Bytes(), more
+		}
+		switch os.Args[1] {
+		case "textparse":
+			answerEach(next, parse)
+		case "relabel":
+			answerEach(next, relabelAll)
+		case "write":
+			answerEach(next, write)
+		default:
+			panic("unknown mode " + os.Args[1])
+		}
+		return
+	}
 	out := json.NewEncoder(os.Stdout)
 	for lines.Scan() {
 		var work job
