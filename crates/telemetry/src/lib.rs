@@ -4,4 +4,5 @@
 
 pub mod exporters;
 pub mod family;
+pub mod otlp;
 pub mod wire;

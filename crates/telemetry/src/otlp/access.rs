@@ -1,0 +1,137 @@
+//! Who may send, and who may ask.
+
+use ::http::HeaderMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use towpath_kit::traits::{Action, AuthError, Authenticator, Authorizer, Credential, Principal};
+
+/// The address that a request came from, as an extension of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+/// A block of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Its first address.
+    pub address: IpAddr,
+    /// How many leading bits its addresses share.
+    pub prefix: u8,
+}
+
+impl Network {
+    /// Reads `10.42.0.0/16`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = text.split_once('/')?;
+        let address: IpAddr = address.parse().ok()?;
+        let prefix: u8 = prefix.parse().ok()?;
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        (prefix <= bits).then_some(Self { address, prefix })
+    }
+
+    /// Whether an address is one of the block.
+    pub fn contains(&self, other: IpAddr) -> bool {
+        let same = |own: u128, other: u128, bits: u32| {
+            let shift = bits - u32::from(self.prefix);
+            own.checked_shr(shift).unwrap_or(0) == other.checked_shr(shift).unwrap_or(0)
+        };
+        match (self.address, other.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                same(own.to_bits().into(), other.to_bits().into(), 32)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => same(own.to_bits(), other.to_bits(), 128),
+            _ => false,
+        }
+    }
+}
+
+/// Why a request is not answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// There is no credential, or not a good one.
+    #[error("the request needs a credential: a token as bearer or as password")]
+    Unauthenticated,
+    /// The caller may not do it.
+    #[error("{0} may not {1} signals in the group towpath.dev")]
+    Forbidden(String, &'static str),
+    /// Credentials cannot be checked at present.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The doors' lock.
+#[derive(Clone)]
+pub struct Access {
+    /// Checks credentials.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Decides.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Addresses that may send without a credential: the pods', whose SDKs carry none.
+    pub anonymous_senders: Option<Network>,
+}
+
+impl Access {
+    /// Who sends; anonymous only from a pod.
+    ///
+    /// # Errors
+    /// The sender is not known or may not send.
+    pub async fn sender(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<Peer>,
+    ) -> Result<Principal, Denied> {
+        let pod = peer.zip(self.anonymous_senders);
+        if pod.is_some_and(|(peer, pods)| pods.contains(peer.0))
+            && !headers.contains_key("authorization")
+        {
+            return Ok(Principal::anonymous());
+        }
+        self.may(headers, "create").await
+    }
+
+    /// Who asks.
+    ///
+    /// # Errors
+    /// The caller is not known or may not read.
+    pub async fn reader(&self, headers: &HeaderMap) -> Result<Principal, Denied> {
+        self.may(headers, "get").await
+    }
+
+    async fn may(&self, headers: &HeaderMap, verb: &'static str) -> Result<Principal, Denied> {
+        let value = headers.get("authorization").and_then(|v| v.to_str().ok());
+        let credential = value
+            .and_then(Credential::from_header)
+            .ok_or(Denied::Unauthenticated)?;
+        let principal = match self.authenticator.authenticate(&credential).await {
+            Ok(principal) => principal,
+            Err(AuthError::Rejected) => return Err(Denied::Unauthenticated),
+            Err(AuthError::Unavailable(why)) => return Err(Denied::Unavailable(why)),
+        };
+        let action = Action {
+            verb: verb.into(),
+            group: "towpath.dev".into(),
+            resource: "signals".into(),
+            ..Action::default()
+        };
+        if !self.authorizer.allowed(&principal, &action) {
+            return Err(Denied::Forbidden(principal.name, verb));
+        }
+        Ok(principal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_hold_their_addresses_only() {
+        let pods = Network::parse("10.42.0.0/16").expect("block");
+        assert!(pods.contains("10.42.255.1".parse().expect("address")));
+        assert!(pods.contains("::ffff:10.42.0.9".parse().expect("address")));
+        assert!(!pods.contains("10.43.0.1".parse().expect("address")));
+        assert!(!pods.contains("::1".parse().expect("address")));
+        let all = Network::parse("0.0.0.0/0").expect("block");
+        assert!(all.contains("8.8.8.8".parse().expect("address")));
+        assert_eq!(Network::parse("10.0.0.0/33"), None);
+    }
+}
