@@ -28,6 +28,14 @@ export function absolute(instant: string, utc: boolean): string {
   return `${moved.toISOString().slice(0, 19).replace('T', ' ')}${utc ? ' UTC' : ''}`;
 }
 
+const two = (n: number) => String(n).padStart(2, '0');
+
+/** `2026-01-31 14:05:09` of a time in milliseconds. */
+export function stamp(at: number, utc: boolean, seconds = true): string {
+  const d = new Date(utc ? at : at - new Date(at).getTimezoneOffset() * 60_000);
+  return `${d.getUTCFullYear()}-${two(d.getUTCMonth() + 1)}-${two(d.getUTCDate())} ${two(d.getUTCHours())}:${two(d.getUTCMinutes())}${seconds ? `:${two(d.getUTCSeconds())}` : ''}`;
+}
+
 export const count = (n: number, one: string, many = `${one}s`) => `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
 
 export type Tone = 'ok' | 'failed' | 'warning' | 'running' | 'paused' | 'hand' | 'idle' | 'skipped' | 'unknown' | 'back' | 'past';

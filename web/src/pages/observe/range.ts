@@ -1,6 +1,8 @@
 // Ranges of time as they stand in URLs: `now-1h` or milliseconds, `now/d` cut to the day.
 // Zooming keeps a way back.
 
+import { stamp } from '../../ui/words';
+
 export interface Range { from: string; to: string }
 export interface Span { from: number; to: number }
 
@@ -82,14 +84,6 @@ export function fixed(range: Range, now: number): Range {
 }
 
 export const rangeOf = (query: URLSearchParams): Range => ({ from: query.get('from') || DEFAULT.from, to: query.get('to') || DEFAULT.to });
-
-const two = (n: number) => String(n).padStart(2, '0');
-
-/** `2026-01-31 14:05:09`, seconds only where they matter. */
-export function stamp(at: number, utc: boolean, seconds = true): string {
-  const d = new Date(utc ? at : at - new Date(at).getTimezoneOffset() * 60_000);
-  return `${d.getUTCFullYear()}-${two(d.getUTCMonth() + 1)}-${two(d.getUTCDate())} ${two(d.getUTCHours())}:${two(d.getUTCMinutes())}${seconds ? `:${two(d.getUTCSeconds())}` : ''}`;
-}
 
 export function describe(range: Range, utc: boolean): string {
   const preset = range.to === 'now' ? PRESETS.find((p) => p.from === range.from) : undefined;
