@@ -31,6 +31,7 @@ mod ports;
 mod quantity;
 mod register;
 mod resources;
+mod running;
 mod security;
 mod streams;
 mod volumes;
@@ -50,7 +51,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 use towpath_container::{Runtime, RuntimeConfig};
 use towpath_daemon::Service;
-use towpath_kit::traits::{Images, PodNetwork, PodStreams, ResourceFigures};
+use towpath_kit::traits::{ContainerStats, Images, PodNetwork, PodStreams, ResourceFigures};
 
 /// Events that may wait to be written.
 const EVENTS: usize = 1024;
@@ -117,6 +118,11 @@ impl Node {
     /// Use of processor and memory.
     pub fn figures(&self) -> Arc<dyn ResourceFigures> {
         Arc::new(Figures(self.agent.clone()))
+    }
+
+    /// Which containers run, and where the kernel keeps their figures.
+    pub fn container_stats(&self) -> Arc<dyn ContainerStats> {
+        Arc::new(running::Runs(self.agent.clone()))
     }
 
     /// The runtime, shared with builds.

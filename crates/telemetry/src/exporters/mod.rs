@@ -2,6 +2,7 @@
 //! itself, under the names that public dashboards, mixins and rules know. Each writes into a
 //! [`Sink`]; none keeps anything per series, so that what is gone is gone with the next page.
 
+pub mod containers;
 pub mod node;
 mod sink;
 

@@ -1,7 +1,8 @@
-//! The crate from outside: what it reads beside the real programs and the real Prometheus code
-//! (`tests/peers/prometheus`), and properties of what reads foreign bytes.
+//! Tests of the crate as its users see it.
 
+mod containers;
 mod node;
 mod peer;
 mod scraped;
 mod textparse;
+mod tree;

@@ -6,38 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use towpath_kit::traits::ClockState;
-use towpath_stdx::Clock;
 use towpath_telemetry::exporters::Sink;
 use towpath_telemetry::exporters::node::{NodeConfig, NodeExporter, Roots};
 use towpath_telemetry::family::{self, Family};
 
-struct Still(Instant);
-
-impl Clock for Still {
-    fn since_epoch(&self) -> Duration {
-        Duration::from_millis(1_795_300_000_500)
-    }
-    fn monotonic(&self) -> Instant {
-        self.0
-    }
-}
+use crate::tree::{Still, files, lay};
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/node")
-}
-
-fn files(tree: &str) -> BTreeMap<String, String> {
-    let sections = tree.split("== ").skip(1);
-    let parts = sections.filter_map(|section| section.split_once('\n'));
-    parts.map(|(a, b)| (a.to_string(), b.to_string())).collect()
-}
-
-fn lay(files: &BTreeMap<String, String>, root: &Path) {
-    for (name, text) in files {
-        let path = root.join(name);
-        std::fs::create_dir_all(path.parent().expect("parent")).expect("make directory");
-        std::fs::write(path, text).expect("write");
-    }
 }
 
 fn families(root: &Path) -> Vec<Family> {
@@ -55,7 +31,7 @@ fn families(root: &Path) -> Vec<Family> {
                 ..ClockState::default()
             })
         })),
-        time: Arc::new(Still(Instant::now())),
+        time: Arc::new(Still::new()),
         ..NodeConfig::default()
     });
     let mut sink = Sink::default();

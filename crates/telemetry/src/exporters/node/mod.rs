@@ -17,6 +17,7 @@ mod sockets;
 mod timex;
 
 pub use files::{Error, Roots};
+pub(crate) use processor::cpu_count;
 pub use timex::ClockReader;
 
 use super::sink::Sink;

@@ -115,3 +115,12 @@ pub(super) fn stat(node: &NodeExporter, sink: &mut Sink) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// How many processors `/proc/stat` names; 0 where it cannot be read.
+pub(crate) fn cpu_count(roots: &super::Roots) -> usize {
+    let text = text(&roots.proc.join("stat")).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("cpu"));
+    lines
+        .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        .count()
+}

@@ -1,0 +1,74 @@
+//! The kubelet's own page: how many pods and containers run, and how full claimed volumes are.
+
+use super::ContainerExporter;
+use super::reading::{Disk, disk};
+use crate::exporters::Sink;
+use crate::family::Kind::Gauge;
+use std::collections::BTreeMap;
+
+type Get = fn(&Disk) -> f64;
+
+const VOLUMES: [(&str, &str, Get); 6] = [
+    (
+        "available_bytes",
+        "Number of available bytes in the volume",
+        |d| d.avail,
+    ),
+    ("capacity_bytes", "Capacity in bytes of the volume", |d| {
+        d.size
+    }),
+    ("inodes", "Maximum number of inodes in the volume", |d| {
+        d.files
+    }),
+    ("inodes_free", "Number of free inodes in the volume", |d| {
+        d.files_free
+    }),
+    ("inodes_used", "Number of used inodes in the volume", |d| {
+        d.files - d.files_free
+    }),
+    ("used_bytes", "Number of used bytes in the volume", |d| {
+        d.size - d.avail
+    }),
+];
+
+impl ContainerExporter {
+    /// Writes the kubelet's page. Blocks while files are read.
+    pub fn write_kubelet(&self, sink: &mut Sink) {
+        let pods = self.stats.running();
+        sink.family(
+            "kubelet_node_name",
+            Gauge,
+            "The node's name. The count is always 1.",
+        );
+        sink.sample(&[("node", &self.stats.node())], 1.0);
+        sink.single(
+            "kubelet_running_pods",
+            Gauge,
+            "Number of pods that have a running pod sandbox",
+            pods.len() as f64,
+        );
+        sink.family(
+            "kubelet_running_containers",
+            Gauge,
+            "Number of containers currently running",
+        );
+        let containers: usize = pods.iter().map(|pod| pod.containers.len()).sum();
+        sink.sample(&[("container_state", "running")], containers as f64);
+        // A claim that several pods mount is one volume.
+        let mut volumes: BTreeMap<(&str, &str), Disk> = BTreeMap::new();
+        for pod in &pods {
+            for (claim, dir) in &pod.claims {
+                if let Some(disk) = disk(&self.roots, dir) {
+                    volumes.insert((&pod.namespace, claim), disk);
+                }
+            }
+        }
+        for (name, help, get) in VOLUMES {
+            sink.family(format!("kubelet_volume_stats_{name}"), Gauge, help);
+            for ((namespace, claim), disk) in &volumes {
+                let labels = [("namespace", *namespace), ("persistentvolumeclaim", *claim)];
+                sink.sample(&labels, get(disk));
+            }
+        }
+    }
+}
