@@ -1,4 +1,5 @@
-//! Tests of the crate as its users see it.
+//! The crate from outside: what it reads beside the real programs and the real Prometheus code
+//! (`tests/peers/prometheus`), and properties of what reads foreign bytes.
 
 mod containers;
 mod node;

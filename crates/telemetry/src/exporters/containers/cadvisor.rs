@@ -138,7 +138,7 @@ const PLAIN: &[Plain] = &[
         Gauge,
         "Number of processes running inside the container.",
         None,
-        |f| Some(f.processes.len() as f64),
+        |f| f.threads.map(|_| f.processes.len() as f64),
     ),
     (
         "container_threads",
@@ -152,7 +152,7 @@ const PLAIN: &[Plain] = &[
         Gauge,
         "Maximum number of threads allowed inside the container, infinity if value is zero",
         None,
-        |f| Some(f.threads_max.unwrap_or(0.0)),
+        |f| f.threads.map(|_| f.threads_max.unwrap_or(0.0)),
     ),
     (
         "container_spec_cpu_period",
