@@ -2,6 +2,7 @@
 //! the change behind them. Languages live in `query`, durable samples in `signals`, decisions about
 //! alerts in `alerting`; here is what meets the network and the cluster.
 
+pub mod cases;
 pub mod exporters;
 pub mod family;
 pub mod otlp;

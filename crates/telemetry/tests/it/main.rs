@@ -2,6 +2,7 @@
 //! (`tests/peers/prometheus`), and properties of what reads foreign bytes.
 
 mod containers;
+mod cases;
 mod node;
 mod peer;
 mod scraped;
