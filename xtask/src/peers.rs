@@ -19,6 +19,7 @@ const PEERS: &[(&str, &str, &str, &str)] = &[
     ("etcd", ".", "etcd", ""),
     ("cel", ".", "cel", ""),
     ("prometheus", ".", "promql", ""),
+    ("template", ".", "template", ""),
     ("informer", ".", "informer", ""),
     ("helm", "helm.sh/helm/v4/cmd/helm", "helm", ""),
     (

@@ -1,7 +1,8 @@
 //! Query languages: parse, check, evaluate. Pure: values in, values and findings out.
 //!
-//! [`promql`] is the query language of Prometheus, [`logql`] that of Loki. [`cel`] is the Common Expression Language with
-//! the libraries, the types and the budgets of the Kubernetes API server; [`quantity`],
+//! [`promql`] is the query language of Prometheus, [`logql`] that of Loki. [`cel`] is the Common
+//! Expression Language with the libraries, the types and the budgets of the Kubernetes API server;
+//! [`template`] are the text templates of Go. [`quantity`],
 //! [`calendar`] and [`go_duration`] are the small grammars it shares with the API's kinds.
 
 #![warn(missing_docs)]
@@ -12,3 +13,4 @@ pub mod go_duration;
 pub mod logql;
 pub mod promql;
 pub mod quantity;
+pub mod template;

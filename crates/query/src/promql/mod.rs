@@ -34,4 +34,4 @@ pub use parse::{MAX_BYTES, MAX_DEPTH, Options, ParseError, parse, parse_selector
 pub use print::format;
 pub use series::{HistogramSample, Samples, Series, is_stale, stale};
 pub use text::{format_duration, format_general, format_number, parse_duration, quote};
-pub(crate) use text::{parse_number, unquote};
+pub(crate) use text::{parse_number, quote_char, unquote};

@@ -5,3 +5,4 @@ mod logql;
 mod promql;
 mod properties;
 mod scene;
+mod template;

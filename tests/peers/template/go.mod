@@ -1,0 +1,3 @@
+module peers/template
+
+go 1.26.0
