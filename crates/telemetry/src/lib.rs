@@ -6,4 +6,5 @@ pub mod cases;
 pub mod exporters;
 pub mod family;
 pub mod otlp;
+pub mod prometheus;
 pub mod wire;

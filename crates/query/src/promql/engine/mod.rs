@@ -154,6 +154,13 @@ pub struct Answer {
     pub peak_samples: usize,
 }
 
+/// Whether an expression can be evaluated at these times at all: durations that are computed may
+/// be out of place. Both evaluations look for themselves; here the fault is told apart from those
+/// of the data.
+pub fn prepared(expr: &Expr, start: i64, end: i64, step: i64) -> Result<(), EvalError> {
+    prepare::prepare(expr, start, end, step).map(drop)
+}
+
 /// Evaluates at one time, in milliseconds.
 pub fn instant(
     expr: &Expr,

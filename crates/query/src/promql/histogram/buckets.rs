@@ -76,7 +76,7 @@ impl Histogram {
     }
 
     /// All buckets from the lowest up, with the bounds of their schema.
-    pub(crate) fn plain_buckets(&self) -> impl Iterator<Item = Bucket> + '_ {
+    pub fn plain_buckets(&self) -> impl Iterator<Item = Bucket> + '_ {
         let below = self.negative.iter().rev();
         let above = self.positive.iter();
         below
