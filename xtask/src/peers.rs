@@ -20,6 +20,7 @@ const PEERS: &[(&str, &str, &str, &str)] = &[
     ("cel", ".", "cel", ""),
     ("prometheus", ".", "promql", ""),
     ("template", ".", "template", ""),
+    ("prometheus", "./api", "promapi", ""),
     ("informer", ".", "informer", ""),
     ("helm", "helm.sh/helm/v4/cmd/helm", "helm", ""),
     (

@@ -29,7 +29,9 @@ fn store(call: &Call) -> Result<&dyn Remove, Fault> {
 pub(super) fn delete_series(call: &Call, _: &mut Reply) -> Result<(), Fault> {
     let store = store(call)?;
     if let Some(fault) = call.form.fault() {
-        return Err(Fault::bad_data(format!("error parsing form values: {fault}")));
+        return Err(Fault::bad_data(format!(
+            "error parsing form values: {fault}"
+        )));
     }
     if call.form.all("match[]").next().is_none() {
         return Err(Fault::bad_data("no match[] parameter provided"));

@@ -29,10 +29,15 @@ impl Door {
     ///
     /// # Errors
     /// The reply to a credential that is absent or not accepted.
-    pub async fn principal(&self, headers: &http::HeaderMap) -> Result<Principal, Box<Response<Body>>> {
+    pub async fn principal(
+        &self,
+        headers: &http::HeaderMap,
+    ) -> Result<Principal, Box<Response<Body>>> {
         let given = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
         let Some(credential) = given.and_then(Credential::from_header) else {
-            return Err(unauthorized("a token is needed: as bearer, or as the password of any user"));
+            return Err(unauthorized(
+                "a token is needed: as bearer, or as the password of any user",
+            ));
         };
         match self.authenticator.authenticate(&credential).await {
             Ok(principal) => Ok(principal),
@@ -48,7 +53,11 @@ impl Door {
     ///
     /// # Errors
     /// The reply to everyone else.
-    pub async fn pass(&self, headers: &http::HeaderMap, verb: &str) -> Result<Principal, Box<Response<Body>>> {
+    pub async fn pass(
+        &self,
+        headers: &http::HeaderMap,
+        verb: &str,
+    ) -> Result<Principal, Box<Response<Body>>> {
         let principal = self.principal(headers).await?;
         let action = Action {
             verb: verb.into(),
@@ -63,7 +72,11 @@ impl Door {
             "{} may not {verb} signals.towpath.dev in the whole cluster",
             principal.name
         );
-        Err(Box::new(refused(StatusCode::FORBIDDEN, "forbidden", &message)))
+        Err(Box::new(refused(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            &message,
+        )))
     }
 }
 
@@ -74,7 +87,11 @@ fn unauthorized(message: &str) -> Box<Response<Body>> {
     Box::new(response)
 }
 
-pub(super) async fn guard(State(door): State<Door>, request: Request, next: Next) -> Response<Body> {
+pub(super) async fn guard(
+    State(door): State<Door>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
     let path = request.uri().path();
     if path.contains("/-/") || *request.method() == Method::OPTIONS {
         return next.run(request).await;

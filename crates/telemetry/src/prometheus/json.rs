@@ -259,7 +259,10 @@ mod tests {
         ] {
             assert_eq!(written(|o| value(o, number)), format!("\"{wanted}\""));
         }
-        assert_eq!(written(|o| timestamp(o, 1_435_781_451_007)), "1435781451.007");
+        assert_eq!(
+            written(|o| timestamp(o, 1_435_781_451_007)),
+            "1435781451.007"
+        );
         assert_eq!(written(|o| timestamp(o, -1)), "-0.001");
         assert_eq!(
             written(|o| time(o, Some(1_500_000_000))),

@@ -121,7 +121,11 @@ impl Asked {
     /// Requests, evaluated queries, and samples that those have read.
     pub fn counts(&self) -> (u64, u64, u64) {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (read(&self.requests), read(&self.queries), read(&self.samples))
+        (
+            read(&self.requests),
+            read(&self.queries),
+            read(&self.samples),
+        )
     }
 }
 
@@ -264,7 +268,8 @@ async fn handle(
         let value = value.as_bytes();
         value.starts_with(b"application/x-www-form-urlencoded")
     });
-    let takes_form = form_type && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+    let takes_form =
+        form_type && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
     let body = if takes_form {
         match Limited::new(body, form::BODY_BYTES).collect().await {
             Ok(body) => Some(body.to_bytes()),

@@ -64,7 +64,9 @@ pub(super) fn values(call: &Call, reply: &mut Reply) -> Result<(), Fault> {
 /// Label sets of series.
 pub(super) fn series(call: &Call, reply: &mut Reply) -> Result<(), Fault> {
     if let Some(fault) = call.form.fault() {
-        return Err(Fault::bad_data(format!("error parsing form values: {fault}")));
+        return Err(Fault::bad_data(format!(
+            "error parsing form values: {fault}"
+        )));
     }
     if call.form.all("match[]").next().is_none() {
         return Err(Fault::bad_data("no match[] parameter provided"));

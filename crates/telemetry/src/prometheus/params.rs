@@ -44,7 +44,11 @@ impl Moment {
                 whole as i64
             };
             let rest = (rest * 1000.0).round() / 1000.0;
-            let nanos = if rest.is_nan() { 0 } else { (rest * 1e9) as i64 };
+            let nanos = if rest.is_nan() {
+                0
+            } else {
+                (rest * 1e9) as i64
+            };
             return Ok(Self(i128::from(whole) * NANOS + i128::from(nanos)));
         }
         if let Some(moment) = rfc3339(text) {

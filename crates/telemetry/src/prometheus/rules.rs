@@ -12,8 +12,10 @@ use super::reply::Reply;
 /// How far an alert is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AlertState {
-    /// Its condition does not hold.
+    /// Its rule was not evaluated yet.
     #[default]
+    Unknown,
+    /// Its condition does not hold.
     Inactive,
     /// It holds, not yet long enough.
     Pending,
@@ -24,6 +26,7 @@ pub enum AlertState {
 impl AlertState {
     fn name(self) -> &'static str {
         match self {
+            Self::Unknown => "unknown",
             Self::Inactive => "inactive",
             Self::Pending => "pending",
             Self::Firing => "firing",
@@ -181,7 +184,9 @@ impl<'a> Filter<'a> {
     fn read(call: &'a Call) -> Result<Self, Fault> {
         let form = &call.form;
         if let Some(fault) = form.fault() {
-            return Err(Fault::bad_data(format!("error parsing form values: {fault}")));
+            return Err(Fault::bad_data(format!(
+                "error parsing form values: {fault}"
+            )));
         }
         let matchers = form.selectors().map_err(Fault::bad_data)?;
         let kind = form.of_query("type").to_lowercase();
@@ -190,7 +195,10 @@ impl<'a> Filter<'a> {
             return Err(Fault::parameter("type", &why));
         }
         let exclude_alerts = exclude_alerts(form.of_query("exclude_alerts"))?;
-        let (limit, next_token) = (form.of_query("group_limit"), form.of_query("group_next_token"));
+        let (limit, next_token) = (
+            form.of_query("group_limit"),
+            form.of_query("group_next_token"),
+        );
         if !next_token.is_empty() && limit.is_empty() {
             let why = "group_limit needs to be present in order to paginate over the groups";
             return Err(Fault::parameter("group_next_token", why));
@@ -268,7 +276,10 @@ fn token(group: &RuleGroup) -> String {
     use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
     let text = format!("{};{}", group.file, group.name);
     let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Rules, group by group.

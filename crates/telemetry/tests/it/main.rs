@@ -5,6 +5,7 @@ mod containers;
 mod cases;
 mod node;
 mod peer;
+mod prometheus_api;
 mod scraped;
 mod textparse;
 mod tree;
