@@ -7,4 +7,6 @@ pub mod exporters;
 pub mod family;
 pub mod otlp;
 pub mod prometheus;
+pub mod receive;
+pub mod scrape;
 pub mod wire;

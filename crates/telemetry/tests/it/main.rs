@@ -6,6 +6,8 @@ mod cases;
 mod node;
 mod peer;
 mod prometheus_api;
+mod relabel;
+mod remote_write;
 mod scraped;
 mod textparse;
 mod tree;

@@ -1,0 +1,7 @@
+//! What others push: remote write of Prometheus, both versions.
+
+mod door;
+mod known;
+mod remote_write;
+
+pub use remote_write::{RemoteWrite, router};
