@@ -1,8 +1,8 @@
 //! The crate from outside: what it reads beside the real programs and the real Prometheus code
 //! (`tests/peers/prometheus`), and properties of what reads foreign bytes.
 
-mod containers;
 mod cases;
+mod containers;
 mod node;
 mod peer;
 mod prometheus_api;
