@@ -22,6 +22,12 @@ const PEERS: &[(&str, &str, &str, &str)] = &[
     ("template", ".", "template", ""),
     ("prometheus", "./api", "promapi", ""),
     ("informer", ".", "informer", ""),
+    (
+        "kube-state-metrics",
+        "k8s.io/kube-state-metrics/v2",
+        "kube-state-metrics",
+        "",
+    ),
     ("helm", "helm.sh/helm/v4/cmd/helm", "helm", ""),
     (
         "k8s",

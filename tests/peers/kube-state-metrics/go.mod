@@ -1,5 +1,4 @@
-// The module the real kube-state-metrics is built from.
-module peer
+module peers/kube-state-metrics
 
 go 1.25.0
 
@@ -99,7 +98,7 @@ require (
 	k8s.io/component-base v0.34.3 // indirect
 	k8s.io/klog/v2 v2.130.1 // indirect
 	k8s.io/kube-openapi v0.0.0-20250710124328-f3f2b991d03b // indirect
-	k8s.io/kube-state-metrics/v2 v2.18.0 // indirect
+	k8s.io/kube-state-metrics/v2 v2.18.0
 	k8s.io/sample-controller v0.34.3 // indirect
 	k8s.io/utils v0.0.0-20250820121507-0af2bda4dd1d // indirect
 	sigs.k8s.io/apiserver-network-proxy/konnectivity-client v0.33.0 // indirect
@@ -110,4 +109,3 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
-tool k8s.io/kube-state-metrics/v2

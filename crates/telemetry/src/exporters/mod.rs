@@ -4,6 +4,7 @@
 
 pub mod containers;
 pub mod node;
+pub mod objects;
 mod sink;
 
 pub use sink::Sink;

@@ -4,6 +4,7 @@
 mod cases;
 mod containers;
 mod node;
+mod objects;
 mod peer;
 mod prometheus_api;
 mod relabel;
