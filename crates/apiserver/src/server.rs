@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use towpath_daemon::{CancellationToken, Service};
 use towpath_kit::traits::{
-    Action, AuthError, Authenticator, Authorizer, Credential, PodStreams, Principal,
+    Action, AuthError, Authenticator, Authorizer, Authors, Credential, PodStreams, Principal,
     ResourceFigures,
 };
 use towpath_stdx::{Clock, Random, Secret, SystemClock, SystemRandom};
@@ -234,6 +234,11 @@ impl ApiServer {
     /// Hands in who streams logs and runs programs in containers.
     pub fn set_pod_streams(&self, streams: Arc<dyn PodStreams>) {
         *self.core.streams.write() = Some(streams);
+    }
+
+    /// Who wrote last what.
+    pub fn authors(&self) -> Arc<dyn Authors> {
+        self.core.audit.authors.clone()
     }
 
     /// Hands in who knows what pods use; from then on `metrics.k8s.io` is served.

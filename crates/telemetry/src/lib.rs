@@ -5,6 +5,7 @@
 pub mod cases;
 pub mod exporters;
 pub mod family;
+pub mod ledger;
 pub mod otlp;
 pub mod prometheus;
 pub mod receive;

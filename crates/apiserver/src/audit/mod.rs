@@ -4,6 +4,7 @@
 //! A [`Draft`] goes along with a request and learns as the request is understood; its end is an
 //! event, where the [`policy`] wants one.
 
+mod authors;
 mod log;
 pub(crate) mod policy;
 mod read;
@@ -11,6 +12,7 @@ mod read;
 use crate::body::Body;
 use crate::core::Notes;
 use crate::token;
+pub(crate) use authors::Recent;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Response, Uri, header};
@@ -49,6 +51,8 @@ pub(crate) struct Audit {
     log: Log,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    /// Who wrote last what.
+    pub(crate) authors: Arc<Recent>,
 }
 
 impl Audit {
@@ -69,6 +73,7 @@ impl Audit {
             log: Log::start(data.join(DIRECTORY), BOUNDS),
             clock,
             random,
+            authors: Arc::default(),
         })
     }
 
@@ -79,6 +84,7 @@ impl Audit {
             uri: parts.uri.clone(),
             agent: parts.headers.get(header::USER_AGENT).cloned(),
             peer: parts.extensions.get::<Peer>().map(|peer| peer.0),
+            authors: self.authors.clone(),
             known: Mutex::default(),
         }
     }
@@ -102,6 +108,7 @@ impl Audit {
                 known.who = who.clone();
                 known.acting_as = acting_as.cloned();
                 known.about = about;
+                draft.note_author(&known);
             }
             known.decision = decision;
         }
@@ -206,6 +213,7 @@ pub(crate) struct Draft {
     uri: Uri,
     agent: Option<http::HeaderValue>,
     peer: Option<IpAddr>,
+    authors: Arc<Recent>,
     known: Mutex<Known>,
 }
 
@@ -227,6 +235,13 @@ impl Draft {
         self.known.lock().notes = Some(notes.clone());
     }
 
+    fn note_author(&self, known: &Known) {
+        let agent = self.agent.as_ref().and_then(|agent| agent.to_str().ok());
+        let who = known.acting_as.as_ref().unwrap_or(&known.who);
+        self.authors
+            .note(who, agent.unwrap_or_default(), &known.about, self.received);
+    }
+
     /// The request's body, kept where the policy wants it.
     pub(crate) fn body(&self, bytes: &[u8]) {
         let mut known = self.known.lock();
@@ -242,6 +257,7 @@ impl Draft {
                     named.map(|n| n.metadata.name).unwrap_or_default()
                 }
             };
+            self.note_author(&known);
         }
         if known.decision.level >= Level::Request && !bytes.is_empty() {
             known.body = object(bytes, known.decision.omit_managed_fields);

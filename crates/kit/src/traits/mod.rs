@@ -2,6 +2,7 @@
 //! to the others by the composition root, so that features never depend on each other.
 
 mod auth;
+mod authors;
 mod build;
 mod containers;
 mod figures;
@@ -12,6 +13,7 @@ mod source_tree;
 mod workflows;
 
 pub use auth::{Action, AuthError, Authenticator, Authorizer, Credential, Principal};
+pub use authors::{Author, Authors};
 pub use build::{BuildError, BuildLog, BuildOutput, BuildRequest, Builder};
 pub use containers::{ClockState, ContainerStats, RunningContainer, RunningPod};
 pub use figures::{ContainerFigures, NodeFigures, PodFigures, ResourceFigures};

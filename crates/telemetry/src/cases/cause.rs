@@ -1,52 +1,9 @@
 //! Which change, or which trouble elsewhere, is behind a symptom.
 
-use super::finding::{Finding, Kind, Object};
+use super::finding::{Finding, Kind};
 use super::score;
+use crate::ledger::{Change, ChangeKind, Object};
 use serde::{Deserialize, Serialize};
-
-/// What sort of change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ChangeKind {
-    /// Another version of a workload: a promotion, a rollout, an apply.
-    Deploy,
-    /// A ConfigMap or Secret.
-    Config,
-    /// Another number of pods, or other amounts.
-    Scale,
-    /// Quotas, policies, webhooks, roles.
-    Policy,
-    /// A node came, went or changed.
-    Node,
-    /// Something a person did by hand.
-    Manual,
-}
-
-/// A change that somebody made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Change {
-    /// Names it in the ledger.
-    pub id: String,
-    /// When, milliseconds since the epoch.
-    pub at: i64,
-    /// What sort.
-    pub kind: ChangeKind,
-    /// What was changed.
-    pub object: Object,
-    /// What else it touched: workloads of a promotion, workloads that mount a ConfigMap.
-    #[serde(default)]
-    pub touched: Vec<Object>,
-    /// Who.
-    #[serde(default)]
-    pub by: String,
-    /// The commit, where it came from one.
-    #[serde(default)]
-    pub commit: String,
-    /// In one sentence.
-    #[serde(default)]
-    pub words: String,
-}
 
 /// What is felt, beyond the state of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,5 +11,5 @@ mod finding;
 mod score;
 
 pub use analyze::{Snapshot, analyze};
-pub use cause::{Cause, Change, ChangeKind, Culprit, Symptom, SymptomKind, causes};
-pub use finding::{Finding, Kind, Object, Step};
+pub use cause::{Cause, Culprit, Symptom, SymptomKind, causes};
+pub use finding::{Finding, Kind, Step};

@@ -2,8 +2,9 @@
 //! names. Figures between 0 and 1, chosen so that a change that the trouble names beats one that
 //! was merely near in time.
 
-use super::cause::{Change, ChangeKind, Symptom, SymptomKind};
-use super::finding::{Finding, Kind, Object};
+use super::cause::{Symptom, SymptomKind};
+use super::finding::{Finding, Kind};
+use crate::ledger::{Change, ChangeKind, Object};
 
 /// Clocks of objects differ by a second or so, and a symptom is seen after it began.
 const SKEW_MS: i64 = 5_000;

@@ -4,7 +4,8 @@
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use serde::Deserialize;
 use std::sync::Arc;
-use towpath_telemetry::cases::{Change, Culprit, Object, Snapshot, Symptom, analyze, causes};
+use towpath_telemetry::cases::{Culprit, Snapshot, Symptom, analyze, causes};
+use towpath_telemetry::ledger::{Change, Object};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

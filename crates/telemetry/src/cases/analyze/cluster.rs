@@ -2,7 +2,8 @@
 
 use super::Snapshot;
 use super::pod::{mentioned, millis};
-use crate::cases::finding::{Finding, Kind, Object, Step};
+use crate::cases::finding::{Finding, Kind, Step};
+use crate::ledger::Object;
 use k8s_openapi::api::core::v1::{Event, Node};
 
 /// A volume fuller than this share has a problem.

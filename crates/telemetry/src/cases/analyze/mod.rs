@@ -4,7 +4,8 @@
 mod cluster;
 mod pod;
 
-use super::finding::{Finding, Object};
+use super::finding::Finding;
+use crate::ledger::Object;
 use k8s_openapi::api::core::v1::{Event, Node, PersistentVolumeClaim, Pod, ResourceQuota};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! What is wrong with a pod.
 
 use super::Snapshot;
-use crate::cases::finding::{Finding, Kind, Object, Step};
+use crate::cases::finding::{Finding, Kind, Step};
+use crate::ledger::Object;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
