@@ -26,7 +26,10 @@ struct Writes {
 impl Recent {
     /// Notes a write that names its object.
     pub(super) fn note(&self, who: &Principal, agent: &str, about: &About, at: Duration) {
-        let writes = matches!(about.verb.as_str(), "create" | "update" | "patch" | "delete");
+        let writes = matches!(
+            about.verb.as_str(),
+            "create" | "update" | "patch" | "delete"
+        );
         if !writes || about.name.is_empty() || about.resource.is_empty() || is_component(who) {
             return;
         }

@@ -22,7 +22,8 @@ mod text;
 pub use annotation::{Annotation, Annotations, Level};
 pub use ast::*;
 pub use engine::{
-    Answer, EvalError, Hints, InstantSample, Settings, Source, Stop, Value, instant, prepared, range,
+    Answer, EvalError, Hints, InstantSample, Settings, Source, Stop, Value, instant, prepared,
+    range,
 };
 pub use functions::{FUNCTIONS, Function};
 pub use histogram::{Bucket, CUSTOM, Cell, Histogram, Incompatible, Layout, ResetHint};

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use towpath_stdx::Clock;
 use towpath_store::{Record, RecordError, Records};
 
@@ -76,8 +77,7 @@ impl Ledger {
     /// Notes a change; it is written soon. Never waits.
     pub fn note(&self, change: Change) {
         if self.queue.try_send(change).is_err() {
-            self.lost
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.lost.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
     }
 
@@ -105,11 +105,7 @@ impl Ledger {
             .list(KIND, namespace, Some(before), MOST)
             .await?;
         if !namespace.is_empty() {
-            all.extend(
-                self.records
-                    .list(KIND, CLUSTER, Some(before), MOST)
-                    .await?,
-            );
+            all.extend(self.records.list(KIND, CLUSTER, Some(before), MOST).await?);
         }
         let mut changes: Vec<Change> = all
             .iter()
@@ -126,7 +122,8 @@ impl Ledger {
 const CLUSTER: &str = "-";
 
 impl Writer {
-    async fn run(mut self) {
+    /// Writes what is noted, until cancelled; what was noted before is still written.
+    pub async fn run(mut self, cancel: CancellationToken) {
         let mut pruning = tokio::time::interval(PRUNE);
         loop {
             let change = tokio::select! {
@@ -135,8 +132,13 @@ impl Writer {
                     self.prune().await;
                     continue;
                 }
+                () = cancel.cancelled() => break,
             };
             let Some(change) = change else { return };
+            self.write(&change).await;
+        }
+        // What was seen before the end is kept.
+        while let Ok(change) = self.queue.try_recv() {
             self.write(&change).await;
         }
     }

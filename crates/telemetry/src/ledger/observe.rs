@@ -93,12 +93,7 @@ pub fn service(
         };
         seen.connect(&observed);
         context.ready();
-        // What is queued at the end is still written: the writer ends with the last sender.
-        let writing = writer.run();
-        tokio::select! {
-            () = writing => {}
-            () = cancel.cancelled() => {}
-        }
+        writer.run(cancel).await;
         Ok(())
     })
 }
@@ -261,17 +256,10 @@ impl Seen {
         let found = self
             .promotions
             .filter(|p| p.metadata.name.as_deref() == Some(promotion));
-        found
-            .first()
-            .map(|p| p.spec.by.clone())
-            .unwrap_or_default()
+        found.first().map(|p| p.spec.by.clone()).unwrap_or_default()
     }
 
-    fn promotion(
-        &self,
-        change: &cache::Change<'_, Promotion>,
-        environments: &Cache<Environment>,
-    ) {
+    fn promotion(&self, change: &cache::Change<'_, Promotion>, environments: &Cache<Environment>) {
         let (Some(old), Some(new)) = (change.old, change.new) else {
             return;
         };

@@ -3,6 +3,7 @@
 
 mod cases;
 mod containers;
+mod ledger;
 mod node;
 mod objects;
 mod peer;
