@@ -1,9 +1,9 @@
 //! Query languages: parse, check, evaluate. Pure: values in, values and findings out.
 //!
-//! [`promql`] is the query language of Prometheus, [`logql`] that of Loki. [`cel`] is the Common
-//! Expression Language with the libraries, the types and the budgets of the Kubernetes API server;
-//! [`template`] are the text templates of Go. [`quantity`],
-//! [`calendar`] and [`go_duration`] are the small grammars it shares with the API's kinds.
+//! [`promql`] is the query language of Prometheus, [`logql`] that of Loki, [`traceql`] that of
+//! Tempo. [`cel`] is the Common Expression Language with the libraries, the types and the budgets of
+//! the Kubernetes API server; [`template`] are the text templates of Go. [`quantity`], [`calendar`]
+//! and [`go_duration`] are the small grammars it shares with the API's kinds.
 
 #![warn(missing_docs)]
 
@@ -14,3 +14,4 @@ pub mod logql;
 pub mod promql;
 pub mod quantity;
 pub mod template;
+pub mod traceql;

@@ -6,3 +6,4 @@ mod promql;
 mod properties;
 mod scene;
 mod template;
+mod traceql;
