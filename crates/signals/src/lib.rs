@@ -6,10 +6,15 @@
 
 mod append;
 mod bytes;
+mod matching;
 pub mod metrics;
 mod read;
+mod segment;
+mod wal;
 
 pub use append::{
     Append, Exemplar, Metadata, Outcome, Refused, Sample, SeriesRef, Value, WriteError,
 };
 pub use read::{Cardinality, ExemplarSeries, Read, ReadError};
+pub use segment::SegmentError;
+pub use wal::{Damage, Replayed};

@@ -100,10 +100,6 @@ impl Budget {
         usize::try_from(self.chunks.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
-    pub(crate) fn add(&self, source: u32, bytes: usize) {
-        self.change(source, bytes as isize);
-    }
-
     pub(crate) fn change(&self, source: u32, bytes: isize) {
         if bytes == 0 {
             return;

@@ -70,6 +70,13 @@ impl Exemplars {
             .collect()
     }
 
+    /// All exemplars, the oldest of each series first.
+    pub(crate) fn all(&self) -> Vec<(u32, Exemplar)> {
+        let each = self.of.iter();
+        each.flat_map(|(series, own)| own.iter().map(|exemplar| (*series, exemplar.clone())))
+            .collect()
+    }
+
     /// Forgets the exemplars of series that are gone.
     pub(crate) fn remove(&mut self, gone: impl Fn(u32) -> bool) {
         self.of.retain(|series, _| !gone(*series));

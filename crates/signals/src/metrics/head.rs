@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use towpath_query::promql::Labels;
 
 use super::budget::Budget;
-use super::chunk::histogram;
+use super::chunk::{Chunk, histogram};
 use super::registry::{Pairs, Registry};
 use super::series::{Rules, Series, Taken};
 use crate::{Outcome, Refused, Sample, SeriesRef, Value};
@@ -28,8 +28,10 @@ const REFUSED: usize = 100;
 
 pub(crate) struct Head {
     pub(crate) registry: RwLock<Registry>,
-    pages: RwLock<Vec<Page>>,
+    pages: RwLock<Vec<Option<Page>>>,
     max: AtomicI64,
+    /// No sample is older; `i64::MAX` while there is none.
+    min: AtomicI64,
     /// Samples before are in segments.
     min_valid: AtomicI64,
     pub(crate) budget: Budget,
@@ -54,6 +56,7 @@ impl Head {
             registry: RwLock::default(),
             pages: RwLock::default(),
             max: AtomicI64::new(i64::MIN),
+            min: AtomicI64::new(i64::MAX),
             min_valid: AtomicI64::new(i64::MIN),
             budget,
             block: bounds.block,
@@ -69,8 +72,22 @@ impl Head {
         self.max.load(Ordering::Acquire)
     }
 
+    /// No sample is older; none while there is none.
+    pub(crate) fn min(&self) -> Option<i64> {
+        let min = self.min.load(Ordering::Acquire);
+        (min < i64::MAX).then_some(min)
+    }
+
+    /// The store has a sample of this time.
     pub(crate) fn saw(&self, time: i64) {
         self.max.fetch_max(time, Ordering::AcqRel);
+    }
+
+    /// The head has a sample of this time.
+    pub(crate) fn holds(&self, time: i64) {
+        if time < self.min.load(Ordering::Relaxed) {
+            self.min.fetch_min(time, Ordering::AcqRel);
+        }
     }
 
     pub(crate) fn min_valid(&self) -> i64 {
@@ -122,7 +139,9 @@ impl Head {
             self.budget.shed_of(labels, "memory", 1);
             return Err(limit);
         }
-        let id = self.add(&mut registry, hash, labels)?;
+        let id = u32::try_from(self.next.load(Ordering::Relaxed))
+            .map_err(|_| Refused::Limit("limit of series since start is reached".to_owned()))?;
+        self.add(&mut registry, hash, labels, id);
         made(id);
         Ok(SeriesRef(u64::from(id)))
     }
@@ -138,46 +157,58 @@ impl Head {
         })
     }
 
-    fn add(&self, registry: &mut Registry, hash: u64, labels: &Labels) -> Result<u32, Refused> {
-        let next = self.next.load(Ordering::Relaxed);
-        let id = u32::try_from(next)
-            .map_err(|_| Refused::Limit("limit of series since start is reached".to_owned()))?;
+    fn add(&self, registry: &mut Registry, hash: u64, labels: &Labels, id: u32) {
         let pairs = registry.add(hash, labels, id);
         let source = self.budget.source_of(labels);
-        self.budget.add(
-            source,
-            size_of::<Series>() + 16 + pairs.len() * size_of::<(u32, u32)>(),
-        );
-        if next.is_multiple_of(PAGE) {
-            let page: Page = (0..PAGE).map(|_| Mutex::new(None)).collect();
-            self.pages.write().push(page);
+        self.budget.change(source, own_bytes(pairs.len()) as isize);
+        let (page, slot) = (id as usize / PAGE, id as usize % PAGE);
+        let mut pages = self.pages.write();
+        if pages.len() <= page {
+            pages.resize(page + 1, None);
         }
-        let pages = self.pages.read();
-        *pages[next / PAGE][next % PAGE].lock() = Some(Box::new(Series::new(pairs, source)));
+        let page = pages[page].get_or_insert_with(|| (0..PAGE).map(|_| Mutex::new(None)).collect());
+        *page[slot].lock() = Some(Box::new(Series::new(pairs, source)));
         drop(pages);
-        self.next.store(next + 1, Ordering::Release);
-        if next.is_multiple_of(256) {
+        self.next.fetch_max(id as usize + 1, Ordering::AcqRel);
+        if id.is_multiple_of(256) {
             self.registry_bytes
                 .store(registry.bytes(), Ordering::Relaxed);
         }
-        Ok(id)
     }
 
-    /// Makes a series of a log, whatever the limits are.
-    pub(crate) fn restore(&self, labels: &Labels) -> Option<u32> {
+    /// Makes the series of a log with its number, whatever the limits are; the number it has where
+    /// it is there already.
+    pub(crate) fn restore(&self, id: u32, labels: &Labels) -> u32 {
         let mut registry = self.registry.write();
         let hash = registry.hash(labels);
-        match self.find(&registry, hash, labels) {
-            Some(id) => Some(id),
-            None => self.add(&mut registry, hash, labels).ok(),
+        if let Some(known) = self.find(&registry, hash, labels) {
+            return known;
         }
+        if self.with(id, |_| {}).is_none() {
+            self.add(&mut registry, hash, labels, id);
+            return id;
+        }
+        // The number is taken: the log is damaged. The series gets another one.
+        let free = self.next.load(Ordering::Acquire) as u32;
+        self.add(&mut registry, hash, labels, free);
+        free
+    }
+
+    /// No series made from now on gets a number below this.
+    pub(crate) fn numbers_from(&self, id: u32) {
+        self.next.fetch_max(id as usize, Ordering::AcqRel);
+    }
+
+    /// The number of the next series.
+    pub(crate) fn next(&self) -> u32 {
+        self.next.load(Ordering::Acquire).min(u32::MAX as usize) as u32
     }
 
     /// Does something with a series, if it is there.
     pub(crate) fn with<R>(&self, id: u32, f: impl FnOnce(&mut Series) -> R) -> Option<R> {
         let page = {
             let pages = self.pages.read_recursive();
-            Arc::clone(pages.get(id as usize / PAGE)?)
+            Arc::clone(pages.get(id as usize / PAGE)?.as_ref()?)
         };
         let mut slot = page[id as usize % PAGE].lock();
         slot.as_deref_mut().map(f)
@@ -252,7 +283,8 @@ impl Head {
         let id = usize::try_from(sample.series.0).map_err(|_| unknown())?;
         if page.as_ref().is_none_or(|(at, _)| *at != id / PAGE) {
             let pages = self.pages.read_recursive();
-            let found = pages.get(id / PAGE).map(Arc::clone).ok_or_else(unknown)?;
+            let found = pages.get(id / PAGE).and_then(Clone::clone);
+            let found = found.ok_or_else(unknown)?;
             *page = Some((id / PAGE, found));
         }
         let Some((_, page)) = page else {
@@ -267,15 +299,18 @@ impl Head {
         // Read while the series is locked: who moves the bound locks every series after it.
         let flushed = self.min_valid();
         if sample.at < flushed {
-            return Err(match rules.window {
-                ..=0 => Refused::OutOfBounds,
-                _ => Refused::TooOld,
+            let window = rules.window > 0;
+            return Err(if window {
+                Refused::TooOld
+            } else {
+                Refused::OutOfBounds
             });
         }
         rules.min_valid = flushed.max(quiet);
         let before = series.packed.closed.len();
         let open = open_bytes(series);
         let taken = series.append(sample.at, &sample.value, rules)?;
+        self.holds(sample.at);
         // Only where chunks were closed is all counted anew.
         let grown = if series.packed.closed.len() == before {
             open_bytes(series) as isize - open as isize
@@ -288,19 +323,44 @@ impl Head {
         Ok(taken)
     }
 
+    /// Does something to a series and counts what it takes anew.
+    pub(crate) fn change<R>(&self, id: u32, f: impl FnOnce(&mut Series) -> R) -> Option<R> {
+        self.with(id, |series| {
+            let before = series.bytes();
+            let done = f(series);
+            let grown = series.bytes() as isize - before as isize;
+            self.budget.change(series.source, grown);
+            done
+        })
+    }
+
     /// Puts in a sample of a log; whether the series is there and it could be placed.
     pub(crate) fn replay(&self, id: u32, time: i64, value: &Value) -> bool {
         if time < self.min_valid() {
             return true;
         }
         let done = self.with(id, |series| {
-            let before = series.bytes();
-            let done = series.insert(time, value, self.block).is_ok();
-            let grown = series.bytes() as isize - before as isize;
-            self.budget.change(series.source, grown);
+            let (closed, open) = (series.packed.closed.len(), open_bytes(series));
+            let newest = series.packed.max().is_none_or(|max| time > max);
+            if !newest {
+                let before = series.bytes() as isize;
+                let done = series.insert(time, value, self.block).is_ok();
+                return (done, series.source, series.bytes() as isize - before);
+            }
+            series.packed.push(time, value, self.block);
+            let grown: usize = series.packed.closed[closed..]
+                .iter()
+                .map(Chunk::bytes)
+                .sum();
+            let grown = (grown + open_bytes(series)) as isize - open as isize;
+            (true, series.source, grown)
+        });
+        let done = done.map(|(done, source, grown)| {
+            self.budget.change(source, grown);
             done
         });
         self.saw(time);
+        self.holds(time);
         done.unwrap_or(false)
     }
 
@@ -309,17 +369,19 @@ impl Head {
     pub(crate) fn truncate(&self, boundary: i64) -> Vec<u32> {
         let ids = self.registry.read().ids().to_vec();
         let mut idle = Vec::new();
+        // What comes in from here on tells its time itself; what came before is found.
+        self.min.store(i64::MAX, Ordering::Release);
         for id in ids {
-            self.with(id, |series| {
-                let before = series.bytes();
+            self.change(id, |series| {
                 series.truncate(boundary, self.block);
-                let grown = series.bytes() as isize - before as isize;
-                self.budget.change(series.source, grown);
-                if series.packed.min().is_none() {
-                    if !series.touched {
-                        idle.push(id);
+                match series.packed.min() {
+                    Some(min) => self.holds(min),
+                    None => {
+                        if !series.touched {
+                            idle.push(id);
+                        }
+                        series.touched = false;
                     }
-                    series.touched = false;
                 }
             });
         }
@@ -328,16 +390,29 @@ impl Head {
         }
         let mut registry = self.registry.write();
         let mut gone: Vec<(u32, Pairs)> = Vec::with_capacity(idle.len());
-        let pages = self.pages.read();
+        let mut pages = self.pages.write();
         for id in idle {
-            let mut slot = pages[id as usize / PAGE][id as usize % PAGE].lock();
+            let Some(page) = &pages[id as usize / PAGE] else {
+                continue;
+            };
+            let mut slot = page[id as usize % PAGE].lock();
             let still = slot
                 .as_ref()
                 .is_some_and(|series| series.packed.min().is_none() && !series.touched);
             if still && let Some(series) = slot.take() {
-                let own = size_of::<Series>() + 16 + series.labels.len() * 8;
+                let own = own_bytes(series.labels.len());
                 self.budget.change(series.source, -(own as isize));
                 gone.push((id, series.labels));
+            }
+        }
+        // Pages that no new series will use and no old one does.
+        let used = self.next.load(Ordering::Acquire) / PAGE;
+        for page in pages.iter_mut().take(used) {
+            if page
+                .as_ref()
+                .is_some_and(|page| page.iter().all(|slot| slot.lock().is_none()))
+            {
+                *page = None;
             }
         }
         drop(pages);
@@ -346,6 +421,11 @@ impl Head {
             .store(registry.bytes(), Ordering::Relaxed);
         gone.into_iter().map(|(id, _)| id).collect()
     }
+}
+
+/// What a series takes beside its chunks.
+fn own_bytes(labels: usize) -> usize {
+    size_of::<Series>() + 16 + labels * size_of::<(u32, u32)>()
 }
 
 fn open_bytes(series: &Series) -> usize {

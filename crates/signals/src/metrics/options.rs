@@ -27,6 +27,8 @@ pub struct Options {
     pub retention_bytes: u64,
     /// How many exemplars are kept.
     pub exemplars: usize,
+    /// How much of segments is kept in memory after it was read, in bytes.
+    pub cache_bytes: usize,
     /// How often the head is written down, so that the log before can go.
     pub checkpoint: Duration,
     /// The label by which what was refused is counted.
@@ -48,6 +50,7 @@ impl Options {
             retention_ms: 30 * 86_400_000,
             retention_bytes: 0,
             exemplars: 100_000,
+            cache_bytes: 32 << 20,
             checkpoint: Duration::from_secs(300),
             source_label: "job".to_owned(),
             background: true,

@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use towpath_query::promql::{Labels, Matcher, NAME};
 
+use super::segment;
+use super::select::told;
 use super::store::Store;
+use crate::matching;
+use crate::segment::SegmentError;
 use crate::{Cardinality, ExemplarSeries, Metadata, Read, ReadError};
 
 fn limited<T>(all: BTreeSet<T>, limit: usize) -> Vec<T> {
@@ -19,28 +23,58 @@ fn top(mut all: Vec<(String, u64)>, count: usize) -> Vec<(String, u64)> {
 }
 
 impl Store {
-    /// The series of the head that pass one of the sets and have chunks in the interval.
-    fn head_within(&self, sets: &[Vec<Matcher>], start: i64, end: i64) -> BTreeSet<u32> {
-        let mut out = BTreeSet::new();
+    /// Gives the labels of every series that passes one of the sets and has samples about the
+    /// interval to `f`, some more than once.
+    fn each_series(
+        &self,
+        sets: &[Vec<Matcher>],
+        start: i64,
+        end: i64,
+        mut f: impl FnMut(Labels),
+    ) -> Result<(), ReadError> {
         let everything = [Vec::new()];
-        let sets = if sets.is_empty() {
-            &everything[..]
-        } else {
-            sets
+        let sets = match sets {
+            [] => &everything[..],
+            sets => sets,
         };
-        for set in sets {
-            out.extend(self.head_ids(set));
+        let view = self.view();
+        for segment in view.segments.iter().filter(|one| one.overlaps(start, end)) {
+            let mut ids = BTreeSet::new();
+            for set in sets {
+                ids.extend(matching::select(&segment.file, set).map_err(storage)?);
+            }
+            for id in ids {
+                let (key, parts) = segment.series(id).map_err(storage)?;
+                if parts
+                    .iter()
+                    .any(|part| part.min <= end && part.max >= start)
+                {
+                    f(segment::labels(&key).unwrap_or_default());
+                }
+            }
         }
-        out.retain(|id| {
-            let within = self.head.with(*id, |series| {
+        let mut ids = BTreeSet::new();
+        for set in sets {
+            ids.extend(self.head_ids(set));
+        }
+        for id in ids {
+            let within = self.head.with(id, |series| {
                 let packed = &series.packed;
                 packed.min().is_some_and(|min| min <= end)
                     && packed.max().is_some_and(|max| max >= start)
             });
-            within.unwrap_or(false)
-        });
-        out
+            if within == Some(true)
+                && let Some(labels) = self.head.labels(id)
+            {
+                f(labels);
+            }
+        }
+        Ok(())
     }
+}
+
+fn storage(error: SegmentError) -> ReadError {
+    ReadError::Storage(told(&error))
 }
 
 impl Read for Store {
@@ -51,11 +85,10 @@ impl Read for Store {
         end: i64,
         limit: usize,
     ) -> Result<Vec<Labels>, ReadError> {
-        let ids = self.head_within(sets, start, end);
-        let found: BTreeSet<Labels> = ids
-            .into_iter()
-            .filter_map(|id| self.head.labels(id))
-            .collect();
+        let mut found = BTreeSet::new();
+        self.each_series(sets, start, end, |labels| {
+            found.insert(labels);
+        })?;
         Ok(limited(found, limit))
     }
 
@@ -67,17 +100,22 @@ impl Read for Store {
         limit: usize,
     ) -> Result<Vec<String>, ReadError> {
         let mut names = BTreeSet::new();
-        if sets.is_empty() {
-            let registry = self.head.registry.read_recursive();
-            names.extend(registry.names().map(str::to_owned));
-        } else {
-            for id in self.head_within(sets, start, end) {
-                for (name, _) in self.head.labels(id).unwrap_or_default().iter() {
-                    if !names.contains(name) {
-                        names.insert(name.to_owned());
-                    }
-                }
+        let mut add = |name: &str| {
+            if !names.contains(name) {
+                names.insert(name.to_owned());
             }
+        };
+        if sets.is_empty() {
+            let view = self.view();
+            for segment in view.segments.iter().filter(|one| one.overlaps(start, end)) {
+                segment.file.names(&mut add).map_err(storage)?;
+            }
+            let registry = self.head.registry.read_recursive();
+            registry.names().for_each(add);
+        } else {
+            self.each_series(sets, start, end, |labels| {
+                labels.iter().for_each(|(name, _)| add(name));
+            })?;
         }
         Ok(limited(names, limit))
     }
@@ -91,17 +129,20 @@ impl Read for Store {
         limit: usize,
     ) -> Result<Vec<String>, ReadError> {
         let mut values = BTreeSet::new();
-        if sets.is_empty() {
-            let registry = self.head.registry.read_recursive();
-            values.extend(registry.values(name).map(|(value, _)| value.to_owned()));
-        } else {
-            for id in self.head_within(sets, start, end) {
-                let labels = self.head.labels(id).unwrap_or_default();
-                let value = labels.get(name);
-                if !value.is_empty() && !values.contains(value) {
-                    values.insert(value.to_owned());
-                }
+        let mut add = |value: &str| {
+            if !value.is_empty() && !values.contains(value) {
+                values.insert(value.to_owned());
             }
+        };
+        if sets.is_empty() {
+            let view = self.view();
+            for segment in view.segments.iter().filter(|one| one.overlaps(start, end)) {
+                segment.file.values(name, &mut add).map_err(storage)?;
+            }
+            let registry = self.head.registry.read_recursive();
+            registry.values(name).for_each(|(value, _)| add(value));
+        } else {
+            self.each_series(sets, start, end, |labels| add(labels.get(name)))?;
         }
         Ok(limited(values, limit))
     }

@@ -8,8 +8,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use towpath_query::promql::Labels;
 
 use super::ids::{Ids, Quick};
-use super::matching::Index;
 use super::symbols::Symbols;
+use crate::matching::Index;
 
 /// Labels as pairs of numbers of texts, in the order of the names.
 pub(crate) type Pairs = Box<[(u32, u32)]>;
@@ -17,6 +17,7 @@ pub(crate) type Pairs = Box<[(u32, u32)]>;
 /// Series of one label pair. Many labels are had by one series alone.
 enum Posting {
     One(u32),
+    #[allow(clippy::box_collection)] // keeps the millions of single ones at 16 bytes
     Many(Box<Vec<u32>>),
 }
 
@@ -28,17 +29,28 @@ impl Posting {
         }
     }
 
-    /// Numbers are given out in ascending order, so the list stays sorted.
     fn push(&mut self, id: u32) {
         match self {
-            Self::One(first) => *self = Self::Many(Box::new(vec![*first, id])),
+            Self::One(first) => {
+                let (first, id) = (id.min(*first), id.max(*first));
+                *self = Self::Many(Box::new(vec![first, id]));
+            }
             Self::Many(list) => {
                 if list.len() == list.capacity() {
                     list.reserve_exact((list.len() / 2).max(2));
                 }
-                list.push(id);
+                insert(list, id);
             }
         }
+    }
+}
+
+/// Numbers come in ascending order, but for those of a damaged log.
+fn insert(list: &mut Vec<u32>, id: u32) {
+    if list.last().is_none_or(|last| *last < id) {
+        list.push(id);
+    } else if let Err(at) = list.binary_search(&id) {
+        list.insert(at, id);
     }
 }
 
@@ -91,7 +103,7 @@ impl Registry {
         same && wanted.next().is_none()
     }
 
-    /// Adds a series with a number higher than all before.
+    /// Adds a series.
     pub(crate) fn add(&mut self, hash: u64, labels: &Labels, id: u32) -> Pairs {
         let mut pairs = Vec::with_capacity(labels.iter().count());
         for (name, value) in labels.iter() {
@@ -112,7 +124,7 @@ impl Registry {
             pairs.push((name, value));
         }
         self.ids.insert(hash, id);
-        self.all.push(id);
+        insert(&mut self.all, id);
         pairs.into_boxed_slice()
     }
 
@@ -190,7 +202,8 @@ impl Registry {
         self.symbols.bytes() + self.ids.bytes() + lists + self.all.capacity() * 4
     }
 
-    fn postings(&self, name: &str, value: &str) -> &[u32] {
+    /// The series with a label, in ascending order.
+    pub(crate) fn postings(&self, name: &str, value: &str) -> &[u32] {
         let found = || {
             let name = self.symbols.find(name)?;
             let value = self.symbols.find(value)?;

@@ -124,8 +124,13 @@ impl Series {
 
     /// Takes a closed chunk of a checkpoint; what reached into it is replaced.
     pub(crate) fn restore(&mut self, chunk: Chunk) {
+        let open = std::mem::take(&mut self.packed.open);
+        let behind = open.first().is_some_and(|first| first > chunk.max());
         self.packed.cut(chunk.min);
         self.packed.closed.push(chunk);
+        if behind {
+            self.packed.open = open;
+        }
         self.saved = self.packed.closed.len().min(usize::from(u16::MAX)) as u16;
     }
 

@@ -1,14 +1,20 @@
 //! The durable store under the runner of scripts.
 
-use std::sync::Arc;
+use std::cell::Cell;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use towpath_query::promql::{Hints, Histogram, Labels, Matcher, Notated, Series, Source};
 use towpath_signals::metrics::{self, Options};
-use towpath_signals::{Append, Refused, Sample, Value};
+use towpath_signals::{Append, Read, Refused, Sample, Value};
 use towpath_stdx::Clock;
 
 use super::memory;
+
+thread_local! {
+    /// Whether what is loaded goes through a restart and, in part, into a segment.
+    pub(super) static MOVED: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Far in the future, so that nothing a script loads is.
 struct Late;
@@ -27,6 +33,8 @@ impl Clock for Late {
 pub(super) struct Store {
     store: Arc<metrics::Store>,
     dir: tempfile::TempDir,
+    /// The same after a restart, half of the samples in a segment.
+    moved: OnceLock<(Arc<metrics::Store>, tempfile::TempDir)>,
 }
 
 fn options() -> Options {
@@ -39,9 +47,21 @@ fn options() -> Options {
 
 impl Default for Store {
     fn default() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = crate::folder();
         let store = metrics::Store::open(dir.path(), options()).unwrap();
-        Self { store, dir }
+        let moved = OnceLock::new();
+        Self { store, dir, moved }
+    }
+}
+
+impl Store {
+    fn restarted(&self) -> (Arc<metrics::Store>, tempfile::TempDir) {
+        crate::wait(self.store.sync()).unwrap();
+        let dir = crate::copy(self.dir.path());
+        let store = metrics::Store::open(dir.path(), options()).unwrap();
+        let times = self.store.cardinality(0).times.unwrap_or_default();
+        store.flush(times.0 + (times.1 - times.0) / 2).unwrap();
+        (store, dir)
     }
 }
 
@@ -63,6 +83,7 @@ impl Store {
     }
 
     pub(super) fn load(&mut self, labels: &Labels, values: &[Notated], step: i64) {
+        self.moved = OnceLock::new();
         let value = |value: &Notated| match value {
             Notated::Gap => None,
             Notated::Float(value) => Some(Value::Float(*value)),
@@ -124,7 +145,10 @@ impl Source for Store {
         matchers: &[Matcher],
         hints: &Hints<'_>,
     ) -> Result<Box<dyn Iterator<Item = Result<Series, String>> + 'a>, String> {
-        let _ = &self.dir;
+        if MOVED.get() {
+            let (store, _) = self.moved.get_or_init(|| self.restarted());
+            return store.select(matchers, hints);
+        }
         self.store.select(matchers, hints)
     }
 }

@@ -1,0 +1,181 @@
+//! The head on the disk, so that the log before can go.
+//!
+//! A checkpoint is a list of files. The first holds all series and chunks there were; each one
+//! after adds new series and chunks that were closed since; of the open chunks only those in the
+//! last file count. After samples have gone into a segment the list begins anew.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::records::{self, Entry};
+use super::store::Store;
+use crate::wal::{Damage, MAX_RECORD, frame, records as pieces};
+
+/// Records are this long, about.
+const RECORD: usize = 256 << 10;
+
+pub(crate) fn path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:010}.ckp"))
+}
+
+struct Out {
+    file: BufWriter<File>,
+    framed: Vec<u8>,
+    entries: u64,
+}
+
+impl Out {
+    fn record(&mut self, record: &mut Vec<u8>, least: usize) -> io::Result<()> {
+        if record.len() > least {
+            self.framed.clear();
+            frame(&mut self.framed, record);
+            self.file.write_all(&self.framed)?;
+            record.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Writes a checkpoint file: all there is, or what came since series `from` and the chunks that
+/// are in files already. Durable when this returns, but for its name.
+pub(crate) fn write(store: &Store, path: &Path, whole: bool, from: u32) -> io::Result<()> {
+    let mut out = Out {
+        file: BufWriter::with_capacity(1 << 20, File::create(path)?),
+        framed: Vec::new(),
+        entries: 0,
+    };
+    let ids = store.head.registry.read().ids().to_vec();
+    let mut record = Vec::new();
+    for id in ids.iter().filter(|id| whole || **id >= from) {
+        if let Some(labels) = store.head.labels(*id) {
+            records::put_series(&mut record, *id, &labels);
+            out.entries += 1;
+            out.record(&mut record, RECORD)?;
+        }
+    }
+    out.record(&mut record, 0)?;
+    let mut open = Vec::new();
+    for id in &ids {
+        let entries = store.head.with(*id, |series| {
+            let saved = if whole { 0 } else { usize::from(series.saved) };
+            let packed = &series.packed;
+            let new = &packed.closed[saved.min(packed.closed.len())..];
+            for chunk in new {
+                records::put_chunk(&mut record, *id, chunk);
+            }
+            let count = new.len() as u64;
+            series.saved = packed.closed.len().min(usize::from(u16::MAX)) as u16;
+            match packed.open.data() {
+                Some((kind, data)) => {
+                    records::put_open(&mut open, *id, kind, data);
+                    count + 1
+                }
+                None => count,
+            }
+        });
+        out.entries += entries.unwrap_or(0);
+        out.record(&mut record, RECORD)?;
+        out.record(&mut open, RECORD)?;
+    }
+    out.record(&mut record, 0)?;
+    out.record(&mut open, 0)?;
+    for (family, said) in store.families.lock().read(None) {
+        for said in said.iter().rev() {
+            records::put_metadata(&mut record, &family, said);
+            out.entries += 1;
+        }
+        out.record(&mut record, RECORD)?;
+    }
+    out.record(&mut record, 0)?;
+    let exemplars = store.exemplars.lock().all();
+    for (series, exemplar) in &exemplars {
+        records::put_exemplar(&mut record, *series, exemplar);
+        out.entries += 1;
+        out.record(&mut record, RECORD)?;
+    }
+    out.record(&mut record, 0)?;
+    out.record(&mut records::end(out.entries), 0)?;
+    let file = out
+        .file
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()
+}
+
+/// Reads a checkpoint file. What is damaged in it is told and left out.
+pub(crate) fn read(path: &Path, mut apply: impl FnMut(Entry)) -> io::Result<Vec<Damage>> {
+    let mut file = BufReader::with_capacity(1 << 20, File::open(path)?);
+    let mut damage = Vec::new();
+    let mut offset = 0u64;
+    let mut bytes = Vec::new();
+    let (mut entries, mut ended) = (0, false);
+    let mut each = |record: &[u8]| {
+        records::read(record, |entry| match entry {
+            Entry::End(count) => ended = count == entries,
+            entry => {
+                entries += 1;
+                apply(entry);
+            }
+        })
+    };
+    loop {
+        // One record at a time, so that a file never is in memory as a whole.
+        bytes.clear();
+        (&mut file).take(12).read_to_end(&mut bytes)?;
+        if bytes.is_empty() {
+            break;
+        }
+        let length = bytes.get(4..8).and_then(|length| length.try_into().ok());
+        let length = length.map_or(0, u32::from_le_bytes) as usize;
+        if length <= MAX_RECORD {
+            (&mut file).take(length as u64).read_to_end(&mut bytes)?;
+        }
+        match pieces(&bytes).next() {
+            Some(crate::wal::Piece::Record(record)) if record.len() + 12 == bytes.len() => {
+                if !each(record) {
+                    damage.push(at(path, offset, bytes.len() as u64));
+                }
+                offset += bytes.len() as u64;
+            }
+            // The frame is lost: what is left is searched for the next one.
+            _ => {
+                salvage(path, offset, &mut each, &mut damage)?;
+                break;
+            }
+        }
+    }
+    if !ended && damage.is_empty() {
+        damage.push(at(path, offset, 0));
+    }
+    Ok(damage)
+}
+
+fn at(path: &Path, offset: u64, bytes: u64) -> Damage {
+    Damage {
+        file: path.display().to_string(),
+        offset,
+        bytes,
+    }
+}
+
+fn salvage(
+    path: &Path,
+    from: u64,
+    each: &mut dyn FnMut(&[u8]) -> bool,
+    damage: &mut Vec<Damage>,
+) -> io::Result<()> {
+    let bytes = fs::read(path)?;
+    for piece in pieces(bytes.get(from as usize..).unwrap_or_default()) {
+        match piece {
+            crate::wal::Piece::Record(record) => {
+                each(record);
+            }
+            crate::wal::Piece::Damaged {
+                offset,
+                bytes: lost,
+            } => damage.push(at(path, from + offset as u64, lost as u64)),
+        }
+    }
+    Ok(())
+}
