@@ -174,7 +174,10 @@ fn what_is_beside_samples_outlives_a_restart() {
     }
     for _ in 0..2 {
         let store = Store::open(dir.path(), options(&clock)).unwrap();
-        assert_eq!(store.families(None)["requests_total"], [said.clone()]);
+        assert_eq!(
+            store.families(None)["requests_total"],
+            std::slice::from_ref(&said)
+        );
         let sets = [vec![Matcher::equal("job", "job-0")]];
         let found = store.exemplars(&sets, NOW, NOW + 10).unwrap();
         assert_eq!(
