@@ -1,47 +1,79 @@
 //! `line_format` and `label_format`.
 
-use super::LineLabels;
+use super::{LineLabels, functions};
 use crate::logql::ast::{LabelFormat, LabelValue};
+use crate::template::{Limits, MissingKey, Templates, Value};
 
 enum Target {
+    Line(Templates),
+    Label(String, Templates),
     Rename { to: String, from: String },
 }
 
 /// Formats of one stage, in order.
 pub(super) struct Formats(Vec<Target>);
 
-/// Templates are refused, not passed over: a line that was not formatted looks like one that was.
-fn no_templates() -> String {
-    "templates in line_format and label_format are not supported yet; label_format can rename \
-     labels (a=b)"
-        .to_owned()
+/// What one template of one line may take.
+const LIMITS: Limits = Limits {
+    depth: 16,
+    steps: 50_000,
+    bytes: 256 << 10,
+};
+
+fn templates(text: &str) -> Result<Templates, String> {
+    let mut set = Templates::new("format").missing_key(MissingKey::Zero);
+    functions::with(0, "", |functions| set.add("format", text, functions))
+        .map_err(|error| format!("invalid template: {}", error.message))?;
+    Ok(set)
 }
 
 impl Formats {
-    pub(super) fn line(_template: &str) -> Result<Self, String> {
-        Err(no_templates())
+    pub(super) fn line(template: &str) -> Result<Self, String> {
+        Ok(Self(vec![Target::Line(templates(template)?)]))
     }
 
     pub(super) fn labels(formats: &[LabelFormat]) -> Result<Self, String> {
-        let target = |format: &LabelFormat| match &format.value {
-            LabelValue::Rename(from) => Ok(Target::Rename {
-                to: format.label.clone(),
-                from: from.clone(),
-            }),
-            LabelValue::Template(_) => Err(no_templates()),
+        let target = |format: &LabelFormat| {
+            let label = format.label.clone();
+            Ok(match &format.value {
+                LabelValue::Rename(from) => Target::Rename {
+                    to: label,
+                    from: from.clone(),
+                },
+                LabelValue::Template(text) => Target::Label(label, templates(text)?),
+            })
         };
-        Ok(Self(formats.iter().map(target).collect::<Result<_, _>>()?))
+        Ok(Self(
+            formats.iter().map(target).collect::<Result<_, String>>()?,
+        ))
     }
 
     /// Changes the labels; the answer is the new line, if there is one.
-    pub(super) fn run(&self, _at: i64, _line: &str, labels: &mut LineLabels) -> Option<String> {
-        for Target::Rename { to, from } in &self.0 {
-            let Some(value) = labels.get(from).map(str::to_owned) else {
-                continue;
+    pub(super) fn run(&self, at: i64, line: &str, labels: &mut LineLabels) -> Option<String> {
+        let mut made = None;
+        for target in &self.0 {
+            let run = |templates: &Templates, labels: &LineLabels| {
+                let data = Value::text_map(labels.iter());
+                functions::with(at, line, |all| templates.run(all, &data, LIMITS))
             };
-            labels.remove(from);
-            labels.set(to, value);
+            match target {
+                Target::Rename { to, from } => {
+                    let Some(value) = labels.get(from).map(str::to_owned) else {
+                        continue;
+                    };
+                    labels.remove(from);
+                    labels.set(to, value);
+                }
+                Target::Line(templates) => match run(templates, labels) {
+                    Ok(line) => made = Some(line),
+                    Err(error) => labels.fail("TemplateFormatErr", &error.message),
+                },
+                Target::Label(label, templates) => match run(templates, labels) {
+                    Ok(value) => labels.set(label, value),
+                    Err(error) => labels.fail("TemplateFormatErr", &error.message),
+                },
+            }
         }
-        None
+        made
     }
 }

@@ -6,6 +6,7 @@
 
 mod condition;
 mod format;
+mod functions;
 mod ip;
 mod json;
 mod labels;
