@@ -64,6 +64,10 @@ impl<'a> Cursor<'a> {
         self.take(1).map(|bytes| bytes[0])
     }
 
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
+    }
+
     pub(crate) fn u64(&mut self) -> Option<u64> {
         Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
     }

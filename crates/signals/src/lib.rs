@@ -6,6 +6,7 @@
 
 mod append;
 mod bytes;
+pub mod logs;
 mod matching;
 pub mod metrics;
 mod read;

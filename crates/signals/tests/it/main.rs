@@ -4,6 +4,7 @@
 
 mod damage;
 mod limits;
+mod logs;
 mod model;
 mod promql;
 

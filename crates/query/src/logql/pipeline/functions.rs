@@ -50,6 +50,8 @@ fn float(value: &Value) -> f64 {
 
 type TextOf = fn(&[Value]) -> String;
 type IntsOf = fn(i64, i64) -> i64;
+type FloatOf = fn(f64) -> f64;
+type TextsTest = fn(&str, &str) -> bool;
 type FloatsOf = fn(f64, f64) -> f64;
 
 const TEXT: &[Kind] = &[Kind::Text];
@@ -221,7 +223,7 @@ fn functions() -> Functions<'static> {
 }
 
 fn numbers(all: &mut Functions<'static>) {
-    let rounding: [(&str, fn(f64) -> f64); 2] = [("ceil", f64::ceil), ("floor", f64::floor)];
+    let rounding: [(&str, FloatOf); 2] = [("ceil", f64::ceil), ("floor", f64::floor)];
     for (name, body) in rounding {
         all.add(name, &[Kind::Any], None, move |_, values| {
             Ok(Value::Float(body(values.first().map_or(0.0, float))))
@@ -268,7 +270,7 @@ fn numbers(all: &mut Functions<'static>) {
 }
 
 fn conditions(all: &mut Functions<'static>) {
-    let tests: [(&str, fn(&str, &str) -> bool); 3] = [
+    let tests: [(&str, TextsTest); 3] = [
         ("contains", |part, of| of.contains(part)),
         ("hasPrefix", |part, of| of.starts_with(part)),
         ("hasSuffix", |part, of| of.ends_with(part)),
