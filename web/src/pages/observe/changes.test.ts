@@ -11,6 +11,11 @@ test('deployments become markers with their commit', () => {
 });
 
 test('a ledger is read whatever else it says', () => {
-  expect(listed({ items: [{ at: '2026-01-01T10:00:00Z', kind: 'deploy', commit: '4f2c91e0aa', project: 'demo', title: 'Say hello' }, {}] }, span)).toEqual([{ at: Date.UTC(2026, 0, 1, 10), text: 'deploy 4f2c91e', detail: 'Say hello', href: '/p/demo/c/4f2c91e0aa' }]);
-  for (const odd of [null, {}, [], 'x', { items: 3 }]) expect(listed(odd, span)).toEqual([]);
+  const at = Date.UTC(2026, 0, 1, 10);
+  const change = { id: 'x', at, kind: 'deploy', object: { kind: 'Deployment', namespace: 'web-prd', name: 'web' }, by: 'ada', commit: '4f2c91e0aa', promotion: 'demo/web-prd-1', words: 'web runs 4f2c91e' };
+  expect(listed({ changes: [change, {}, { at, kind: 'config', object: { kind: 'ConfigMap', name: 'settings' } }], lost: 0 }, span)).toEqual([
+    { at, text: 'web 4f2c91e', detail: 'web runs 4f2c91e, by ada', href: '/p/demo/c/4f2c91e0aa', namespace: 'web-prd' },
+    { at, text: 'config settings', detail: 'config settings' },
+  ]);
+  for (const odd of [null, {}, [], 'x', { changes: 3 }]) expect(listed(odd, span)).toEqual([]);
 });
