@@ -21,6 +21,24 @@ const PEERS: &[(&str, &str, &str, &str)] = &[
     ("prometheus", ".", "promql", ""),
     ("template", ".", "template", ""),
     ("prometheus", "./api", "promapi", ""),
+    (
+        "alerting",
+        "github.com/prometheus/prometheus/cmd/promtool",
+        "promtool",
+        "",
+    ),
+    (
+        "alerting",
+        "github.com/prometheus/alertmanager/cmd/amtool",
+        "amtool",
+        "",
+    ),
+    (
+        "alerting",
+        "github.com/prometheus/alertmanager/cmd/alertmanager",
+        "alertmanager",
+        "",
+    ),
     ("informer", ".", "informer", ""),
     (
         "kube-state-metrics",
@@ -64,6 +82,8 @@ pub fn run() -> Result<PathBuf> {
             "build",
             "-trimpath",
             "-buildvcs=false",
+            // Prometheus without the clients of every cloud.
+            "-tags=remove_all_sd",
         ]);
         go.args(["-ldflags", VERSION, "-o"])
             .arg(&target)

@@ -1,0 +1,96 @@
+//! Rule files and tests of rules beside promtool: the same verdicts, the same texts.
+
+use towpath_alerting::rules;
+
+use crate::peer;
+
+fn own(text: &str) -> Result<(), Vec<String>> {
+    let files = |pattern: &str| {
+        let path = peer::folder("rules").join(pattern);
+        let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+        Ok(vec![(pattern.to_owned(), text)])
+    };
+    rules::unit::run(text, &files, &|_| true)
+}
+
+/// Lines without what differs by nature: colours, the order of lines that say nothing.
+fn lines(text: &str) -> Vec<String> {
+    text.lines()
+        .map(|line| line.trim_end().to_owned())
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+#[test]
+fn tests_end_as_promtools_do() {
+    let promtool = peer::find("promtool");
+    for (name, text) in peer::corpus("rules", ".test.yml") {
+        let result = own(&text);
+        assert_eq!(
+            result.is_ok(),
+            ["basic.test.yml"].contains(&name.as_str()),
+            "{name}: {result:#?}"
+        );
+        let Some(promtool) = &promtool else { continue };
+        let folder = peer::folder("rules");
+        let theirs = peer::run(promtool, &folder, &["test", "rules", &name]);
+        assert_eq!(theirs.status.success(), result.is_ok(), "{name}");
+        // Faults of YAML have words of their own.
+        if name.starts_with("unknown") {
+            continue;
+        }
+        let said = String::from_utf8(theirs.stderr).expect("text");
+        let said = said.trim_start_matches("  FAILED:\n");
+        let ours = result.err().unwrap_or_default().join("\n");
+        assert_eq!(lines(said), lines(&ours), "{name}\n{said}\n{ours}");
+    }
+}
+
+#[test]
+fn files_are_judged_as_promtool_does() {
+    let promtool = peer::find("promtool");
+    for (name, text) in peer::corpus("check", ".yml") {
+        let result = rules::read(&text);
+        let Some(promtool) = &promtool else { continue };
+        let theirs = peer::run(
+            promtool,
+            &peer::folder("check"),
+            &["check", "rules", "--lint=none", &name],
+        );
+        let said = String::from_utf8(theirs.stderr).expect("text");
+        assert_eq!(
+            theirs.status.success(),
+            result.is_ok(),
+            "{name}: {said} {result:?}"
+        );
+        let Err(findings) = result else { continue };
+        if said.contains("yaml: ") || name.starts_with("duration") {
+            assert!(findings[0].place.is_some(), "{name}: {findings:?}");
+            continue;
+        }
+        let mut wanted: Vec<String> = said
+            .lines()
+            .filter_map(|line| line.strip_prefix(&format!("{name}: ")))
+            .map(str::to_owned)
+            .collect();
+        // A field that is not there has no place upstream; here it has that of its rule.
+        let placeless: Vec<String> = wanted
+            .iter()
+            .filter_map(|line| line.strip_prefix("0:0: "))
+            .map(|line| line.trim_start_matches("0:0: ").to_owned())
+            .collect();
+        wanted.retain(|line| !line.starts_with("0:0: "));
+        wanted.extend(placeless.clone());
+        let mut got: Vec<String> = findings
+            .iter()
+            .map(|finding| {
+                let text = finding.to_string();
+                let bare = placeless.iter().find(|bare| text.ends_with(*bare));
+                bare.cloned().unwrap_or(text)
+            })
+            .collect();
+        wanted.sort();
+        got.sort();
+        assert_eq!(wanted, got, "{name}: {said}");
+    }
+}
