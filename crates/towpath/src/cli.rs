@@ -108,6 +108,8 @@ commands! {
     Repo => repo,
     /// Manage the advisory database of the vulnerability gate
     Scan => scan,
+    /// Check and test files of recording and alerting rules
+    Rules => rules,
     /// Replace the keys behind secrets and tokens
     Secrets => secrets,
     /// Print a kubeconfig for kubectl

@@ -16,6 +16,7 @@ pub mod reference;
 pub mod render;
 pub mod repo;
 pub mod rollback;
+pub mod rules;
 pub mod run;
 pub mod scan;
 pub mod secrets;
