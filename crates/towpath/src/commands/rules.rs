@@ -119,9 +119,13 @@ fn found(folder: &Path, pattern: &str) -> Result<Vec<(String, String)>, String> 
             .map_err(|error| error.to_string())?
             .compile_matcher();
         let within = path.parent().unwrap_or(folder);
-        let within = if within.as_os_str().is_empty() { Path::new(".") } else { within };
-        let entries = std::fs::read_dir(within)
-            .map_err(|error| format!("{}: {error}", within.display()))?;
+        let within = if within.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            within
+        };
+        let entries =
+            std::fs::read_dir(within).map_err(|error| format!("{}: {error}", within.display()))?;
         for entry in entries.flatten() {
             if matcher.is_match(entry.file_name()) {
                 paths.push(entry.path());
