@@ -5,6 +5,7 @@
 pub mod containers;
 pub mod node;
 pub mod objects;
+pub mod releases;
 mod sink;
 
 pub use sink::Sink;
