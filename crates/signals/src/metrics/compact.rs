@@ -1,5 +1,6 @@
 //! Making few large segments of many small ones, and dropping what is too old or deleted.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 
@@ -8,8 +9,9 @@ use towpath_query::promql::{Labels, Matcher};
 use super::chunk::Found;
 use super::manifest::{Listed, Tombstone};
 use super::segment::{Segment, Writer, labels};
+use super::select::told;
 use super::store::Store;
-use super::upkeep::{Upkeep, UpkeepError, segment_path, sync_dir};
+use super::upkeep::{Upkeep, UpkeepError, segment_path, step, sync_dir};
 
 const DAY: i64 = 86_400_000;
 /// How long the segments of each level are, in milliseconds; those of the first are the head's.
@@ -37,11 +39,22 @@ impl Store {
     /// Joins segments that together cover a day, then a week, once that is over.
     pub(crate) fn compact(&self, upkeep: &mut Upkeep) -> Result<(), UpkeepError> {
         for (level, length) in (1u8..).zip(LEVELS) {
-            while let Some(group) = joinable(&upkeep.manifest.segments, level, length) {
+            loop {
+                let left = self.unreadable(upkeep);
+                let Some(group) = joinable(&upkeep.manifest.segments, level, length, &left) else {
+                    break;
+                };
                 self.rewrite(upkeep, &group, level)?;
             }
         }
         Ok(())
+    }
+
+    /// Segments that are left as they are.
+    fn unreadable(&self, upkeep: &Upkeep) -> BTreeSet<u64> {
+        let mut out = upkeep.unreadable.clone();
+        out.extend(self.view().broken.iter().map(|one| one.number));
+        out
     }
 
     /// Writes segments anew as one, without what is deleted; tells the bytes freed.
@@ -56,7 +69,17 @@ impl Store {
             .cloned()
             .collect();
         drop(view);
-        let merged = merge(&open, &path, &upkeep.manifest.tombstones)?;
+        let merged = match merge(&open, &path, &upkeep.manifest.tombstones) {
+            Ok(merged) => merged,
+            Err(UpkeepError::Segment(error)) => {
+                tracing::error!(error = %told(&error), "segments of metrics are not joined");
+                upkeep.unreadable.extend(group);
+                fs::remove_file(&path)?;
+                return Ok(0);
+            }
+            Err(other) => return Err(other),
+        };
+        step();
         sync_dir(&self.dir)?;
         let mut manifest = upkeep.manifest.clone();
         manifest.next += 1;
@@ -86,6 +109,7 @@ impl Store {
         self.publish(upkeep, manifest)?;
         for listed in old {
             fs::remove_file(segment_path(&self.dir, listed.number))?;
+            step();
         }
         Ok(before as i64 - after as i64)
     }
@@ -155,6 +179,7 @@ impl Store {
         let mut upkeep = self.upkeep.lock();
         let stones = upkeep.manifest.tombstones.clone();
         let mut freed = 0;
+        let left = self.unreadable(&upkeep);
         let touched: Vec<Listed> = upkeep
             .manifest
             .segments
@@ -162,7 +187,7 @@ impl Store {
             .filter(|listed| {
                 let within =
                     |stone: &Tombstone| stone.start < listed.end && stone.end >= listed.min;
-                stones.iter().any(within)
+                stones.iter().any(within) && !left.contains(&listed.number)
             })
             .cloned()
             .collect();
@@ -172,14 +197,16 @@ impl Store {
         // Those that reach into the head are needed until its samples are in a segment.
         let mut manifest = upkeep.manifest.clone();
         let flushed = manifest.flushed;
-        manifest.tombstones.retain(|stone| stone.end >= flushed);
+        if self.unreadable(&upkeep).is_empty() {
+            manifest.tombstones.retain(|stone| stone.end >= flushed);
+        }
         self.publish(&mut upkeep, manifest)?;
         Ok(u64::try_from(freed).unwrap_or(0))
     }
 }
 
 /// Segments of lower levels that lie in one interval of `length` which is over.
-fn joinable(segments: &[Listed], level: u8, length: i64) -> Option<Vec<u64>> {
+fn joinable(segments: &[Listed], level: u8, length: i64, left: &BTreeSet<u64>) -> Option<Vec<u64>> {
     let interval = |listed: &Listed| listed.min.div_euclid(length);
     let newest = segments.last()?;
     let mut at = 0;
@@ -191,7 +218,8 @@ fn joinable(segments: &[Listed], level: u8, length: i64) -> Option<Vec<u64>> {
         let group: Vec<&Listed> = same.collect();
         at += group.len();
         let over = newest.end >= own.saturating_add(1).saturating_mul(length);
-        let within = group.iter().all(|listed| listed.level < level);
+        let may = |listed: &&Listed| listed.level < level && !left.contains(&listed.number);
+        let within = group.iter().all(may);
         if over && within && group.len() > 1 {
             return Some(group.iter().map(|listed| listed.number).collect());
         }

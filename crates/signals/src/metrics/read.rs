@@ -38,6 +38,7 @@ impl Store {
             sets => sets,
         };
         let view = self.view();
+        view.check(start, end).map_err(ReadError::Storage)?;
         for segment in view.segments.iter().filter(|one| one.overlaps(start, end)) {
             let mut ids = BTreeSet::new();
             for set in sets {
@@ -107,6 +108,7 @@ impl Read for Store {
         };
         if sets.is_empty() {
             let view = self.view();
+            view.check(start, end).map_err(ReadError::Storage)?;
             for segment in view.segments.iter().filter(|one| one.overlaps(start, end)) {
                 segment.file.names(&mut add).map_err(storage)?;
             }
@@ -136,6 +138,7 @@ impl Read for Store {
         };
         if sets.is_empty() {
             let view = self.view();
+            view.check(start, end).map_err(ReadError::Storage)?;
             for segment in view.segments.iter().filter(|one| one.overlaps(start, end)) {
                 segment.file.values(name, &mut add).map_err(storage)?;
             }

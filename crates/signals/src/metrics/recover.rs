@@ -13,9 +13,10 @@ use super::manifest::Manifest;
 use super::options::Options;
 use super::records::{self, Entry};
 use super::segment::Segment;
+use super::select::told;
 use super::store::{OpenError, Store};
 use super::upkeep::{Upkeep, segment_path};
-use super::view::View;
+use super::view::{Broken, View};
 use crate::segment::Cache;
 use crate::wal::{self, Files, Log, Replayed};
 
@@ -89,12 +90,23 @@ pub(crate) fn open(
     let manifest = Manifest::load(dir).map_err(io)?;
     sweep(dir, &manifest).map_err(io)?;
     let cache = Arc::new(Cache::new(options.cache_bytes));
-    let mut segments = Vec::new();
+    let (mut segments, mut broken) = (Vec::new(), Vec::new());
     for listed in &manifest.segments {
         let path = segment_path(dir, listed.number);
         let times = (listed.min, listed.end);
-        let segment = Segment::open(&path, listed.number, times, Arc::clone(&cache))?;
-        segments.push(Arc::new(segment));
+        match Segment::open(&path, listed.number, times, Arc::clone(&cache)) {
+            Ok(segment) => segments.push(Arc::new(segment)),
+            Err(error) => {
+                let why = told(&error);
+                tracing::error!(error = %why, "a segment of metrics cannot be opened");
+                broken.push(Broken {
+                    number: listed.number,
+                    min: listed.min,
+                    end: listed.end,
+                    why,
+                });
+            }
+        }
     }
     let mut recovery = Recovery {
         head: Store::head_of(&options),
@@ -120,10 +132,11 @@ pub(crate) fn open(
     })
     .map_err(io)?;
     replayed.damage.splice(0..0, damage);
-    told(&replayed, recovery.orphans);
+    report(&replayed, recovery.orphans);
     let log = Log::open(&log_dir, manifest.wal, files).map_err(io)?;
     let view = View {
         segments,
+        broken,
         flushed: manifest.flushed,
         tombstones: manifest.tombstones.clone(),
         readers: Arc::default(),
@@ -140,7 +153,7 @@ pub(crate) fn open(
     ))
 }
 
-fn told(replayed: &Replayed, orphans: u64) {
+fn report(replayed: &Replayed, orphans: u64) {
     for damage in &replayed.damage {
         tracing::error!(
             file = damage.file,

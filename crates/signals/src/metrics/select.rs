@@ -148,6 +148,7 @@ impl Source for Store {
     ) -> Result<Box<dyn Iterator<Item = Result<Series, String>> + 'a>, String> {
         let (start, end) = (hints.start, hints.end);
         let view = self.view();
+        view.check(start, end)?;
         let places = self
             .places(&view, matchers, start, end)
             .map_err(|e| told(&e))?;

@@ -17,7 +17,7 @@ use super::options::Options;
 use super::records;
 use super::upkeep::{Upkeep, background};
 use super::view::View;
-use crate::segment::{Cache, SegmentError};
+use crate::segment::Cache;
 use crate::wal::{Disk, Files, Log, NotTaken, Replayed};
 use crate::{Append, Exemplar, Metadata, Outcome, Refused, Sample, SeriesRef, WriteError};
 
@@ -33,9 +33,6 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
-    /// A segment that counts cannot be opened.
-    #[error("open store of metrics: {0}")]
-    Segment(#[from] SegmentError),
 }
 
 /// Figures of a store.
@@ -61,6 +58,8 @@ pub struct Stats {
     pub segment_bytes: u64,
     /// Samples in them.
     pub segment_samples: u64,
+    /// Segments that cannot be opened, and why.
+    pub broken: Vec<String>,
     /// First time in segments or head, milliseconds since the epoch; none while it is empty.
     pub oldest: Option<i64>,
     /// Why nothing is taken now, if so.
@@ -126,7 +125,8 @@ impl Store {
     /// not in segments.
     ///
     /// # Errors
-    /// The directory cannot be used, or a segment that counts is damaged.
+    /// The directory cannot be used or the manifest is damaged. A segment that cannot be opened is
+    /// told of by [`Store::stats`] and by every query for its time.
     pub fn open(dir: &Path, options: Options) -> Result<Arc<Self>, OpenError> {
         Self::open_on(dir, options, Arc::new(Disk))
     }
@@ -206,6 +206,7 @@ impl Store {
             segments: view.segments.len() as u64,
             segment_bytes: view.segments.iter().map(|segment| segment.bytes).sum(),
             segment_samples: segments.map(|segment| segment.samples).sum(),
+            broken: view.broken.iter().map(|one| one.why.clone()).collect(),
             oldest: oldest.or_else(|| self.head.min()),
             trouble,
             replayed: self.replayed.clone(),

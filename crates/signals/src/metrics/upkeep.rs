@@ -1,6 +1,7 @@
 //! What is done beside reading and writing: checkpoints, moving samples into segments, compaction,
 //! retention. One at a time, by a thread of its own.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,8 @@ pub(crate) struct Upkeep {
     /// The next checkpoint has to be whole.
     whole: bool,
     last: Instant,
+    /// Segments that could not be read as a whole: they are left as they are.
+    pub(crate) unreadable: BTreeSet<u64>,
 }
 
 impl Upkeep {
@@ -63,6 +66,7 @@ impl Upkeep {
             // What was read back is not followed file by file.
             whole: true,
             last: clock.monotonic(),
+            unreadable: BTreeSet::new(),
         }
     }
 }
@@ -73,6 +77,18 @@ pub(crate) fn segment_path(dir: &Path, number: u64) -> PathBuf {
 
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// A place where a crash would leave something half done; tests look at the files there.
+#[cfg(not(test))]
+pub(crate) fn step() {}
+
+#[cfg(test)]
+pub(crate) fn step() {
+    if let Some(step) = tests::STEP.take() {
+        step();
+        tests::STEP.set(Some(step));
+    }
 }
 
 /// Starts the thread. It ends with the store.
@@ -118,15 +134,15 @@ impl Store {
             flushed = true;
             self.flush_to(&mut upkeep, boundary)?;
         }
-        if flushed {
-            self.compact(&mut upkeep)?;
-        }
         self.retain(&mut upkeep)?;
         let now = self.options.clock.monotonic();
         let overdue = now.duration_since(upkeep.last) >= self.options.checkpoint;
         let urgent = self.unsafe_until_checkpoint.load(Ordering::Acquire);
         if urgent || (overdue && !flushed) {
             self.checkpoint(&mut upkeep)?;
+        }
+        if flushed {
+            self.compact(&mut upkeep)?;
         }
         Ok(())
     }
@@ -169,6 +185,7 @@ impl Store {
         let number = upkeep.manifest.next;
         let path = segment_path(&self.dir, number);
         let written = super::flush::write(self, &path, boundary)?;
+        step();
         let mut manifest = upkeep.manifest.clone();
         manifest.next += 1;
         manifest.flushed = boundary;
@@ -202,10 +219,17 @@ impl Store {
         manifest: Manifest,
     ) -> Result<(), UpkeepError> {
         manifest.store(&self.dir)?;
+        step();
         upkeep.manifest = manifest;
         let before = self.view();
         let mut segments = Vec::with_capacity(upkeep.manifest.segments.len());
+        let mut broken = Vec::new();
         for listed in &upkeep.manifest.segments {
+            let mut known = before.broken.iter();
+            if let Some(one) = known.find(|one| one.number == listed.number) {
+                broken.push(one.clone());
+                continue;
+            }
             let open = before.segments.iter();
             let open = open.clone().find(|open| open.number == listed.number);
             segments.push(match open {
@@ -221,6 +245,7 @@ impl Store {
         let readers = Arc::clone(&before.readers);
         let view = View {
             segments,
+            broken,
             flushed: upkeep.manifest.flushed,
             tombstones: upkeep.manifest.tombstones.clone(),
             readers: Arc::clone(&readers),
@@ -243,7 +268,9 @@ impl Store {
         let whole = upkeep.whole;
         // Until it is done, what it marks as saved is not.
         upkeep.whole = true;
+        step();
         checkpoint::write(self, &path, whole, upkeep.series)?;
+        step();
         sync_dir(&self.dir)?;
         let mut manifest = upkeep.manifest.clone();
         manifest.next += 1;
@@ -258,13 +285,18 @@ impl Store {
         upkeep.manifest = manifest;
         upkeep.series = next_series;
         upkeep.whole = false;
+        step();
         if urgent {
             self.unsafe_until_checkpoint.store(false, Ordering::Release);
         }
         for number in old {
             fs::remove_file(checkpoint::path(&self.dir, number))?;
+            step();
         }
         wal::remove_before(&self.dir.join("wal"), log)?;
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,10 +8,20 @@ use parking_lot::{Condvar, Mutex};
 use super::manifest::Tombstone;
 use super::segment::Segment;
 
+/// A segment that counts and cannot be opened: who asks for its time is told so.
+#[derive(Clone, Debug)]
+pub(crate) struct Broken {
+    pub(crate) number: u64,
+    pub(crate) min: i64,
+    pub(crate) end: i64,
+    pub(crate) why: String,
+}
+
 /// One state of it; a query keeps the one it began with.
 pub(crate) struct View {
     /// In order of time, none overlapping.
     pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) broken: Vec<Broken>,
     /// Samples before are in segments alone.
     pub(crate) flushed: i64,
     pub(crate) tombstones: Vec<Tombstone>,
@@ -23,6 +33,17 @@ pub(crate) struct View {
 pub(crate) struct Readers {
     lock: Mutex<()>,
     gone: Condvar,
+}
+
+impl View {
+    /// Whether all that is kept of an interval can be read; else what cannot.
+    pub(crate) fn check(&self, start: i64, end: i64) -> Result<(), String> {
+        let overlaps = |one: &&Broken| one.min <= end && one.end > start;
+        match self.broken.iter().find(overlaps) {
+            Some(broken) => Err(broken.why.clone()),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Drop for View {
