@@ -5,7 +5,7 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use towpath_kit::traits::{Action, AuthError, Authenticator, Authorizer, Credential, Principal};
 
-/// Lets a caller through who may `create` `metrics` of `towpath.dev`.
+/// Lets a caller through who may `create` `signals` of `towpath.dev`.
 ///
 /// # Errors
 /// The answer to give instead.
@@ -39,12 +39,12 @@ pub(super) async fn let_in(
     let action = Action {
         verb: "create".into(),
         group: "towpath.dev".into(),
-        resource: "metrics".into(),
+        resource: "signals".into(),
         ..Action::default()
     };
     if authorizer.allowed(&principal, &action) {
         return Ok(principal);
     }
-    let message = format!("{} may not create metrics of towpath.dev", principal.name);
+    let message = format!("{} may not create signals of towpath.dev", principal.name);
     Err(Box::new((StatusCode::FORBIDDEN, message).into_response()))
 }

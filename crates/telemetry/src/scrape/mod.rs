@@ -1,5 +1,16 @@
-//! Metrics fetched from targets.
+//! Metrics fetched from targets: what is scraped ([`config`]), how its labels come about
+//! ([`relabel`]), and the loops that do it ([`Pools`]).
 
+pub mod config;
+mod cycle;
+mod fetch;
+mod ingest;
 mod md5;
 mod pattern;
+mod pools;
 pub mod relabel;
+mod target;
+pub(crate) mod written;
+
+pub use pools::Pools;
+pub use target::Group;

@@ -10,6 +10,7 @@ mod peer;
 mod prometheus_api;
 mod relabel;
 mod remote_write;
+mod scrape;
 mod scraped;
 mod textparse;
 mod tree;

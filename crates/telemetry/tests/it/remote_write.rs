@@ -9,11 +9,9 @@ use http::{Request, StatusCode};
 use serde_json::{Value as Json, json};
 use tower::ServiceExt;
 use towpath_kit::traits::{Action, AuthError, Authenticator, Authorizer, Credential, Principal};
-use towpath_query::promql::{Labels, Settings, Value, instant, parse};
+use towpath_query::promql::{Settings, Value, instant, parse};
+use towpath_signals::Read;
 use towpath_signals::metrics::{Options, Store};
-use towpath_signals::{
-    Append, Exemplar, Metadata, Outcome, Read, Refused, Sample, SeriesRef, WriteError,
-};
 use towpath_stdx::{Clock, Secret, SystemClock};
 use towpath_telemetry::receive::{RemoteWrite, router};
 
@@ -45,37 +43,7 @@ impl Authenticator for Doors {
 
 impl Authorizer for Doors {
     fn allowed(&self, principal: &Principal, action: &Action) -> bool {
-        principal.name == "writer" && action.resource == "metrics" && action.verb == "create"
-    }
-}
-
-/// The store as a receiver sees it, without waiting for the disk.
-struct Fast(Arc<Store>);
-
-#[async_trait]
-impl Append for Fast {
-    fn resolve(&self, labels: &Labels) -> Result<SeriesRef, Refused> {
-        self.0.resolve(labels)
-    }
-
-    fn labels(&self, series: SeriesRef) -> Option<Labels> {
-        Append::labels(&*self.0, series)
-    }
-
-    fn append(&self, samples: &[Sample]) -> Result<Outcome, WriteError> {
-        self.0.append(samples)
-    }
-
-    fn exemplar(&self, series: SeriesRef, exemplar: Exemplar) -> Result<(), Refused> {
-        self.0.exemplar(series, exemplar)
-    }
-
-    fn metadata(&self, family: &str, metadata: Metadata) {
-        self.0.metadata(family, metadata);
-    }
-
-    async fn sync(&self) -> Result<(), WriteError> {
-        Ok(())
+        principal.name == "writer" && action.resource == "signals" && action.verb == "create"
     }
 }
 
@@ -90,12 +58,7 @@ fn place() -> Place {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Store::open(dir.path(), Options::new(Arc::clone(&clock))).unwrap();
     let doors = Arc::new(Doors);
-    let write = RemoteWrite::new(
-        Arc::new(Fast(Arc::clone(&store))),
-        doors.clone(),
-        doors,
-        clock,
-    );
+    let write = RemoteWrite::new(store.clone(), doors.clone(), doors, clock);
     Place {
         store,
         router: router(Arc::new(write)),
