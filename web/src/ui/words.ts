@@ -41,12 +41,12 @@ export const count = (n: number, one: string, many = `${one}s`) => `${n.toLocale
 export type Tone = 'ok' | 'failed' | 'warning' | 'running' | 'paused' | 'hand' | 'idle' | 'skipped' | 'unknown' | 'back' | 'past';
 
 const TONES: Record<string, Tone> = {
-  Healthy: 'ok', Succeeded: 'ok', Passed: 'ok', Synced: 'ok', Ready: 'ok', Bound: 'ok', Active: 'ok', Completed: 'ok', Available: 'ok', Normal: 'ok', Released: 'ok',
-  Failed: 'failed', Degraded: 'failed', Refused: 'failed', Error: 'failed', CrashLoopBackOff: 'failed', ImagePullBackOff: 'failed', ErrImagePull: 'failed', OOMKilled: 'failed', Lost: 'failed',
+  Healthy: 'ok', Succeeded: 'ok', Passed: 'ok', Synced: 'ok', Ready: 'ok', Bound: 'ok', Active: 'ok', Completed: 'ok', Available: 'ok', Normal: 'ok', Released: 'ok', Inactive: 'ok', Recording: 'ok',
+  Failed: 'failed', Firing: 'failed', Degraded: 'failed', Refused: 'failed', Error: 'failed', CrashLoopBackOff: 'failed', ImagePullBackOff: 'failed', ErrImagePull: 'failed', OOMKilled: 'failed', Lost: 'failed',
   Warning: 'warning', OutOfSync: 'warning', Drifted: 'warning', Missing: 'warning', Held: 'warning', Stopped: 'warning',
   Running: 'running', Progressing: 'running', Deploying: 'running', ContainerCreating: 'running', Terminating: 'running',
-  Paused: 'paused', Waiting: 'paused', Suspended: 'paused', WaitingForApproval: 'hand',
-  Skipped: 'skipped', Cancelled: 'skipped', Superseded: 'skipped', Unknown: 'unknown', RolledBack: 'back', Replaced: 'past',
+  Paused: 'paused', Waiting: 'paused', Suspended: 'paused', Silenced: 'paused', Inhibited: 'paused', Muted: 'paused', WaitingForApproval: 'hand',
+  Skipped: 'skipped', Cancelled: 'skipped', Superseded: 'skipped', Unknown: 'unknown', RolledBack: 'back', Replaced: 'past', Expired: 'past',
 };
 
 export const tone = (word: string): Tone => TONES[word] ?? 'idle';
