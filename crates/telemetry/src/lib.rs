@@ -6,6 +6,7 @@ pub mod cases;
 pub mod exporters;
 pub mod family;
 pub mod ledger;
+pub mod loki;
 pub mod otlp;
 pub mod prometheus;
 pub mod receive;

@@ -4,6 +4,7 @@
 mod cases;
 mod containers;
 mod ledger;
+mod loki;
 mod node;
 mod objects;
 mod peer;

@@ -1,0 +1,50 @@
+//! Labels, their values, series.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use towpath_query::logql::parse_matchers;
+use towpath_query::promql::{Labels, Matcher};
+
+use super::fault::Fault;
+use super::{Call, reply};
+
+/// Selectors given under any of the names that clients use.
+pub(super) fn selectors(call: &Call, names: &[&str]) -> Result<Vec<Vec<Matcher>>, Fault> {
+    let texts = names.iter().flat_map(|name| call.params.all(name));
+    let mut out = Vec::new();
+    for text in texts.filter(|text| !text.is_empty()) {
+        out.push(parse_matchers(text)?);
+    }
+    Ok(out)
+}
+
+fn streams(call: &Call, names: &[&str]) -> Result<Vec<Labels>, Fault> {
+    let sets = selectors(call, names)?;
+    let (start, end) = call.params.span(call.now)?;
+    Ok(call.loki.store.streams(&sets, start, end))
+}
+
+pub(super) fn labels(call: &Call) -> Result<Value, Fault> {
+    let streams = streams(call, &["query"])?;
+    let names: BTreeSet<&str> = streams
+        .iter()
+        .flat_map(|labels| labels.iter().map(|(name, _)| name))
+        .collect();
+    Ok(reply::success(names.into_iter().collect()))
+}
+
+pub(super) fn values(call: &Call) -> Result<Value, Fault> {
+    let streams = streams(call, &["query"])?;
+    let values: BTreeSet<&str> = streams
+        .iter()
+        .map(|labels| labels.get(&call.name))
+        .filter(|value| !value.is_empty())
+        .collect();
+    Ok(reply::success(values.into_iter().collect()))
+}
+
+pub(super) fn series(call: &Call) -> Result<Value, Fault> {
+    let streams = streams(call, &["match[]", "match"])?;
+    Ok(reply::success(streams.iter().map(reply::labels).collect()))
+}
