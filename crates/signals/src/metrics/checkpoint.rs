@@ -1,8 +1,9 @@
 //! The head on the disk, so that the log before can go.
 //!
-//! A checkpoint is a list of files. The first holds all series and chunks there were; each one
-//! after adds new series and chunks that were closed since; of the open chunks only those in the
-//! last file count. After samples have gone into a segment the list begins anew.
+//! A checkpoint is a list of files. The first holds all series and closed chunks there were, each
+//! one after adds what is new of both; after samples have gone into a segment the list begins
+//! anew. What changes all the time (open chunks, exemplars, metadata) is in one more file that
+//! each checkpoint replaces.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -19,6 +20,11 @@ pub(crate) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:010}.ckp"))
 }
 
+/// The file of what changes all the time.
+pub(crate) fn open_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:010}.opn"))
+}
+
 struct Out {
     file: BufWriter<File>,
     framed: Vec<u8>,
@@ -26,6 +32,14 @@ struct Out {
 }
 
 impl Out {
+    fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            file: BufWriter::with_capacity(1 << 20, File::create(path)?),
+            framed: Vec::new(),
+            entries: 0,
+        })
+    }
+
     fn record(&mut self, record: &mut Vec<u8>, least: usize) -> io::Result<()> {
         if record.len() > least {
             self.framed.clear();
@@ -35,16 +49,22 @@ impl Out {
         }
         Ok(())
     }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.record(&mut records::end(self.entries), 0)?;
+        let file = self
+            .file
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()
+    }
 }
 
-/// Writes a checkpoint file: all there is, or what came since series `from` and the chunks that
-/// are in files already. Durable when this returns, but for its name.
-pub(crate) fn write(store: &Store, path: &Path, whole: bool, from: u32) -> io::Result<()> {
-    let mut out = Out {
-        file: BufWriter::with_capacity(1 << 20, File::create(path)?),
-        framed: Vec::new(),
-        entries: 0,
-    };
+/// Writes the files of a checkpoint with a number: all there is, or what came since series `from`
+/// and the chunks that are in files already. Durable when this returns, but for their names.
+pub(crate) fn write(store: &Store, number: u64, whole: bool, from: u32) -> io::Result<()> {
+    let mut out = Out::create(&path(&store.dir, number))?;
+    let mut moving = Out::create(&open_path(&store.dir, number))?;
     let ids = store.head.registry.read().ids().to_vec();
     let mut record = Vec::new();
     for id in ids.iter().filter(|id| whole || **id >= from) {
@@ -66,41 +86,37 @@ pub(crate) fn write(store: &Store, path: &Path, whole: bool, from: u32) -> io::R
             }
             let count = new.len() as u64;
             series.saved = packed.closed.len().min(usize::from(u16::MAX)) as u16;
-            match packed.open.data() {
-                Some((kind, data)) => {
-                    records::put_open(&mut open, *id, kind, data);
-                    count + 1
-                }
-                None => count,
+            let data = packed.open.data();
+            if let Some((kind, data)) = data {
+                records::put_open(&mut open, *id, kind, data);
             }
+            (count, u64::from(data.is_some()))
         });
-        out.entries += entries.unwrap_or(0);
+        let (closed, opened) = entries.unwrap_or_default();
+        out.entries += closed;
+        moving.entries += opened;
         out.record(&mut record, RECORD)?;
-        out.record(&mut open, RECORD)?;
+        moving.record(&mut open, RECORD)?;
     }
     out.record(&mut record, 0)?;
-    out.record(&mut open, 0)?;
+    out.finish()?;
+    moving.record(&mut open, 0)?;
     for (family, said) in store.families.lock().read(None) {
         for said in said.iter().rev() {
             records::put_metadata(&mut record, &family, said);
-            out.entries += 1;
+            moving.entries += 1;
         }
-        out.record(&mut record, RECORD)?;
+        moving.record(&mut record, RECORD)?;
     }
-    out.record(&mut record, 0)?;
+    moving.record(&mut record, 0)?;
     let exemplars = store.exemplars.lock().all();
     for (series, exemplar) in &exemplars {
         records::put_exemplar(&mut record, *series, exemplar);
-        out.entries += 1;
-        out.record(&mut record, RECORD)?;
+        moving.entries += 1;
+        moving.record(&mut record, RECORD)?;
     }
-    out.record(&mut record, 0)?;
-    out.record(&mut records::end(out.entries), 0)?;
-    let file = out
-        .file
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)?;
-    file.sync_all()
+    moving.record(&mut record, 0)?;
+    moving.finish()
 }
 
 /// Reads a checkpoint file. What is damaged in it is told and left out.

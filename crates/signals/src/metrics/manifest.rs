@@ -45,7 +45,8 @@ pub(crate) struct Manifest {
     pub(crate) flushed: i64,
     /// The first file of the log that counts.
     pub(crate) wal: u64,
-    /// Checkpoint files, in the order they are read.
+    /// Checkpoint files, in the order they are read; of the last one also what changes all the
+    /// time.
     pub(crate) checkpoints: Vec<u64>,
     /// In order of time.
     pub(crate) segments: Vec<Listed>,

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `MANIFEST` | which of the other files count |
 //! | `wal/*.wal` | the log since the last checkpoint |
-//! | `*.ckp` | the head as of the last checkpoints |
+//! | `*.ckp`, `*.opn` | the head as of the last checkpoint |
 //! | `*.seg` | segments |
 
 mod budget;

@@ -33,7 +33,7 @@ struct Recovery {
 }
 
 impl Recovery {
-    fn apply(&mut self, entry: Entry, open: bool) {
+    fn apply(&mut self, entry: Entry) {
         let id = |id: u32| self.other.get(&id).copied().unwrap_or(id);
         match entry {
             Entry::Series(series, labels) => {
@@ -60,15 +60,13 @@ impl Recovery {
                 }
             }
             Entry::Open(series, kind, data) => {
-                if open {
-                    let last = self.head.change(id(series), |series| {
-                        series.restore_open(kind, &data)?;
-                        series.packed.open.first().zip(series.packed.max())
-                    });
-                    if let Some(Some((first, last))) = last {
-                        self.head.saw(last);
-                        self.head.holds(first.max(self.flushed));
-                    }
+                let last = self.head.change(id(series), |series| {
+                    series.restore_open(kind, &data)?;
+                    series.packed.open.first().zip(series.packed.max())
+                });
+                if let Some(Some((first, last))) = last {
+                    self.head.saw(last);
+                    self.head.holds(first.max(self.flushed));
                 }
             }
             Entry::End(_) => {}
@@ -122,13 +120,15 @@ pub(crate) fn open(
         recovery.head.saw(manifest.flushed);
     }
     let mut damage = Vec::new();
-    for (at, number) in manifest.checkpoints.iter().enumerate() {
-        let last = at + 1 == manifest.checkpoints.len();
-        let path = checkpoint::path(dir, *number);
-        damage.extend(checkpoint::read(&path, |entry| recovery.apply(entry, last)).map_err(io)?);
+    let paths = manifest.checkpoints.iter();
+    let paths = paths.map(|number| checkpoint::path(dir, *number));
+    let moving = manifest.checkpoints.last();
+    let moving = moving.map(|number| checkpoint::open_path(dir, *number));
+    for path in paths.chain(moving) {
+        damage.extend(checkpoint::read(&path, |entry| recovery.apply(entry)).map_err(io)?);
     }
     let mut replayed = wal::replay(&log_dir, manifest.wal, |record| {
-        records::read(record, |entry| recovery.apply(entry, false));
+        records::read(record, |entry| recovery.apply(entry));
     })
     .map_err(io)?;
     replayed.damage.splice(0..0, damage);
@@ -186,6 +186,7 @@ fn sweep(dir: &Path, manifest: &Manifest) -> std::io::Result<()> {
         };
         let named = match kind {
             "ckp" => manifest.checkpoints.contains(&number),
+            "opn" => manifest.checkpoints.last() == Some(&number),
             "seg" => manifest.segments.iter().any(|s| s.number == number),
             _ => true,
         };

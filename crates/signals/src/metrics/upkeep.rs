@@ -264,18 +264,18 @@ impl Store {
         let next_series = self.head.next();
         let log = self.log.rotate()?;
         let number = upkeep.manifest.next;
-        let path = checkpoint::path(&self.dir, number);
         let whole = upkeep.whole;
         // Until it is done, what it marks as saved is not.
         upkeep.whole = true;
         step();
-        checkpoint::write(self, &path, whole, upkeep.series)?;
+        checkpoint::write(self, number, whole, upkeep.series)?;
         step();
         sync_dir(&self.dir)?;
         let mut manifest = upkeep.manifest.clone();
         manifest.next += 1;
         manifest.wal = log;
         manifest.series = next_series;
+        let moving = manifest.checkpoints.last().copied();
         let old = match whole {
             true => std::mem::take(&mut manifest.checkpoints),
             false => Vec::new(),
@@ -288,6 +288,10 @@ impl Store {
         step();
         if urgent {
             self.unsafe_until_checkpoint.store(false, Ordering::Release);
+        }
+        if let Some(number) = moving {
+            fs::remove_file(checkpoint::open_path(&self.dir, number))?;
+            step();
         }
         for number in old {
             fs::remove_file(checkpoint::path(&self.dir, number))?;

@@ -117,7 +117,7 @@ fn the_log_opens_at_every_length() {
 fn a_flipped_bit_is_found_in_every_file() {
     let (dir, clock) = example();
     let mut seed = 7u64;
-    for kind in ["wal", "ckp", "seg", "MANIFEST"] {
+    for kind in ["wal", "ckp", "opn", "seg", "MANIFEST"] {
         let all = files(dir.path(), kind);
         assert!(!all.is_empty(), "{kind}");
         let mut found = 0;

@@ -71,7 +71,7 @@ impl Chunk {
 
     /// What it takes in memory, its place in a list included.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.data.len() + 8
+        size_of::<Self>() + self.data.len().next_multiple_of(16) + 16
     }
 
     /// Adds the samples from `start` to `end`; `None` if the chunk is damaged.
