@@ -11,6 +11,7 @@ mod matching;
 pub mod metrics;
 mod read;
 mod segment;
+pub mod traces;
 mod wal;
 
 pub use append::{
