@@ -2,6 +2,7 @@
 //! logging. Knows nothing of Kubernetes.
 
 mod logging;
+pub mod metrics;
 mod service;
 
 pub use logging::{LogFormat, init_logging};
