@@ -31,6 +31,7 @@ pub async fn run<C, F, Fut, E>(
     Fut: Future<Output = Result<Next, E>> + Send + 'static,
     E: std::fmt::Display + Send + 'static,
 {
+    queue.measure(name);
     let mut tasks = Vec::new();
     for number in 0..workers {
         let (queue, context, cancel, reconcile) = (

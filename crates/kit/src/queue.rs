@@ -8,16 +8,39 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use towpath_daemon::metrics::{self, Counter, Gauge, Histogram, LATENCY};
+
+/// What a queue counts of itself, once it has a name.
+struct Meters {
+    adds: Counter,
+    retries: Counter,
+    depth: Gauge,
+    waited: Histogram,
+    worked: Histogram,
+}
 
 struct State<T> {
-    ready: VecDeque<T>,
+    /// With the time they were added.
+    ready: VecDeque<(T, Instant)>,
     queued: HashSet<T>,
-    active: HashSet<T>,
+    /// With the time they were taken.
+    active: HashMap<T, Instant>,
     again: HashSet<T>,
     later: BTreeMap<(Instant, u64), T>,
     due: HashMap<T, (Instant, u64)>,
     failures: HashMap<T, u32>,
     sequence: u64,
+    meters: Option<Meters>,
+}
+
+impl<T: Clone + Eq + Hash> State<T> {
+    fn put(&mut self, key: T) {
+        self.ready.push_back((key, Instant::now()));
+        if let Some(meters) = &self.meters {
+            meters.adds.inc();
+            meters.depth.add(1);
+        }
+    }
 }
 
 /// Keyed work queue. Cheap to clone.
@@ -40,12 +63,13 @@ impl<T: Clone + Eq + Hash> Default for Queue<T> {
         let state = State {
             ready: VecDeque::new(),
             queued: HashSet::new(),
-            active: HashSet::new(),
+            active: HashMap::new(),
             again: HashSet::new(),
             later: BTreeMap::new(),
             due: HashMap::new(),
             failures: HashMap::new(),
             sequence: 0,
+            meters: None,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -61,13 +85,45 @@ pub fn backoff(failures: u32) -> Duration {
 }
 
 impl<T: Clone + Eq + Hash> Queue<T> {
+    /// Counts what the queue does from here on as `workqueue_*` of this name.
+    pub fn measure(&self, name: &str) {
+        let labels = [("name", name)];
+        let histogram = |of, help| metrics::histogram(of, help, LATENCY, &labels);
+        let mut state = self.state.lock();
+        let meters = Meters {
+            adds: metrics::counter(
+                "workqueue_adds_total",
+                "Total number of adds handled by workqueue",
+                &labels,
+            ),
+            retries: metrics::counter(
+                "workqueue_retries_total",
+                "Total number of retries handled by workqueue",
+                &labels,
+            ),
+            depth: metrics::gauge("workqueue_depth", "Current depth of workqueue", &labels),
+            waited: histogram(
+                "workqueue_queue_duration_seconds",
+                "How long in seconds an item stays in workqueue before being requested.",
+            ),
+            worked: histogram(
+                "workqueue_work_duration_seconds",
+                "How long in seconds processing an item from workqueue takes.",
+            ),
+        };
+        let waiting = state.ready.len();
+        meters.adds.add(waiting as u64);
+        meters.depth.add(i64::try_from(waiting).unwrap_or(0));
+        state.meters = Some(meters);
+    }
+
     /// Adds a key to be worked on now.
     pub fn add(&self, key: T) {
         let mut state = self.state.lock();
-        if state.active.contains(&key) {
+        if state.active.contains_key(&key) {
             state.again.insert(key);
         } else if state.queued.insert(key.clone()) {
-            state.ready.push_back(key);
+            state.put(key);
             drop(state);
             self.wake.notify_one();
         }
@@ -105,16 +161,20 @@ impl<T: Clone + Eq + Hash> Queue<T> {
                     }
                     if let Some(key) = state.later.remove(&slot) {
                         state.due.remove(&key);
-                        if state.active.contains(&key) {
+                        if state.active.contains_key(&key) {
                             state.again.insert(key);
                         } else if state.queued.insert(key.clone()) {
-                            state.ready.push_back(key);
+                            state.put(key);
                         }
                     }
                 }
-                if let Some(key) = state.ready.pop_front() {
+                if let Some((key, added)) = state.ready.pop_front() {
+                    if let Some(meters) = &state.meters {
+                        meters.depth.add(-1);
+                        meters.waited.observe(now.saturating_duration_since(added));
+                    }
                     state.queued.remove(&key);
-                    state.active.insert(key.clone());
+                    state.active.insert(key.clone(), now);
                     if !state.ready.is_empty() {
                         self.wake.notify_one();
                     }
@@ -152,7 +212,11 @@ impl<T: Clone + Eq + Hash> Queue<T> {
     fn finish(&self, key: &T, delay: Option<Duration>) {
         let again = {
             let mut state = self.state.lock();
-            state.active.remove(key);
+            let taken = state.active.remove(key);
+            if let (Some(meters), Some(taken)) = (&state.meters, taken) {
+                meters.worked.observe(taken.elapsed());
+                meters.retries.add(u64::from(delay.is_some()));
+            }
             if delay.is_none() {
                 state.failures.remove(key);
             }
