@@ -60,6 +60,7 @@ pub(crate) struct Core {
     /// Keys of what is sealed on disk.
     pub(crate) seals: Arc<Keys>,
     pub(crate) audit: Arc<Audit>,
+    pub(crate) requests: crate::requests::Requests,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) settings: Settings,
@@ -236,6 +237,7 @@ async fn understand(
     };
     let acting_as = (who != call.principal).then_some(&call.principal);
     let about = about(&call, &routed);
+    let running = call.core.requests.begin(&about);
     call.core.audit.understood(&draft, &who, acting_as, about);
     let notes = call.notes.clone();
     draft.notes(&notes);
@@ -256,6 +258,7 @@ async fn understand(
         }
     };
     let mut answer = answer.unwrap_or_else(|failure| body::failure(&failure));
+    running.end(answer.status());
     for (name, uid) in [(FLOW_SCHEMA, &uids.0), (PRIORITY_LEVEL, &uids.1)] {
         if let (false, Ok(value)) = (uid.is_empty(), HeaderValue::from_str(uid)) {
             answer.headers_mut().insert(name, value);

@@ -59,7 +59,9 @@ pub(crate) fn serve(call: &Call) -> Answer {
             let core = &call.core;
             Ok(body::text(
                 200,
-                core.audit.metrics() + &core.fairness.metrics(),
+                core.audit.metrics()
+                    + &core.fairness.metrics()
+                    + &towpath_daemon::metrics::text(|name| name.starts_with("apiserver_")),
             ))
         }
         "/openid/v1/jwks" => {

@@ -52,6 +52,7 @@ mod proxy;
 mod rbac;
 mod read;
 mod record;
+mod requests;
 mod reviews;
 mod route;
 mod sealed;

@@ -165,6 +165,7 @@ impl ApiServer {
             pki,
             seals: keys,
             audit,
+            requests: crate::requests::Requests::default(),
             clock,
             random,
             settings,

@@ -1,6 +1,7 @@
 //! DNS for pods: cluster names out of the model, everything else from the host's resolvers.
 
 mod forward;
+mod meters;
 mod server;
 mod zone;
 

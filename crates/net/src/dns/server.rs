@@ -1,6 +1,7 @@
 //! The DNS server on the gateway's address: UDP and TCP, RFC 1035 with EDNS sizes.
 
 use super::forward::Upstreams;
+use super::meters::Meters;
 use super::zone::{Answer, Zone};
 use crate::config::NetConfig;
 use crate::services::Shared;
@@ -14,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use towpath_daemon::{CancellationToken, ServiceContext};
+use towpath_stdx::{Clock, SystemClock};
 
 // Largest answer over UDP that crosses every network whole.
 const UDP_BYTES: u16 = 1232;
@@ -27,6 +29,7 @@ struct Server {
     zone: Zone,
     upstreams: Upstreams,
     waiting: Arc<Semaphore>,
+    meters: Meters,
 }
 
 /// Runs until cancelled.
@@ -53,6 +56,7 @@ pub(crate) async fn serve(
         zone,
         upstreams: Upstreams::new(gateway),
         waiting: Arc::new(Semaphore::new(WAITING_QUESTIONS)),
+        meters: Meters::new(port, &config.cluster_dns_domain),
     });
     context.ready();
     tokio::select! {
@@ -155,6 +159,14 @@ impl Server {
 
     /// The answer's bytes; `None` where the question is not even a header.
     async fn answer(&self, bytes: &[u8], tcp: bool) -> Option<Vec<u8>> {
+        let begin = SystemClock.monotonic();
+        let answer = self.reply(bytes, tcp).await;
+        let took = SystemClock.monotonic().duration_since(begin);
+        self.meters.count(bytes, tcp, answer.as_deref(), took);
+        answer
+    }
+
+    async fn reply(&self, bytes: &[u8], tcp: bool) -> Option<Vec<u8>> {
         let question = match Message::from_vec(bytes) {
             Ok(question) => question,
             Err(_) => return malformed(bytes),

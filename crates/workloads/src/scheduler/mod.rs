@@ -31,10 +31,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use towpath_daemon::metrics;
 use towpath_kit::cache::{Change, Key};
 use towpath_kit::controller::Next;
 use towpath_kit::events::Events;
 use towpath_kit::queue::Queue;
+use towpath_stdx::{Clock, SystemClock};
 pub(crate) use volumes::{claim_names, selected_node};
 
 /// Name that pods ask for us by.
@@ -194,7 +196,10 @@ impl Scheduler {
             nodes: &nodes,
             namespaces: &namespaces,
         };
-        match plan::plan(&pod, &cluster, &volumes) {
+        let begin = SystemClock.monotonic();
+        let verdict = plan::plan(&pod, &cluster, &volumes);
+        self.count(&verdict, SystemClock.monotonic().duration_since(begin));
+        match verdict {
             Verdict::Gated => {
                 let message = "Scheduling is blocked due to non-empty scheduling gates";
                 self.condition(&pod, "SchedulingGated", message).await?;
@@ -218,6 +223,38 @@ impl Scheduler {
             Verdict::Node(node) => self.bind(key, &pod, &node).await?,
         }
         Ok(Next::Wait)
+    }
+
+    // Under the names of upstream's scheduler.
+    fn count(&self, verdict: &Verdict, took: Duration) {
+        let result = match verdict {
+            Verdict::Gated => return,
+            Verdict::Nowhere(_) => "unschedulable",
+            Verdict::Node(_) => "scheduled",
+        };
+        let labels = [("profile", "default-scheduler"), ("result", result)];
+        metrics::counter(
+            "scheduler_schedule_attempts_total",
+            "Number of attempts to schedule pods, by the result.",
+            &labels,
+        )
+        .inc();
+        metrics::histogram(
+            "scheduler_scheduling_attempt_duration_seconds",
+            "Scheduling attempt latency in seconds (scheduling algorithm + binding)",
+            metrics::LATENCY,
+            &labels,
+        )
+        .observe(took);
+        let aside = self.aside.lock().len();
+        let waiting = |queue| {
+            metrics::gauge(
+                "scheduler_pending_pods",
+                "Number of pending pods, by the queue type.",
+                &[("queue", queue)],
+            )
+        };
+        waiting("unschedulable").set(i64::try_from(aside).unwrap_or(0));
     }
 
     async fn select_node(&self, claim: &PersistentVolumeClaim, node: &str) -> Result<(), Error> {
