@@ -3,6 +3,7 @@
 //! [`Sink`]; none keeps anything per series, so that what is gone is gone with the next page.
 
 pub mod containers;
+pub mod control;
 pub mod node;
 pub mod objects;
 pub mod releases;
