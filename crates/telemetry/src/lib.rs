@@ -8,6 +8,7 @@ pub mod family;
 pub mod ledger;
 pub mod loki;
 pub mod otlp;
+pub mod podlogs;
 pub mod prometheus;
 pub mod receive;
 pub mod scrape;

@@ -3,9 +3,9 @@
 use towpath_query::promql::Labels;
 
 /// The label of the service.
-pub(super) const SERVICE: &str = "service_name";
+pub(crate) const SERVICE: &str = "service_name";
 /// The label of the level.
-pub(super) const LEVEL: &str = "detected_level";
+pub(crate) const LEVEL: &str = "detected_level";
 
 /// Labels that name the service, the most telling first.
 const SERVICES: [&str; 11] = [
@@ -23,7 +23,7 @@ const SERVICES: [&str; 11] = [
 ];
 
 /// The labels with that of the service.
-pub(super) fn with_service(labels: Labels) -> Labels {
+pub(crate) fn with_service(labels: Labels) -> Labels {
     if !labels.get(SERVICE).is_empty() || labels.is_empty() {
         return labels;
     }
@@ -60,7 +60,7 @@ const KEYS: [&str; 5] = ["level", "lvl", "severity", "loglevel", "log_level"];
 const LOOK_BYTES: usize = 400;
 
 /// The level of a line, `unknown` where it says none.
-pub(super) fn level(stream: &Labels, metadata: &[(String, String)], line: &str) -> &'static str {
+pub(crate) fn level(stream: &Labels, metadata: &[(String, String)], line: &str) -> &'static str {
     let given = metadata
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));

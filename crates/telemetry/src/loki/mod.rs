@@ -8,7 +8,7 @@
 mod delete;
 mod detect;
 mod fault;
-mod level;
+pub(crate) mod level;
 mod names;
 mod params;
 mod push;

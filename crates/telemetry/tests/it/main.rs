@@ -8,6 +8,7 @@ mod loki;
 mod node;
 mod objects;
 mod peer;
+mod podlogs;
 mod prometheus_api;
 mod relabel;
 mod remote_write;
