@@ -7,6 +7,7 @@
 mod finding;
 mod yaml;
 
+pub mod alertmanager;
 pub mod rules;
 
 pub use finding::Finding;

@@ -29,3 +29,8 @@ pub(crate) fn changed<'a>(
 ) -> Labels {
     labels.iter().chain(changes).collect()
 }
+
+/// A span of seconds for people.
+pub(crate) fn humanized_duration(value: &towpath_query::template::Value) -> Result<String, String> {
+    Ok(humanize::duration(humanize::number(value)?))
+}
