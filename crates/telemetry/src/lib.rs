@@ -12,4 +12,5 @@ pub mod podlogs;
 pub mod prometheus;
 pub mod receive;
 pub mod scrape;
+pub mod tempo;
 pub mod wire;

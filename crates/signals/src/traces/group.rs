@@ -9,8 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use towpath_query::traceql::{
-    AttributeScope, Attributes, Intrinsic, Resource, Scope, Span, Trace, TraceId, Value,
-    Wanted,
+    AttributeScope, Attributes, Intrinsic, Resource, Scope, Span, Trace, TraceId, Value, Wanted,
 };
 
 use super::codec;

@@ -68,8 +68,9 @@ impl Store {
         let mut tags: BTreeMap<AttributeScope, BTreeSet<String>> = BTreeMap::new();
         self.live_spans(start_ns, end_ns, |span| {
             each_scope(span, |scope, attributes| {
-                let names = attributes.iter().map(|(name, _)| name.to_string());
-                tags.entry(scope).or_default().extend(names);
+                for (name, _) in attributes {
+                    tags.entry(scope).or_default().insert(name.to_string());
+                }
             });
         });
         for block in self.blocks(start_ns, end_ns) {

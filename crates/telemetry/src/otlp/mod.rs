@@ -13,6 +13,7 @@ mod access;
 mod body;
 mod grpc;
 mod http;
+mod lines;
 pub mod message;
 mod server;
 mod sink;
@@ -21,5 +22,6 @@ mod sink;
 pub(crate) mod tests;
 
 pub use access::{Access, Denied, Network, Peer};
+pub use lines::LogIntake;
 pub use server::{Ports, router, services};
 pub use sink::{Accepted, LogSink, MetricSink, Refusal, Sink, Sinks, TraceSink};
