@@ -119,18 +119,21 @@ const service = dashboard('towpath-service', 'Service', 'One workload: its pods,
   ]],
 ]);
 
-const delivery = dashboard('towpath-delivery', 'Delivery', 'Rollouts and jobs: what is under way and what is stuck. Deployments stand on the charts as markers.', [variable('namespace', 'label_values(kube_deployment_spec_replicas, namespace)')], [
-  ['Rollouts', [
-    stat('Deployments', 'count(kube_deployment_spec_replicas{namespace=~"$namespace"})', { w: 6 }),
-    stat('Rolling out', 'count(kube_deployment_status_replicas_updated{namespace=~"$namespace"} < kube_deployment_spec_replicas) or vector(0)', { w: 6 }),
-    stat('Not all available', 'count(kube_deployment_status_replicas_unavailable{namespace=~"$namespace"} > 0) or vector(0)', { w: 6, steps: BAD }),
-    stat('Spec not yet seen', 'count(kube_deployment_metadata_generation{namespace=~"$namespace"} > kube_deployment_status_observed_generation) or vector(0)', { w: 6, steps: [[null, 'green'], [1, 'yellow']] }),
-    { title: 'Replicas available', expr: 'sum by (namespace, deployment) (kube_deployment_status_replicas_available{namespace=~"$namespace"})', legend: '{{namespace}}/{{deployment}}', more: {} },
-    { title: 'Replicas unavailable', expr: 'sum by (namespace, deployment) (kube_deployment_status_replicas_unavailable{namespace=~"$namespace"}) > 0', legend: '{{namespace}}/{{deployment}}', stack: true },
+const delivery = dashboard('towpath-delivery', 'Delivery', 'From commits to environments: what is under way and what is stuck. Deployments stand on the charts as markers.', [variable('project', 'label_values(towpath_runs, namespace)')], [
+  ['Now', [
+    stat('Runs under way', 'sum(towpath_runs{namespace=~"$project", phase=~"Queued|Running"}) or vector(0)'),
+    stat('Waiting for approval', 'sum(towpath_promotions{namespace=~"$project", phase="WaitingForApproval"}) or vector(0)', { steps: [[null, 'green'], [1, 'purple']] }),
+    stat('Promotions under way', 'sum(towpath_promotions{namespace=~"$project", phase=~"Waiting|Deploying"}) or vector(0)'),
+    stat('Releases on hold', 'sum(towpath_releases{namespace=~"$project", state="held"}) or vector(0)', { steps: [[null, 'green'], [1, 'yellow']] }),
+    stat('Environments degraded', 'sum(towpath_environment_health{namespace=~"$project", health="Degraded"}) or vector(0)', { steps: BAD }),
+    stat('Environments healthy', 'sum(towpath_environment_health{namespace=~"$project", health="Healthy"}) or vector(0)'),
+    { title: 'What runs where', type: 'table', instant: true, w: 24, h: 7, expr: 'towpath_environment_info{namespace=~"$project"}', more: { transformations: [{ id: 'organize', options: { excludeByName: { Value: true, job: true, instance: true }, renameByName: { namespace: 'Project', environment: 'Environment', target_namespace: 'Namespace', release: 'Release', commit: 'Commit' }, indexByName: { namespace: 0, environment: 1, commit: 2, release: 3 } } }] } },
   ]],
-  ['Jobs', [
-    { title: 'Jobs', expr: [['sum(kube_job_status_active)', 'active'], ['sum(kube_job_status_succeeded)', 'succeeded'], ['sum(kube_job_status_failed)', 'failed']] },
-    { title: 'Pods that failed', expr: 'sum by (namespace) (kube_pod_status_phase{phase="Failed"}) > 0', legend: '{{namespace}}', stack: true },
+  ['Over time', [
+    { title: 'Runs by phase', expr: 'sum by (phase) (towpath_runs{namespace=~"$project"})', legend: '{{phase}}', stack: true },
+    { title: 'Promotions by phase', expr: 'sum by (phase) (towpath_promotions{namespace=~"$project"})', legend: '{{phase}}', stack: true },
+    { title: 'Environments that are not healthy', expr: 'sum by (environment, health) (towpath_environment_health{namespace=~"$project", health!="Healthy"}) > 0', legend: '{{environment}} {{health}}', stack: true },
+    { title: 'Replicas unavailable', expr: 'sum by (namespace, deployment) (kube_deployment_status_replicas_unavailable) > 0', legend: '{{namespace}}/{{deployment}}', stack: true },
   ]],
 ]);
 

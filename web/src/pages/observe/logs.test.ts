@@ -31,5 +31,5 @@ test('clicks change the selector and nothing else', () => {
 test('queries that count are known', () => {
   expect(isMetric('sum by (pod) (rate({a="b"}[5m]))')).toBe(true);
   expect(isMetric('{a="b"} | json')).toBe(false);
-  expect(volumeOf('{a="b"}', 15)).toBe('sum by (level) (count_over_time({a="b"} [15s]))');
+  expect(volumeOf('{a="b"}', 15)).toBe('sum by (detected_level) (count_over_time({a="b"} [15s]))');
 });

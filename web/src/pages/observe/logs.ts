@@ -93,4 +93,4 @@ export const streamOf = (labels: Labels) => `{${Object.entries(labels).filter(([
 export const isMetric = (query: string) => /^\s*(?!\{)[a-z_]+\s*(\(|by\b|without\b)/.test(query);
 
 /** Counts the lines of a query over time, by level where streams have one. */
-export const volumeOf = (query: string, step: number) => `sum by (level) (count_over_time(${query.trim()} [${step}s]))`;
+export const volumeOf = (query: string, step: number) => `sum by (detected_level) (count_over_time(${query.trim()} [${step}s]))`;
