@@ -20,6 +20,11 @@ impl Sink {
         self.families.extend(other.families);
     }
 
+    /// A whole family.
+    pub fn put(&mut self, family: Family) {
+        self.families.push(family);
+    }
+
     /// Begins a family; the samples that follow are its own.
     pub fn family(&mut self, name: impl Into<Text>, kind: Kind, help: impl Into<Text>) {
         self.families.push(Family::new(kind, name, help));

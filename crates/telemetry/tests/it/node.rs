@@ -196,7 +196,6 @@ fn left_out(name: &str) -> bool {
         "node_exporter_",
         "node_selinux",
         "node_timex",
-        "node_textfile",
         "node_zfs",
         "node_xfs",
         "node_btrfs",

@@ -14,6 +14,7 @@ mod memory;
 mod network;
 mod processor;
 mod sockets;
+mod textfile;
 mod timex;
 
 pub use files::{Error, Roots};
@@ -79,6 +80,7 @@ const COLLECTORS: &[(&str, Collect)] = &[
     ("sockstat", sockets::sockstat),
     ("softnet", sockets::softnet),
     ("stat", processor::stat),
+    ("textfile", textfile::collect),
     ("time", kernel::time),
     ("timex", timex::collect),
     ("udp_queues", sockets::udp_queues),
