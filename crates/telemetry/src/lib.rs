@@ -3,6 +3,8 @@
 //! alerts in `alerting`; here is what meets the network and the cluster.
 
 pub mod cases;
+pub mod collect;
+pub mod discovery;
 pub mod exporters;
 pub mod family;
 pub mod ledger;

@@ -3,14 +3,14 @@
 
 pub mod config;
 mod cycle;
-mod fetch;
+pub(crate) mod fetch;
 mod ingest;
 mod md5;
 mod pattern;
 mod pools;
 pub mod relabel;
-mod target;
-pub(crate) mod written;
+pub(crate) mod target;
+pub mod written;
 
 pub use pools::Pools;
 pub use target::Group;

@@ -2,6 +2,7 @@
 //! (`tests/peers/prometheus`), and properties of what reads foreign bytes.
 
 mod cases;
+mod collect;
 mod containers;
 mod ledger;
 mod loki;
