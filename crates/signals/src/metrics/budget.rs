@@ -69,8 +69,9 @@ impl Budget {
         })
     }
 
-    pub(crate) fn source_of(&self, labels: &Labels) -> u32 {
-        let name = labels.get(&self.label);
+    /// The source of a series, given what its labels are.
+    pub(crate) fn source_of<'l>(&self, label: impl FnOnce(&str) -> &'l str) -> u32 {
+        let name = label(&self.label);
         if let Some(known) = self.sources.read().by_name.get(name) {
             return *known;
         }
@@ -123,7 +124,7 @@ impl Budget {
     }
 
     pub(crate) fn shed_of(&self, labels: &Labels, reason: &'static str, count: u64) {
-        let source = self.source_of(labels);
+        let source = self.source_of(|name| labels.get(name));
         self.shed(source, reason, count);
     }
 

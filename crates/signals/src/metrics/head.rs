@@ -116,15 +116,15 @@ impl Head {
     ) -> Result<SeriesRef, Refused> {
         let hash = {
             let registry = self.registry.read_recursive();
-            let hash = registry.hash(labels);
-            if let Some(id) = self.find(&registry, hash, labels) {
+            let hash = registry.hash(labels.iter());
+            if let Some(id) = self.find(&registry, hash, |own| registry.is(own, labels.iter())) {
                 return Ok(SeriesRef(u64::from(id)));
             }
             hash
         };
         check_labels(labels)?;
         let mut registry = self.registry.write();
-        if let Some(id) = self.find(&registry, hash, labels) {
+        if let Some(id) = self.find(&registry, hash, |own| registry.is(own, labels.iter())) {
             return Ok(SeriesRef(u64::from(id)));
         }
         let count = registry.ids().len();
@@ -141,15 +141,22 @@ impl Head {
         }
         let id = u32::try_from(self.next.load(Ordering::Relaxed))
             .map_err(|_| Refused::Limit("limit of series since start is reached".to_owned()))?;
-        self.add(&mut registry, hash, labels, id);
+        let pairs: Vec<(&str, &str)> = labels.iter().collect();
+        self.add(&mut registry, hash, &pairs, id);
         made(id);
         Ok(SeriesRef(u64::from(id)))
     }
 
-    fn find(&self, registry: &Registry, hash: u64, labels: &Labels) -> Option<u32> {
+    /// The series with this hash whose labels `is` accepts.
+    fn find(
+        &self,
+        registry: &Registry,
+        hash: u64,
+        is: impl Fn(&[(u32, u32)]) -> bool,
+    ) -> Option<u32> {
         registry.find(hash, |id| {
             self.with(id, |series| {
-                let same = registry.is(&series.labels, labels);
+                let same = is(&series.labels);
                 series.touched |= same;
                 same
             })
@@ -157,9 +164,12 @@ impl Head {
         })
     }
 
-    fn add(&self, registry: &mut Registry, hash: u64, labels: &Labels, id: u32) {
+    fn add(&self, registry: &mut Registry, hash: u64, labels: &[(&str, &str)], id: u32) {
         let pairs = registry.add(hash, labels, id);
-        let source = self.budget.source_of(labels);
+        let source = self.budget.source_of(|name| {
+            let found = labels.binary_search_by(|(own, _)| (*own).cmp(name));
+            found.map_or("", |at| labels[at].1)
+        });
         self.budget.change(source, own_bytes(pairs.len()) as isize);
         let (page, slot) = (id as usize / PAGE, id as usize % PAGE);
         let mut pages = self.pages.write();
@@ -178,10 +188,11 @@ impl Head {
 
     /// Makes the series of a log with its number, whatever the limits are; the number it has where
     /// it is there already.
-    pub(crate) fn restore(&self, id: u32, labels: &Labels) -> u32 {
+    pub(crate) fn restore(&self, id: u32, labels: &[(&str, &str)]) -> u32 {
         let mut registry = self.registry.write();
-        let hash = registry.hash(labels);
-        if let Some(known) = self.find(&registry, hash, labels) {
+        let hash = registry.hash(labels.iter().copied());
+        let is = |own: &[(u32, u32)]| registry.is(own, labels.iter().copied());
+        if let Some(known) = self.find(&registry, hash, is) {
             return known;
         }
         if self.with(id, |_| {}).is_none() {

@@ -19,8 +19,8 @@ const END: u8 = 7;
 
 /// One thing in a record.
 #[derive(Debug)]
-pub(crate) enum Entry {
-    Series(u32, Labels),
+pub(crate) enum Entry<'r> {
+    Series(u32, Vec<(&'r str, &'r str)>),
     Sample(u32, i64, Value),
     Metadata(String, Metadata),
     Exemplar(u32, Exemplar),
@@ -38,12 +38,15 @@ fn put_labels<'l>(out: &mut Vec<u8>, labels: impl ExactSizeIterator<Item = (&'l 
     }
 }
 
-fn labels(cursor: &mut Cursor<'_>) -> Option<Labels> {
+fn labels<'r>(cursor: &mut Cursor<'r>) -> Option<Vec<(&'r str, &'r str)>> {
     let count = cursor.count()?;
-    let pairs: Option<Vec<(&str, &str)>> = (0..count)
-        .map(|_| Some((cursor.text()?, cursor.text()?)))
-        .collect();
-    Some(pairs?.into_iter().collect())
+    let mut pairs = Vec::with_capacity(count);
+    for _ in 0..count {
+        pairs.push((cursor.text()?, cursor.text()?));
+    }
+    // As they are in a set of labels: in order, each once, none empty.
+    let whole = pairs.iter().all(|(_, value)| !value.is_empty());
+    (whole && pairs.is_sorted_by(|a, b| a.0 < b.0)).then_some(pairs)
 }
 
 /// Adds a series to a record of series, begun if empty.
@@ -150,7 +153,7 @@ pub(crate) fn end(entries: u64) -> Vec<u8> {
 }
 
 /// Reads a record; false if it makes no sense from some place on.
-pub(crate) fn read(record: &[u8], mut apply: impl FnMut(Entry)) -> bool {
+pub(crate) fn read<'r>(record: &'r [u8], mut apply: impl FnMut(Entry<'r>)) -> bool {
     let mut cursor = Cursor::new(record);
     let Some(kind) = cursor.u8() else {
         return true;
@@ -165,7 +168,7 @@ pub(crate) fn read(record: &[u8], mut apply: impl FnMut(Entry)) -> bool {
     true
 }
 
-fn entry(kind: u8, cursor: &mut Cursor<'_>, last: &mut (u64, i64)) -> Option<Entry> {
+fn entry<'r>(kind: u8, cursor: &mut Cursor<'r>, last: &mut (u64, i64)) -> Option<Entry<'r>> {
     let id = |cursor: &mut Cursor<'_>| u32::try_from(cursor.uvarint()?).ok();
     Some(match kind {
         SERIES => Entry::Series(id(cursor)?, labels(cursor)?),
@@ -194,7 +197,7 @@ fn entry(kind: u8, cursor: &mut Cursor<'_>, last: &mut (u64, i64)) -> Option<Ent
             let series = id(cursor)?;
             let at = cursor.varint()?;
             let value = cursor.f64()?;
-            let labels = labels(cursor)?;
+            let labels = labels(cursor)?.into_iter().collect();
             Entry::Exemplar(series, Exemplar { labels, value, at })
         }
         CHUNK => {
@@ -250,7 +253,9 @@ mod tests {
         let mut out = Vec::new();
         put_series(&mut out, 7, &labels);
         read(&out, |entry| {
-            assert!(matches!(entry, Entry::Series(7, own) if own == labels));
+            assert!(
+                matches!(entry, Entry::Series(7, own) if own.iter().copied().eq(labels.iter()))
+            );
         });
         let said = Metadata {
             kind: "gauge".into(),

@@ -66,9 +66,9 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn hash(&self, labels: &Labels) -> u64 {
+    pub(crate) fn hash<'l>(&self, labels: impl Iterator<Item = (&'l str, &'l str)>) -> u64 {
         let mut hasher = self.seed.build_hasher();
-        for (name, value) in labels.iter() {
+        for (name, value) in labels {
             for text in [name, value] {
                 hasher.write(text.as_bytes());
                 // Occurs in no text.
@@ -93,8 +93,11 @@ impl Registry {
     }
 
     /// Whether these numbers are these labels.
-    pub(crate) fn is(&self, pairs: &[(u32, u32)], labels: &Labels) -> bool {
-        let mut wanted = labels.iter();
+    pub(crate) fn is<'l>(
+        &self,
+        pairs: &[(u32, u32)],
+        mut wanted: impl Iterator<Item = (&'l str, &'l str)>,
+    ) -> bool {
         let same = pairs.iter().all(|(name, value)| {
             wanted.next().is_some_and(|wanted| {
                 wanted == (self.symbols.text(*name), self.symbols.text(*value))
@@ -104,9 +107,9 @@ impl Registry {
     }
 
     /// Adds a series.
-    pub(crate) fn add(&mut self, hash: u64, labels: &Labels, id: u32) -> Pairs {
-        let mut pairs = Vec::with_capacity(labels.iter().count());
-        for (name, value) in labels.iter() {
+    pub(crate) fn add(&mut self, hash: u64, labels: &[(&str, &str)], id: u32) -> Pairs {
+        let mut pairs = Vec::with_capacity(labels.len());
+        for (name, value) in labels {
             let name = self.symbols.intern(name);
             let values = self.names.entry(name).or_insert_with(|| {
                 self.symbols.hold(name);

@@ -147,41 +147,78 @@ impl Appender {
 
     /// A chunk that was written, to grow on; `None` if it is damaged.
     pub(crate) fn resume(data: &[u8]) -> Option<Self> {
-        let mut samples = Samples::default();
-        read(data, i64::MIN, i64::MAX, &mut samples)?;
-        let mut all = samples.iter();
-        let (time, value) = all.next()?;
-        let mut own = Self::new(time, value);
-        for (time, value) in all {
-            own.push(time, value);
-        }
-        Some(own)
+        let (mut first, mut last) = (None, 0);
+        let state = walk(data, |time, _| {
+            first = first.or(Some(time));
+            last = time;
+            true
+        })?;
+        let mut bytes = Vec::with_capacity(data.len() + GROWTH);
+        bytes.extend_from_slice(data);
+        // What the walk did not need of the end was not written by an appender.
+        bytes.truncate(data.len() - usize::from(state.left / 8));
+        Some(Self {
+            bytes,
+            free: (state.left % 8) as u8,
+            leading: state.leading,
+            trailing: state.trailing,
+            count: state.count,
+            first: first?,
+            last,
+            delta: state.delta,
+            value: state.value,
+        })
     }
 }
 
 /// Adds the samples of a chunk from `start` to `end`; `None` if it is damaged.
 pub(crate) fn read(data: &[u8], start: i64, end: i64, out: &mut Samples) -> Option<()> {
-    let (count, rest) = data.split_at_checked(2)?;
-    let count = u16::from_be_bytes([count[0], count[1]]);
-    if count == 0 {
-        return Some(());
-    }
-    let mut cursor = crate::bytes::Cursor::new(rest);
-    let mut time = cursor.varint()?;
-    let mut bits = Bits::new(cursor.rest());
-    let mut value = bits.take(64)?;
-    let mut keep = |time: i64, value: u64| {
+    let keep = |time: i64, value: u64| {
         if time >= start && time <= end {
             out.push(time, f64::from_bits(value));
         }
         time <= end
     };
-    if !keep(time, value) {
-        return Some(());
+    walk(data, keep).map(drop)
+}
+
+/// What is known behind the last sample of a chunk.
+struct State {
+    count: u16,
+    delta: i64,
+    value: u64,
+    leading: u8,
+    trailing: u8,
+    /// Bits that are not used.
+    left: u16,
+}
+
+/// Gives the samples of a chunk to `keep` until that says no; `None` if it is damaged.
+fn walk(data: &[u8], mut keep: impl FnMut(i64, u64) -> bool) -> Option<State> {
+    let (count, rest) = data.split_at_checked(2)?;
+    let count = u16::from_be_bytes([count[0], count[1]]);
+    let mut state = State {
+        count,
+        delta: 0,
+        value: 0,
+        leading: 255,
+        trailing: 0,
+        left: 0,
+    };
+    if count == 0 {
+        return Some(state);
     }
+    let mut cursor = crate::bytes::Cursor::new(rest);
+    let mut time = cursor.varint()?;
+    let mut bits = Bits::new(cursor.rest());
+    let mut value = bits.take(64)?;
     let (mut leading, mut trailing) = (255u8, 0u8);
     let mut delta = 0i64;
+    let mut go_on = keep(time, value);
     for at in 1..count {
+        if !go_on {
+            break;
+        }
         if at == 1 {
             delta = bits.uvarint()? as i64;
         } else {
@@ -202,11 +239,13 @@ pub(crate) fn read(data: &[u8], start: i64, end: i64, out: &mut Samples) -> Opti
             }
             value ^= bits.take(64 - leading - trailing)? << trailing;
         }
-        if !keep(time, value) {
-            break;
-        }
+        go_on = keep(time, value);
     }
-    Some(())
+    (state.delta, state.value) = (delta, value);
+    (state.leading, state.trailing) = (leading, trailing);
+    let left = bits.rest.len() * 8 + usize::from(bits.count);
+    state.left = u16::try_from(left).unwrap_or(u16::MAX);
+    Some(state)
 }
 
 /// Bits from the highest of the first byte on.
