@@ -129,12 +129,13 @@ impl Store {
     /// The disk fails; nothing is lost and it can be called again.
     pub fn maintain(&self) -> Result<(), UpkeepError> {
         let mut upkeep = self.upkeep.lock();
+        // First, because it makes room for what follows.
+        self.retain(&mut upkeep)?;
         let mut flushed = false;
         while let Some(boundary) = self.due(&upkeep) {
             flushed = true;
             self.flush_to(&mut upkeep, boundary)?;
         }
-        self.retain(&mut upkeep)?;
         let now = self.options.clock.monotonic();
         let overdue = now.duration_since(upkeep.last) >= self.options.checkpoint;
         let urgent = self.unsafe_until_checkpoint.load(Ordering::Acquire);

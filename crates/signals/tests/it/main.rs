@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // these are tests
 
 mod damage;
+mod disk;
 mod limits;
 mod logs;
 mod model;
