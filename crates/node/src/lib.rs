@@ -26,6 +26,7 @@ mod figures;
 mod files;
 mod follow;
 mod image;
+mod meters;
 mod pod;
 mod ports;
 mod quantity;

@@ -18,6 +18,7 @@ mod backend;
 mod blobs;
 mod error;
 mod index;
+mod meters;
 mod rec;
 mod records;
 mod ring;

@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
+use towpath_stdx::{Clock, SystemClock};
 
 const QUEUE: usize = 1024;
 const GROUP: usize = 512;
@@ -223,12 +224,17 @@ impl Writer {
         let mut wrote = None;
         if group.written {
             let batch = batch(group.last, &events, group.durable);
+            let begin = SystemClock.monotonic();
             let mut committed = self.backend.commit(&batch);
             if matches!(committed, Err(Error::Full)) && self.space.release() {
                 committed = self.backend.commit(&batch);
             }
             match committed {
-                Ok(()) => wrote = Some(group.durable),
+                Ok(()) => {
+                    wrote = Some(group.durable);
+                    let took = SystemClock.monotonic().duration_since(begin);
+                    crate::meters::committed(state.revision, events.len(), took);
+                }
                 Err(error) => {
                     let refused = match &error {
                         Error::Full => {

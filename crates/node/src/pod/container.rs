@@ -383,6 +383,9 @@ impl Task {
             }
         }
         let fresh = fresh.is_some();
+        if fresh {
+            crate::meters::container_started(&self.handle.pod(), &self.container.name);
+        }
         let ready = probe::ready_at_once(&self.container);
         let mut has_started = self.container.startup_probe.is_none();
         self.update(|container| {

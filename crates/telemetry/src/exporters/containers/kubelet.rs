@@ -54,6 +54,7 @@ impl ContainerExporter {
         );
         let containers: usize = pods.iter().map(|pod| pod.containers.len()).sum();
         sink.sample(&[("container_state", "running")], containers as f64);
+        crate::exporters::control::counted(sink, |name| name.starts_with("kubelet_"));
         // A claim that several pods mount is one volume.
         let mut volumes: BTreeMap<(&str, &str), Disk> = BTreeMap::new();
         for pod in &pods {

@@ -79,7 +79,7 @@ impl ControlTarget {
 }
 
 /// Writes what the process counts under names that a test accepts.
-pub(super) fn counted(sink: &mut Sink, wanted: impl Fn(&str) -> bool) {
+pub(in crate::exporters) fn counted(sink: &mut Sink, wanted: impl Fn(&str) -> bool) {
     for family in metrics::read(wanted) {
         let kind = match family.series.first() {
             Some((_, Number::Counter(_))) => Kind::Counter,
