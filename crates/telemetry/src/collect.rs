@@ -1,5 +1,5 @@
-//! Collection as one service: what is configured, what monitors ask for, what carries the usual
-//! annotations, and what this process says of itself.
+//! Collection as one service: what is configured, what monitors ask for, and what carries the
+//! usual annotations is scraped by the pools that it is given.
 //!
 //! Everything that can change the targets wakes one task, which works out all of them anew a
 //! moment later: a configuration, objects of the cluster, lists of others.
@@ -15,16 +15,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use towpath_daemon::{CancellationToken, Service, ServiceContext};
 use towpath_kit::cache::Cache;
-use towpath_signals::{Append, Metadata};
-use towpath_stdx::Clock;
 
 use crate::discovery::kubernetes::Objects;
 use crate::discovery::monitors::{
     self, Jobs, PodMonitor, Probe, Reference, ServiceMonitor, Values,
 };
 use crate::discovery::outside;
-use crate::family::Gather;
-use crate::prometheus::{ActiveTarget, DroppedTarget, Targets};
 use crate::scrape::config::{self, ConfigError, Discovery, Job};
 use crate::scrape::{Group, Pools};
 
@@ -37,30 +33,12 @@ const CONFIG_BYTES: u64 = 4 << 20;
 /// How long a secret may take to be read.
 const SECRET_LIMIT: Duration = Duration::from_secs(10);
 
-/// A producer inside this process.
-pub struct Local {
-    /// The label `job`.
-    pub job: String,
-    /// The label `instance`.
-    pub instance: String,
-    /// Other labels of its series.
-    pub labels: Vec<(String, String)>,
-    /// How often it is asked.
-    pub interval: Duration,
-    /// It.
-    pub source: Arc<dyn Gather>,
-}
-
 /// What collection works with.
 pub struct Parts {
-    /// Where samples go.
-    pub store: Arc<dyn Append>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
+    /// What scrapes; producers inside this process may be there already.
+    pub pools: Arc<Pools>,
     /// A `prometheus.yml` of which `scrape_configs` count; it may be missing.
     pub config: PathBuf,
-    /// Producers inside this process.
-    pub local: Vec<Local>,
     /// The cluster, where there is one.
     pub cluster: Option<Cluster>,
 }
@@ -74,28 +52,28 @@ pub struct Cluster {
     pub pods: Cache<Pod>,
 }
 
-/// Collection: made before the service runs, so that its targets can be served.
+/// Collection, which keeps the targets of pools as they should be.
 pub struct Collection {
-    parts: Mutex<Option<Parts>>,
+    cluster: Mutex<Option<Cluster>>,
     config: PathBuf,
-    pools: Mutex<Option<Arc<Pools>>>,
+    pools: Arc<Pools>,
     configured: Mutex<Vec<Arc<Job>>>,
     changed: Notify,
 }
 
 impl Collection {
-    /// Nothing is scraped until the service runs.
+    /// Nothing is looked for until the service runs.
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
-            config: parts.config.clone(),
-            parts: Mutex::new(Some(parts)),
-            pools: Mutex::default(),
+            cluster: Mutex::new(parts.cluster),
+            config: parts.config,
+            pools: parts.pools,
             configured: Mutex::default(),
             changed: Notify::new(),
         })
     }
 
-    /// The service. It is ready once loops can run.
+    /// The service; it runs once. It is ready when the configuration is read.
     pub fn service(self: &Arc<Self>, after: &[&'static str]) -> Service {
         let own = Arc::clone(self);
         Service::new("collect", after, move |context| async move {
@@ -115,24 +93,16 @@ impl Collection {
     }
 
     async fn run(self: Arc<Self>, mut context: ServiceContext) -> Result<(), String> {
-        let parts = self.parts.lock().take().ok_or("collection runs already")?;
         let cancel = context.cancel.clone();
-        let pools = Arc::new(Pools::new(parts.store, parts.clock, cancel.clone()));
-        *self.pools.lock() = Some(Arc::clone(&pools));
-        for local in parts.local {
-            let job = Arc::new(local_job(&local).map_err(|error| error.to_string())?);
-            pools.gather(&job, &local.instance, &local.labels, local.source);
-        }
         if let Err(error) = self.reload() {
             tracing::error!(%error, "nothing that is configured is scraped");
         }
         context.ready();
+        let cluster = self.cluster.lock().take();
         let work = Work {
-            own: Arc::clone(&self),
-            pools,
-            cluster: parts
-                .cluster
-                .map(|cluster| Watched::start(cluster, &cancel)),
+            pools: Arc::clone(&self.pools),
+            cluster: cluster.map(|cluster| Watched::start(cluster, &cancel)),
+            own: self,
             outside: Arc::default(),
             looking: BTreeMap::new(),
             synced: BTreeSet::new(),
@@ -157,18 +127,6 @@ fn read(path: &Path) -> Result<Vec<Job>, ConfigError> {
     };
     let text = String::from_utf8(bytes).map_err(|_| ConfigError::Syntax("not UTF-8".to_owned()))?;
     config::parse(&text, directory)
-}
-
-fn local_job(local: &Local) -> Result<Job, ConfigError> {
-    let interval = local.interval.as_millis();
-    let written = serde_json::json!({"scrape_configs": [{
-        "job_name": local.job,
-        "scrape_interval": format!("{interval}ms"),
-        "honor_labels": true,
-    }]});
-    let mut jobs = config::parse(&written.to_string(), Path::new("."))?;
-    jobs.pop()
-        .ok_or_else(|| ConfigError::Meaning("no job".to_owned()))
 }
 
 /// What carries `prometheus.io/scrape: "true"` is scraped: pods, and what is behind services.
@@ -496,36 +454,6 @@ async fn looks(own: Arc<Collection>, outside: Outside, job: Arc<Job>, place: (St
             Err(why) => tracing::warn!(job = job.name, why, "targets could not be looked up"),
         }
         tokio::time::sleep(pause).await;
-    }
-}
-
-/// Before the service runs there are no targets.
-impl Targets for Collection {
-    fn pools(&self) -> Vec<String> {
-        self.with(|pools| pools.pools())
-    }
-
-    fn active(&self) -> Vec<ActiveTarget> {
-        self.with(|pools| pools.active())
-    }
-
-    fn dropped(&self) -> Vec<DroppedTarget> {
-        self.with(|pools| pools.dropped())
-    }
-
-    fn dropped_counts(&self) -> BTreeMap<String, usize> {
-        self.with(|pools| pools.dropped_counts())
-    }
-
-    fn metadata(&self, target: &ActiveTarget) -> BTreeMap<String, Metadata> {
-        self.with(|pools| Targets::metadata(pools, target))
-    }
-}
-
-impl Collection {
-    fn with<T: Default>(&self, ask: impl FnOnce(&Pools) -> T) -> T {
-        let pools = self.pools.lock().clone();
-        pools.map(|pools| ask(&pools)).unwrap_or_default()
     }
 }
 

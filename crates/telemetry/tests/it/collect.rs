@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use towpath_daemon::Services;
+use towpath_daemon::{CancellationToken, Services};
 use towpath_query::promql::{Settings, Value, instant, parse};
 use towpath_signals::metrics::{Options, Store};
 use towpath_stdx::{Clock, SystemClock};
-use towpath_telemetry::collect::{Collection, Local, Parts};
+use towpath_telemetry::collect::{Collection, Parts};
 use towpath_telemetry::family::{Family, Gather, GatherError};
 use towpath_telemetry::prometheus::Targets;
+use towpath_telemetry::scrape::Pools;
+use towpath_telemetry::scrape::config::parse as parse_jobs;
 
 struct Producer;
 
@@ -48,21 +50,16 @@ async fn a_configuration_and_its_files() {
     std::fs::write(&config, format!("scrape_configs:\n{job}\n")).unwrap();
     std::fs::create_dir(dir.path().join("t")).unwrap();
 
-    let local = Local {
-        job: "own".to_owned(),
-        instance: "here".to_owned(),
-        labels: Vec::new(),
-        interval: Duration::from_secs(1),
-        source: Arc::new(Producer),
-    };
+    let cancel = CancellationToken::new();
+    let pools = Arc::new(Pools::new(store.clone(), clock, cancel.clone()));
+    let own = "scrape_configs: [{job_name: own, scrape_interval: 1s, honor_labels: true}]";
+    let own = parse_jobs(own, dir.path()).unwrap().remove(0);
+    pools.gather(&Arc::new(own), "here", &[], Arc::new(Producer));
     let collection = Collection::new(Parts {
-        store: store.clone(),
-        clock,
+        pools: Arc::clone(&pools),
         config: config.clone(),
-        local: vec![local],
         cluster: None,
     });
-    assert!(collection.active().is_empty());
     let services = vec![collection.service(&[])];
     let services = Services::start(services, Duration::from_secs(10))
         .await
@@ -89,7 +86,7 @@ async fn a_configuration_and_its_files() {
         value("page_value{job=\"files\",env=\"p\"}") == Some(3.0)
     })
     .await;
-    assert_eq!(collection.pools(), ["files", "own"]);
+    assert_eq!(pools.pools(), ["files", "own"]);
 
     // A broken configuration changes nothing; a good one does.
     std::fs::write(&config, "scrape_configs: [{job_nam: x}]\n").unwrap();
@@ -102,6 +99,7 @@ async fn a_configuration_and_its_files() {
     );
     std::fs::write(&config, "scrape_configs: []\n").unwrap();
     collection.reload().unwrap();
-    until("no pool", || collection.pools() == ["own"]).await;
+    until("no pool", || pools.pools() == ["own"]).await;
+    cancel.cancel();
     services.stop(Duration::from_secs(5)).await;
 }
