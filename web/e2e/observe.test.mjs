@@ -27,6 +27,8 @@ const BOARD = {
     { id: 8, type: 'table', title: 'Targets', gridPos: { x: 0, y: 17, w: 12, h: 6 }, targets: [{ refId: 'A', expr: 'up', instant: true, format: 'table' }] },
     { id: 9, type: 'logs', title: 'Lines', gridPos: { x: 12, y: 17, w: 12, h: 6 }, datasource: { type: 'loki' }, targets: [{ refId: 'A', expr: '{namespace="hello-dev"}' }] },
     { id: 10, type: 'geomap', title: 'Where', gridPos: { x: 0, y: 23, w: 12, h: 6 } },
+    { id: 11, type: 'row', title: 'Job $job', repeat: 'job', gridPos: { x: 0, y: 29, w: 24, h: 1 } },
+    { id: 12, type: 'timeseries', title: 'Targets of $job', gridPos: { x: 0, y: 30, w: 12, h: 8 }, targets: [{ refId: 'A', expr: 'up{job="$job"}' }] },
   ],
 };
 
@@ -186,11 +188,14 @@ test('from a point to its logs, a line opens, its labels filter, the tail follow
 test('variables of a dashboard are in its queries and in its URL', async () => {
   await goto('/observe/dashboards/default/boards/hello.json');
   await page.getByRole('heading', { name: 'Requests' }).waitFor();
+  // A row for every value.
+  for (const name of ['Targets of web', 'Targets of db']) await page.getByRole('heading', { name }).waitFor();
   signals.asked = [];
   await page.getByText('job: All').click();
   await page.getByRole('checkbox', { name: 'db' }).check();
   await until('it is asked with the value', () => signals.asked.some((a) => a.includes('query_range') && decodeURIComponent(a).includes('job=~"db"')), 5000);
   assert.match(page.url(), /var-job=db/);
+  await page.getByRole('heading', { name: 'Targets of web' }).waitFor({ state: 'detached' });
   await page.getByRole('button', { name: 'Charts' }).click();
   await page.getByRole('heading', { name: 'Requests' }).waitFor({ state: 'detached' });
 });

@@ -144,14 +144,9 @@ class Conversion {
       thresholdLines: ['line', 'line+area', 'dashed', 'dashed+area'].includes(text(object(own.thresholdsStyle).mode)),
       legend: !shown ? 'none' : text(legend.displayMode) === 'table' || legend.alignAsTable === true ? 'full' : 'brief',
       calc: CALCS[calc] ?? 'lastNotNull', text: text(options.content) || text(p.content), html: (text(options.mode) || text(p.mode)) === 'html',
-      repeat: kind === 'row' ? this.unrepeated(p, where) : text(p.repeat), minStep: text(p.interval), collapsed: p.collapsed === true || p.collapse === true,
+      repeat: text(p.repeat), minStep: text(p.interval), collapsed: p.collapsed === true || p.collapse === true,
       columns: { rename: strings(organize.renameByName), without: Object.entries(object(organize.excludeByName)).filter(([, v]) => v === true).map(([k]) => k), order: Object.fromEntries(Object.entries(object(organize.indexByName)).flatMap(([k, v]) => (typeof v === 'number' ? [[k, v]] : []))) },
     };
-  }
-
-  private unrepeated(p: Any, where: string): string {
-    if (text(p.repeat)) this.miss(where, `the row is not repeated for every ${text(p.repeat)}; its panels show all values together`);
-    return '';
   }
 
   mappings(all: Any[], where: string): Mapping[] {
