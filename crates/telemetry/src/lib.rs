@@ -10,6 +10,7 @@ pub mod family;
 pub mod ledger;
 pub mod loki;
 pub mod otlp;
+pub mod own;
 pub mod podlogs;
 pub mod prometheus;
 pub mod receive;

@@ -90,6 +90,8 @@ commands! {
     Build => build,
     /// Show the logs of a run's steps
     Logs => logs,
+    /// Ask the metrics of everything that runs here
+    Metrics => metrics,
     /// Start, repeat or cancel a run
     Run => run,
     /// Push a branch and follow it until it runs

@@ -30,6 +30,8 @@ pub struct Config {
     pub runners: std::collections::BTreeMap<String, String>,
     /// What each job of a run may use.
     pub jobs: JobLimits,
+    /// Metrics: how they are collected and kept.
+    pub telemetry: Telemetry,
     /// `text` or `json`.
     pub log_format: String,
     /// Directives such as `info,towpath_store=debug`.
@@ -53,6 +55,7 @@ impl Default for Config {
             )]
             .into(),
             jobs: JobLimits::default(),
+            telemetry: Telemetry::default(),
             log_format: "text".into(),
             log: "info".into(),
         }
@@ -91,6 +94,108 @@ impl JobLimits {
         let usual = (4 << 30).min(machine_bytes / 4 * 3) >> 20;
         self.memory.clone().unwrap_or_else(|| format!("{usual}Mi"))
     }
+}
+
+/// Metrics of everything that runs here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Telemetry {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// How long samples are kept, e.g. `30d`.
+    pub retention: String,
+    /// What the samples kept may take on disk, as a quantity; where absent no limit but the time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<String>,
+    /// What series and samples of the last hours may take in memory, as a quantity; where absent
+    /// an eighth of the machine's memory, at most 1Gi.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// Between two scrapes, e.g. `15s`.
+    pub scrape_interval: String,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            retention: "30d".into(),
+            disk: None,
+            memory: None,
+            scrape_interval: "15s".into(),
+        }
+    }
+}
+
+fn bytes(quantity: &str) -> Option<u64> {
+    let quantity = towpath_api::quantity::Quantity::parse(quantity).ok()?;
+    u64::try_from(quantity.units()).ok()
+}
+
+impl Telemetry {
+    /// How long samples are kept.
+    pub fn retention_ms(&self) -> i64 {
+        towpath_query::promql::parse_duration(&self.retention).unwrap_or(30 * 86_400_000)
+    }
+
+    /// Between two scrapes.
+    pub fn scrape_interval_ms(&self) -> u64 {
+        let interval = towpath_query::promql::parse_duration(&self.scrape_interval);
+        interval
+            .ok()
+            .and_then(|ms| ms.try_into().ok())
+            .unwrap_or(15_000)
+    }
+
+    /// What goes for memory.
+    pub fn memory_bytes(&self) -> u64 {
+        let usual = (machine_bytes() / 8).min(1 << 30);
+        self.memory.as_deref().and_then(bytes).unwrap_or(usual)
+    }
+
+    /// What goes for the disk; 0 for no limit.
+    pub fn disk_bytes(&self) -> u64 {
+        self.disk.as_deref().and_then(bytes).unwrap_or(0)
+    }
+}
+
+fn telemetry(settings: &Telemetry) -> Result<(), Error> {
+    let refuse = |name: &str, value: &str, reason: &str| {
+        Err(Error::Value {
+            name: name.into(),
+            value: value.into(),
+            reason: reason.into(),
+        })
+    };
+    for (name, value, least, reason) in [
+        (
+            "telemetry.retention",
+            &settings.retention,
+            7_200_000,
+            "a time of at least 2h, e.g. 30d",
+        ),
+        (
+            "telemetry.scrape-interval",
+            &settings.scrape_interval,
+            1000,
+            "a time of at least 1s, e.g. 15s",
+        ),
+    ] {
+        let given = towpath_query::promql::parse_duration(value);
+        if !given.is_ok_and(|ms| ms >= least) {
+            return refuse(name, value, reason);
+        }
+    }
+    for (name, value) in [
+        ("telemetry.memory", &settings.memory),
+        ("telemetry.disk", &settings.disk),
+    ] {
+        let Some(value) = value else { continue };
+        if bytes(value).is_none_or(|bytes| bytes < 16 << 20) {
+            return refuse(name, value, "a quantity of at least 16Mi");
+        }
+    }
+    Ok(())
 }
 
 /// Memory of this machine in bytes.
@@ -246,6 +351,7 @@ fn check(config: &Config) -> Result<(), Error> {
             );
         }
     }
+    telemetry(&config.telemetry)?;
     jobs(&config.jobs)
 }
 

@@ -144,7 +144,7 @@ pub(super) fn timestamp(out: &mut Vec<u8>, ms: i64) {
     }
     let ms = ms.unsigned_abs();
     let _ = write!(out, "{}", ms / 1000);
-    if ms % 1000 != 0 {
+    if !ms.is_multiple_of(1000) {
         let _ = write!(out, ".{:03}", ms % 1000);
     }
 }

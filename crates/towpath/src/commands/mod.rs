@@ -9,6 +9,7 @@ pub mod down;
 pub mod journey;
 pub mod kubeconfig;
 pub mod logs;
+pub mod metrics;
 pub mod print;
 pub mod promote;
 pub mod push;

@@ -1,6 +1,8 @@
 //! Which feature gets what from which other, and in which order they start.
 
-use super::{build_runtime, component, kubeconfig_file, listen, net_config, node_config, setup};
+use super::{
+    build_runtime, component, kubeconfig_file, listen, net_config, node_config, setup, telemetry,
+};
 use crate::config::Config;
 use crate::http::{self, Kube};
 use anyhow::{Context, Result};
@@ -47,7 +49,9 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
         after: vec!["apiserver"],
     };
 
-    let routes = Router::new()
+    let telemetry = telemetry::open(config, &api, &node)?;
+
+    let mut routes = Router::new()
         .merge(towpath_registry::router(
             registry,
             api.authenticator(),
@@ -70,6 +74,11 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
     // Stopped in reverse: the front door first, the store last.
     let mut services = vec![api.daemon_service()];
     services.push(copies.service(component(&api, "copies"), &["apiserver"]));
+    // Measures to the end what the others do.
+    if let Some(telemetry) = telemetry {
+        routes = routes.merge(telemetry.routes);
+        services.push(telemetry.service);
+    }
     services.extend(net.services(component(&api, "net")));
     let figures = Some(node.figures());
     services.extend(towpath_workloads::services(

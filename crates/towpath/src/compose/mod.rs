@@ -5,6 +5,7 @@ mod assemble;
 mod cleanup;
 mod listen;
 mod setup;
+mod telemetry;
 
 pub use cleanup::cleanup;
 

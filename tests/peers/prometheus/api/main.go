@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -205,6 +206,7 @@ func ruleGroups(ctx context.Context, text string, engine *promql.Engine, db stor
 	for _, group := range groups {
 		out = append(out, group)
 	}
+	slices.SortFunc(out, func(a, b *rules.Group) int { return strings.Compare(a.Name(), b.Name()) })
 	return ruled{out}
 }
 

@@ -1,0 +1,113 @@
+//! Metrics of the whole server: scraped, kept, asked over HTTP as Grafana asks, by the CLI, and
+//! after a crash.
+
+use crate::harness::{Server, able, until};
+use serde_json::Value;
+use std::time::Duration;
+
+const SETTINGS: &str = "[telemetry]\nscrape-interval = \"1s\"\n";
+
+fn curl(server: &Server, arguments: &str) -> String {
+    let line = format!(
+        "curl -sS --max-time 20 -u grafana:{} {arguments}",
+        server.token
+    );
+    server.shell(&line)
+}
+
+fn ask(server: &Server, path: &str, form: &str) -> Value {
+    let url = format!("{}/prometheus/api/v1/{path}", server.url);
+    let text = curl(server, &format!("-X POST {form} {url}"));
+    serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path} {form}: {text}"))
+}
+
+fn series(server: &Server, query: &str) -> Vec<Value> {
+    let reply = ask(
+        server,
+        "query",
+        &format!("--data-urlencode 'query={query}'"),
+    );
+    assert_eq!(reply["status"], "success", "{reply}");
+    reply["data"]["result"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default()
+}
+
+#[test]
+fn metrics_are_kept_and_asked() {
+    if !able(None) {
+        return;
+    }
+    let server = Server::start_with(SETTINGS, |_| {});
+    // What a data source of Grafana asks when it is saved.
+    let health = ask(&server, "query", "-d query=1%2B1 -d time=4");
+    assert_eq!(
+        health.to_string(),
+        r#"{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#
+    );
+    let built = curl(
+        &server,
+        &format!("{}/prometheus/api/v1/status/buildinfo", server.url),
+    );
+    assert!(built.contains("\"version\":\"3."), "{built}");
+    until("every target up", Duration::from_secs(30), || {
+        let up = series(&server, "up == 1");
+        up.len() >= 4
+    });
+    for metric in [
+        "node_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "machine_cpu_cores",
+    ] {
+        until(metric, Duration::from_secs(20), || {
+            !series(&server, metric).is_empty()
+        });
+    }
+    // A crash loses nothing that was there before.
+    let counted = |query: &str| {
+        let found = series(&server, query);
+        let value = found.first().and_then(|one| one["value"][1].as_str());
+        value
+            .and_then(|text| text.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
+    let before = counted("count_over_time(node_time_seconds[10m])");
+    let killed_at = counted("vector(time())");
+    assert!(before >= 1.0);
+    std::thread::sleep(Duration::from_secs(2));
+    server.kill_and_restart();
+    let after = format!("count_over_time(node_time_seconds[10m] @ {killed_at})");
+    assert!(counted(&after) >= before, "{} < {before}", counted(&after));
+    until("up again", Duration::from_secs(30), || {
+        series(&server, "up == 1").len() >= 4
+    });
+    // Without a credential there is nothing, but health.
+    let bare = |path: &str| {
+        server.shell(&format!(
+            "curl -sS -o /dev/null -w '%{{http_code}}' {}/prometheus{path}",
+            server.url
+        ))
+    };
+    assert_eq!(bare("/api/v1/query?query=up"), "401");
+    assert_eq!(bare("/-/healthy"), "200");
+    assert_eq!(bare("/federate"), "401");
+    // The house's own figures, for others.
+    let own = curl(&server, &format!("{}/metrics", server.url));
+    assert!(own.contains("process_resident_memory_bytes"), "{own}");
+    // From the command line.
+    let up = server.ok(&["metrics", "query", "up"]);
+    assert!(up.contains("job=\"node-exporter\""), "{up}");
+    let range = server.ok(&["metrics", "query", "up", "--range", "1m", "--step", "5s"]);
+    assert!(range.contains("LAST"), "{range}");
+    let json: Value =
+        serde_json::from_str(&server.ok(&["metrics", "query", "1+1", "-o", "json"])).expect("JSON");
+    assert_eq!(json["resultType"], "scalar");
+    assert!(server.ok(&["metrics", "labels", "job"]).contains("kubelet"));
+    assert!(server.ok(&["metrics", "series", "up"]).contains("up{"));
+    assert!(server.ok(&["metrics", "targets"]).contains("towpath"));
+    let wrong = server.run(&["metrics", "query", "up{"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("parse error"));
+    server.down();
+}
