@@ -54,6 +54,8 @@ pub(crate) struct Upkeep {
     /// The next checkpoint has to be whole.
     whole: bool,
     last: Instant,
+    /// What the log had taken at the last checkpoint, in bytes.
+    taken: u64,
     /// Segments that could not be read as a whole: they are left as they are.
     pub(crate) unreadable: BTreeSet<u64>,
 }
@@ -66,6 +68,7 @@ impl Upkeep {
             // What was read back is not followed file by file.
             whole: true,
             last: clock.monotonic(),
+            taken: 0,
             unreadable: BTreeSet::new(),
         }
     }
@@ -137,7 +140,9 @@ impl Store {
             self.flush_to(&mut upkeep, boundary)?;
         }
         let now = self.options.clock.monotonic();
-        let overdue = now.duration_since(upkeep.last) >= self.options.checkpoint;
+        // While nothing comes in, there is nothing to write down.
+        let new = upkeep.whole || self.log.taken() > upkeep.taken;
+        let overdue = new && now.duration_since(upkeep.last) >= self.options.checkpoint;
         let urgent = self.unsafe_until_checkpoint.load(Ordering::Acquire);
         if urgent || (overdue && !flushed) {
             self.checkpoint(&mut upkeep)?;
@@ -263,6 +268,7 @@ impl Store {
         upkeep.last = self.options.clock.monotonic();
         let urgent = self.unsafe_until_checkpoint.load(Ordering::Acquire);
         let next_series = self.head.next();
+        let taken = self.log.taken();
         let log = self.log.rotate()?;
         let number = upkeep.manifest.next;
         let whole = upkeep.whole;
@@ -285,6 +291,7 @@ impl Store {
         manifest.store(&self.dir)?;
         upkeep.manifest = manifest;
         upkeep.series = next_series;
+        upkeep.taken = taken;
         upkeep.whole = false;
         step();
         if urgent {

@@ -120,13 +120,23 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Begins a new file behind those in the directory, none below `least`.
+    /// Begins a new file behind those in the directory, none below `least`. On a full disk it opens
+    /// and takes nothing until there is room.
     pub(crate) fn open(dir: &Path, least: u64, files: Arc<dyn Files>) -> io::Result<Self> {
         let number = numbers(dir)?.last().map_or(1, |last| last + 1).max(least);
-        let sink = files.create(&path(dir, number))?;
+        let (sink, full) = match files.create(&path(dir, number)) {
+            Ok(sink) => (Some(sink), None),
+            Err(why) if is_full(&why) => {
+                // A file half made would be in the way of the next try.
+                let _ = std::fs::remove_file(path(dir, number));
+                (None, Some(full_disk(&why)))
+            }
+            Err(why) => return Err(why),
+        };
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {
                 number,
+                full,
                 ..Queue::default()
             }),
             work: Condvar::new(),
@@ -137,8 +147,8 @@ impl Log {
             shared: Arc::clone(&shared),
             dir: dir.to_path_buf(),
             files,
+            number: number - u64::from(sink.is_none()),
             sink,
-            number,
             length: MAGIC.len() as u64,
             buffer: Vec::new(),
             durable: 0,
@@ -194,6 +204,11 @@ impl Log {
     /// Why nothing is taken now, if so.
     pub(crate) fn state(&self) -> Result<(), NotTaken> {
         check(&self.shared.queue.lock())
+    }
+
+    /// How many bytes were taken since the start.
+    pub(crate) fn taken(&self) -> u64 {
+        self.shared.queue.lock().taken
     }
 
     /// Waits until all that was taken before is durable.
@@ -273,7 +288,8 @@ struct Writer {
     shared: Arc<Shared>,
     dir: PathBuf,
     files: Arc<dyn Files>,
-    sink: Box<dyn Sink>,
+    /// None until there is room for the first file.
+    sink: Option<Box<dyn Sink>>,
     number: u64,
     length: u64,
     buffer: Vec<u8>,
@@ -291,8 +307,7 @@ impl Writer {
             match done {
                 Ok(()) => self.tell(None, None, rotate),
                 Err(Trouble::Full(why)) => {
-                    let why: Arc<str> = Arc::from(format!("disk full: {why}"));
-                    self.tell(Some(why), None, false);
+                    self.tell(Some(full_disk(&why)), None, false);
                     if !stop {
                         let mut queue = self.shared.queue.lock();
                         self.shared.work.wait_for(&mut queue, AGAIN);
@@ -316,8 +331,8 @@ impl Writer {
         let mut queue = self.shared.queue.lock();
         loop {
             let urgent = queue.stop || queue.rotate || queue.pending.len() >= GROUP;
-            // What a full disk did not take is tried again at once.
-            if urgent || !self.buffer.is_empty() || (queue.hurry && !queue.pending.is_empty()) {
+            // A full disk is tried again.
+            if urgent || queue.full.is_some() || (queue.hurry && !queue.pending.is_empty()) {
                 break;
             }
             queue.hurry = false;
@@ -341,17 +356,23 @@ impl Writer {
 
     /// Writes and syncs the group.
     fn group(&mut self) -> Result<(), Trouble> {
+        if self.sink.is_none() {
+            self.next_file()?;
+        }
+        let Some(sink) = &mut self.sink else {
+            return Ok(());
+        };
         if self.buffer.is_empty() {
             return Ok(());
         }
-        if let Err(why) = self.sink.write(&self.buffer) {
+        if let Err(why) = sink.write(&self.buffer) {
             if is_full(&why) {
-                self.sink.cut(self.length).map_err(Trouble::Failed)?;
+                sink.cut(self.length).map_err(Trouble::Failed)?;
                 return Err(Trouble::Full(why));
             }
             return Err(Trouble::Failed(why));
         }
-        self.sink.sync().map_err(Trouble::Failed)?;
+        sink.sync().map_err(Trouble::Failed)?;
         self.length += self.buffer.len() as u64;
         self.durable += self.buffer.len() as u64;
         self.buffer.clear();
@@ -363,7 +384,7 @@ impl Writer {
         let path = path(&self.dir, self.number + 1);
         match self.files.create(&path) {
             Ok(sink) => {
-                self.sink = sink;
+                self.sink = Some(sink);
                 self.number += 1;
                 self.length = MAGIC.len() as u64;
                 Ok(())
@@ -410,6 +431,10 @@ impl Writer {
 enum Trouble {
     Full(io::Error),
     Failed(io::Error),
+}
+
+fn full_disk(why: &io::Error) -> Arc<str> {
+    Arc::from(format!("disk full: {why}"))
 }
 
 fn is_full(why: &io::Error) -> bool {

@@ -12,6 +12,8 @@ struct Faulty {
     syncs: AtomicU64,
     fail_write: AtomicU64,
     fail_sync: AtomicU64,
+    /// So many files cannot be made.
+    fail_create: AtomicU64,
 }
 
 struct FaultySink(Arc<Faulty>, Box<dyn Sink>);
@@ -20,6 +22,11 @@ struct FaultyFiles(Arc<Faulty>);
 
 impl Files for FaultyFiles {
     fn create(&self, path: &Path) -> io::Result<Box<dyn Sink>> {
+        let left = self.0.fail_create.load(Ordering::SeqCst);
+        if left > 0 {
+            self.0.fail_create.store(left - 1, Ordering::SeqCst);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let sink = Disk.create(path)?;
         Ok(Box::new(FaultySink(Arc::clone(&self.0), sink)))
     }
@@ -101,6 +108,34 @@ fn after_a_failed_sync_nothing_is_acknowledged() {
     }
 }
 
+fn recovers(log: &Log) {
+    let mut waited = 0;
+    while log.state().is_err() {
+        std::thread::sleep(Duration::from_millis(20));
+        waited += 1;
+        assert!(waited < 250, "goes on when there is room");
+    }
+}
+
+#[test]
+fn a_disk_without_room_for_a_file_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let faulty = Arc::new(Faulty::default());
+    faulty.fail_create.store(2, Ordering::SeqCst);
+    let files = Arc::new(FaultyFiles(Arc::clone(&faulty)));
+    let log = Log::open(dir.path(), 1, files).unwrap();
+    assert!(matches!(log.push(b"refused"), Err(NotTaken::Full(_))));
+    recovers(&log);
+    log.push(b"first").unwrap();
+    assert_eq!(log.rotate().unwrap(), 2);
+    faulty.fail_create.store(1, Ordering::SeqCst);
+    assert!(matches!(log.rotate(), Err(NotTaken::Full(_))));
+    recovers(&log);
+    log.push(b"second").unwrap();
+    wait(log.sync()).unwrap();
+    assert_eq!(read(dir.path()), [&b"first"[..], b"second"]);
+}
+
 #[test]
 fn a_full_disk_refuses_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
@@ -112,12 +147,7 @@ fn a_full_disk_refuses_and_goes_on() {
     log.push(b"second").unwrap();
     assert!(matches!(wait(log.sync()), Err(NotTaken::Full(_))));
     assert!(matches!(log.push(b"refused"), Err(NotTaken::Full(_))));
-    let mut waited = 0;
-    while log.state().is_err() {
-        std::thread::sleep(Duration::from_millis(20));
-        waited += 1;
-        assert!(waited < 250, "goes on when there is room");
-    }
+    recovers(&log);
     log.push(b"third").unwrap();
     wait(log.sync()).unwrap();
     let wanted = [&b"first"[..], b"second", b"third"];
