@@ -8,8 +8,12 @@
 mod analyze;
 mod cause;
 mod finding;
+mod routes;
 mod score;
+mod why;
 
 pub use analyze::{Snapshot, analyze};
 pub use cause::{Cause, Culprit, Symptom, SymptomKind, causes};
 pub use finding::{Finding, Kind, Step};
+pub use routes::router;
+pub use why::{Explanation, Looked, Why};

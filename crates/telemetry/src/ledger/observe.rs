@@ -20,6 +20,8 @@ use towpath_stdx::Clock;
 const RECENT: Duration = Duration::from_secs(60);
 /// ConfigMaps that the cluster itself keeps in every namespace.
 const OF_THE_CLUSTER: [&str; 1] = ["kube-root-ca.crt"];
+/// Where a copy of a Secret says when its certificate ends.
+const NOT_AFTER: &str = "towpath.dev/not-after";
 
 /// What changes are seen in.
 #[derive(Clone)]
@@ -35,23 +37,54 @@ pub struct Observed {
     environments: Cache<Environment>,
 }
 
-impl Observed {
-    fn start(client: &Client, cancel: &CancellationToken) -> Self {
-        let config_maps = Cache::slim(digest_config_map);
-        config_maps.feed_from(client, cancel.clone());
-        let secrets = Cache::slim(digest_secret);
-        secrets.feed_from(client, cancel.clone());
+impl Default for Observed {
+    fn default() -> Self {
         Self {
-            deployments: Cache::start(client, cancel.clone()),
-            stateful_sets: Cache::start(client, cancel.clone()),
-            daemon_sets: Cache::start(client, cancel.clone()),
-            config_maps,
-            secrets,
-            quotas: Cache::start(client, cancel.clone()),
-            nodes: Cache::start(client, cancel.clone()),
-            promotions: Cache::start(client, cancel.clone()),
-            environments: Cache::start(client, cancel.clone()),
+            deployments: Cache::default(),
+            stateful_sets: Cache::default(),
+            daemon_sets: Cache::default(),
+            config_maps: Cache::slim(digest_config_map),
+            secrets: Cache::slim(digest_secret),
+            quotas: Cache::default(),
+            nodes: Cache::default(),
+            promotions: Cache::default(),
+            environments: Cache::default(),
         }
+    }
+}
+
+impl Observed {
+    fn feed(&self, client: &Client, cancel: &CancellationToken) {
+        self.deployments.feed_from(client, cancel.clone());
+        self.stateful_sets.feed_from(client, cancel.clone());
+        self.daemon_sets.feed_from(client, cancel.clone());
+        self.config_maps.feed_from(client, cancel.clone());
+        self.secrets.feed_from(client, cancel.clone());
+        self.quotas.feed_from(client, cancel.clone());
+        self.nodes.feed_from(client, cancel.clone());
+        self.promotions.feed_from(client, cancel.clone());
+        self.environments.feed_from(client, cancel.clone());
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> Vec<Arc<Node>> {
+        self.nodes.all()
+    }
+
+    /// Quotas of a namespace.
+    pub fn quotas(&self, namespace: &str) -> Vec<Arc<ResourceQuota>> {
+        self.quotas.in_namespace(namespace)
+    }
+
+    /// Ends of the certificates in Secrets of type `kubernetes.io/tls` of a namespace,
+    /// milliseconds since the epoch.
+    pub fn certificates(&self, namespace: &str) -> Vec<(Object, i64)> {
+        let secrets = self.secrets.in_namespace(namespace);
+        let ends = secrets.iter().filter_map(|secret| {
+            let end = secret.annotations().get(NOT_AFTER)?.parse().ok()?;
+            Some((Object::new("Secret", namespace, &secret.name_any()), end))
+        });
+        ends.collect()
     }
 
     async fn ready(&self) {
@@ -73,6 +106,7 @@ impl Observed {
 pub fn service(
     ledger: Ledger,
     writer: Writer,
+    observed: Observed,
     client: Client,
     authors: Option<Arc<dyn Authors>>,
     clock: Arc<dyn Clock>,
@@ -80,7 +114,7 @@ pub fn service(
 ) -> Service {
     Service::new("ledger", after, move |mut context| async move {
         let cancel = context.cancel.clone();
-        let observed = Observed::start(&client, &cancel);
+        observed.feed(&client, &cancel);
         tokio::select! {
             () = observed.ready() => {}
             () = cancel.cancelled() => return Ok(()),
@@ -316,6 +350,14 @@ fn digest_config_map(map: &mut ConfigMap) {
 
 fn digest_secret(secret: &mut Secret) {
     let data = secret.data.take().unwrap_or_default();
+    let certificate = match secret.type_.as_deref() {
+        Some("kubernetes.io/tls") => data.get("tls.crt"),
+        _ => None,
+    };
+    if let Some(end) = certificate.and_then(|ByteString(pem)| not_after(pem)) {
+        let annotations = secret.metadata.annotations.get_or_insert_default();
+        annotations.insert(NOT_AFTER.into(), end.to_string());
+    }
     let digests = data.into_iter().map(|(k, ByteString(v))| (k, digest(&v)));
     secret.string_data = Some(digests.collect());
     forget_applied(&mut secret.metadata);
@@ -326,6 +368,17 @@ fn forget_applied(metadata: &mut k8s_openapi::apimachinery::pkg::apis::meta::v1:
     if let Some(annotations) = &mut metadata.annotations {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
+}
+
+// The end of the first certificate, milliseconds since the epoch.
+fn not_after(pem: &[u8]) -> Option<i64> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
+    let certificate = pem.parse_x509().ok()?;
+    certificate
+        .validity()
+        .not_after
+        .timestamp()
+        .checked_mul(1_000)
 }
 
 mod kube_kind {
