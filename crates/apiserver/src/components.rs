@@ -69,6 +69,20 @@ const TABLE: &[(&str, &[Grant])] = &[
     ),
     // What several components look at.
     ("copies", &[Grant("", "pods", READ)]),
+    // The ledger of changes, and what explains them.
+    (
+        "ledger",
+        &[
+            Grant(
+                "",
+                "pods configmaps secrets resourcequotas nodes events",
+                READ,
+            ),
+            Grant("", "pods/log", "get"),
+            Grant("apps", "deployments statefulsets daemonsets", READ),
+            Grant(OWN, "promotions environments", READ),
+        ],
+    ),
     // Controllers and scheduler. Collecting garbage and emptying namespaces reach every kind, as
     // upstream's controllers of these names do; what is made is listed.
     (

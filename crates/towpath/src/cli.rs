@@ -102,6 +102,8 @@ commands! {
     Approve => approve,
     /// Restore the previous release of an environment, by a commit
     Rollback => rollback,
+    /// Say what is wrong in an environment and which change is behind it
+    Why => why,
     /// Lift the hold of a release
     Unhold => unhold,
     /// Print the manifests of a Kustomize directory

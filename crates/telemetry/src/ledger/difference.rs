@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// The parts of a workload that people change.
 pub(super) struct Workload<'a> {
     replicas: Option<i32>,
-    template: &'a PodTemplateSpec,
+    pub(super) template: &'a PodTemplateSpec,
 }
 
 /// Reads the parts of one kind.

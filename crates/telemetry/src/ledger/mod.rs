@@ -8,6 +8,7 @@
 mod change;
 mod difference;
 mod observe;
+mod references;
 mod routes;
 
 pub use change::{Change, ChangeKind, Object};

@@ -1,7 +1,7 @@
 //! From watched objects to changes.
 
 use super::difference::{self, AsWorkload};
-use super::{Change, ChangeKind, Ledger, Object, Writer};
+use super::{Change, ChangeKind, Ledger, Object, Writer, references};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, ResourceQuota, Secret};
@@ -123,9 +123,9 @@ pub fn service(
             ledger,
             authors,
             clock,
-            promotions: observed.promotions.clone(),
+            observed,
         };
-        seen.connect(&observed);
+        seen.connect();
         context.ready();
         writer.run(cancel).await;
         Ok(())
@@ -137,11 +137,12 @@ struct Seen {
     ledger: Ledger,
     authors: Option<Arc<dyn Authors>>,
     clock: Arc<dyn Clock>,
-    promotions: Cache<Promotion>,
+    observed: Observed,
 }
 
 impl Seen {
-    fn connect(&self, observed: &Observed) {
+    fn connect(&self) {
+        let observed = &self.observed;
         self.workloads(&observed.deployments);
         self.workloads(&observed.stateful_sets);
         self.workloads(&observed.daemon_sets);
@@ -265,6 +266,11 @@ impl Seen {
             ),
         };
         let by = by.unwrap_or_else(|| self.asked(&promotion));
+        let changed = Object::new(&K::kind(&()), &namespace, &name);
+        let touched = match kind {
+            ChangeKind::Config => self.readers(&changed),
+            _ => Vec::new(),
+        };
         self.ledger.note(Change {
             id: format!(
                 "{plural}/{name}@{}",
@@ -272,8 +278,8 @@ impl Seen {
             ),
             at: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
             kind,
-            object: Object::new(&K::kind(&()), &namespace, &name),
-            touched: Vec::new(),
+            object: changed,
+            touched,
             by,
             commit,
             release,
@@ -282,12 +288,35 @@ impl Seen {
         });
     }
 
+    // Workloads whose pods read a ConfigMap or Secret.
+    fn readers(&self, object: &Object) -> Vec<Object> {
+        fn of<K>(cache: &Cache<K>, object: &Object) -> Vec<Object>
+        where
+            K: AsWorkload + kube_kind::Watched,
+        {
+            let all = cache.in_namespace(&object.namespace);
+            let reading = all.iter().filter(|workload| {
+                let parts = workload.workload();
+                parts.is_some_and(|parts| references::reads(parts.template, object))
+            });
+            let named =
+                reading.map(|w| Object::new(&K::kind(&()), &object.namespace, &w.name_any()));
+            named.collect()
+        }
+        let observed = &self.observed;
+        let mut found = of(&observed.deployments, object);
+        found.extend(of(&observed.stateful_sets, object));
+        found.extend(of(&observed.daemon_sets, object));
+        found
+    }
+
     // Who asked for a promotion; its name is unique enough within a server to be found by.
     fn asked(&self, promotion: &str) -> String {
         if promotion.is_empty() {
             return String::new();
         }
         let found = self
+            .observed
             .promotions
             .filter(|p| p.metadata.name.as_deref() == Some(promotion));
         found.first().map(|p| p.spec.by.clone()).unwrap_or_default()

@@ -27,3 +27,4 @@ pub mod token;
 pub mod unhold;
 pub mod up;
 pub mod version;
+pub mod why;

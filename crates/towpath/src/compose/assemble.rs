@@ -1,7 +1,8 @@
 //! Which feature gets what from which other, and in which order they start.
 
 use super::{
-    build_runtime, component, kubeconfig_file, listen, net_config, node_config, setup, telemetry,
+    build_runtime, changes, component, kubeconfig_file, listen, net_config, node_config, setup,
+    telemetry,
 };
 use crate::config::Config;
 use crate::http::{self, Kube};
@@ -50,8 +51,10 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
     };
 
     let telemetry = telemetry::open(config, &api, &node)?;
+    let (change_routes, change_service) = changes::open(config, &api, &copies)?;
 
     let mut routes = Router::new()
+        .merge(change_routes)
         .merge(towpath_registry::router(
             registry,
             api.authenticator(),
@@ -80,6 +83,7 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
         services.push(telemetry.service);
     }
     services.extend(net.services(component(&api, "net")));
+    services.push(change_service);
     let figures = Some(node.figures());
     services.extend(towpath_workloads::services(
         workloads,

@@ -2,6 +2,7 @@
 //! state, hands each feature the traits it needs, and starts the services in order.
 
 mod assemble;
+mod changes;
 mod cleanup;
 mod listen;
 mod setup;

@@ -17,3 +17,4 @@ mod repo;
 mod sync_kills;
 mod traces;
 mod web;
+mod why;
