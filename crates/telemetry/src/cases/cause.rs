@@ -65,6 +65,10 @@ pub struct Cause {
 const LEAST: f64 = 0.25;
 /// A trouble is blamed on a change that explains it at least this well.
 const EXPLAINED: f64 = 0.3;
+/// An explanation at least this good overtakes earlier ones.
+const STRONG: f64 = 0.5;
+/// What is left of an explanation that a later one overtook.
+const OVERTAKEN: f64 = 0.75;
 /// Explanations beyond these do not help anybody.
 const MOST: usize = 3;
 
@@ -83,13 +87,18 @@ pub fn causes(
             continue;
         }
         let weight = near * finding.kind.severity();
-        let explained = changes
+        let explained: Vec<(&Change, f64)> = changes
             .iter()
             .map(|change| (change, score::explains(change, finding)))
-            .filter(|(_, share)| *share >= EXPLAINED);
-        let mut alone = true;
-        for (change, share) in explained {
-            alone = false;
+            .filter(|(_, share)| *share >= EXPLAINED)
+            .collect();
+        let alone = explained.is_empty();
+        for (change, share) in &explained {
+            // With the earlier change alone all was well until the later one came.
+            let later = explained.iter().any(|(other, strength)| {
+                other.at > change.at && other.at <= finding.since && *strength >= STRONG
+            });
+            let share = if later { share * OVERTAKEN } else { *share };
             let evidence = format!("{}: {}", finding.workload, finding.words);
             blame(&mut found, change, weight * share, evidence, finding);
         }

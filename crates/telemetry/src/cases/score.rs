@@ -58,11 +58,15 @@ pub(super) fn explains(change: &Change, finding: &Finding) -> f64 {
             (false, _) => 0.1,
         },
         ChangeKind::Config if named => 1.0,
-        // Settings seldom make memory grow.
-        ChangeKind::Config if touches(&finding.workload) && finding.kind == Kind::OutOfMemory => {
-            0.4
+        ChangeKind::Config if touches(&finding.about) || touches(&finding.workload) => {
+            match finding.kind {
+                Kind::CrashLoop | Kind::ProbeFailing | Kind::Unready | Kind::UnknownName => 0.85,
+                Kind::Certificate | Kind::MissingReference => 0.85,
+                // Settings seldom make memory grow.
+                Kind::OutOfMemory => 0.4,
+                _ => 0.1,
+            }
         }
-        ChangeKind::Config if touches(&finding.about) || touches(&finding.workload) => 0.85,
         ChangeKind::Scale if touches(&finding.workload) => match finding.kind {
             Kind::Unschedulable | Kind::Quota | Kind::NoisyNeighbour => 0.9,
             _ => 0.2,

@@ -1,7 +1,7 @@
 //! What is wrong with nodes, quotas, volumes and certificates, and what admission refused.
 
 use super::Snapshot;
-use super::pod::{mentioned, millis};
+use super::pod::{first_seen, mentioned, millis};
 use crate::cases::finding::{Finding, Kind, Step};
 use crate::ledger::Object;
 use k8s_openapi::api::core::v1::{Event, Node};
@@ -127,12 +127,7 @@ fn refusal(event: &Event) -> Option<Finding> {
     } else {
         return None;
     };
-    let since = millis(
-        event
-            .first_timestamp
-            .as_ref()
-            .or(event.last_timestamp.as_ref()),
-    );
+    let since = first_seen(event);
     let mut finding = simple(kind, object.clone(), since, message);
     // A ReplicaSet is its Deployment's: names end in the hash of the template.
     if object.kind == "ReplicaSet"

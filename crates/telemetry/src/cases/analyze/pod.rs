@@ -239,7 +239,7 @@ fn or<'a>(message: &'a str, reason: &'a str) -> &'a str {
     if message.is_empty() { reason } else { message }
 }
 
-fn first_seen(event: &Event) -> i64 {
+pub(super) fn first_seen(event: &Event) -> i64 {
     let first = millis(event.first_timestamp.as_ref());
     if first > 0 {
         return first;
