@@ -6,6 +6,7 @@
 
 mod append;
 mod bytes;
+mod delete;
 pub mod logs;
 mod matching;
 pub mod metrics;
@@ -17,6 +18,7 @@ mod wal;
 pub use append::{
     Append, Exemplar, Metadata, Outcome, Refused, Sample, SeriesRef, Value, WriteError,
 };
+pub use delete::Delete;
 pub use read::{Cardinality, ExemplarSeries, Read, ReadError};
 pub use segment::SegmentError;
 pub use wal::{Damage, Replayed};

@@ -12,6 +12,7 @@ use super::segment::{Segment, Writer, labels};
 use super::select::told;
 use super::store::Store;
 use super::upkeep::{Upkeep, UpkeepError, segment_path, step, sync_dir};
+use crate::{Delete, WriteError};
 
 const DAY: i64 = 86_400_000;
 /// How long the segments of each level are, in milliseconds; those of the first are the head's.
@@ -203,6 +204,23 @@ impl Store {
         self.publish(&mut upkeep, manifest)?;
         Ok(u64::try_from(freed).unwrap_or(0))
     }
+}
+
+impl Delete for Store {
+    fn delete(&self, sets: &[Vec<Matcher>], start: i64, end: i64) -> Result<(), WriteError> {
+        for set in sets {
+            Self::delete(self, set.clone(), start, end).map_err(|e| lost(&e))?;
+        }
+        Ok(())
+    }
+
+    fn clean(&self) -> Result<u64, WriteError> {
+        Self::clean(self).map_err(|e| lost(&e))
+    }
+}
+
+fn lost(error: &UpkeepError) -> WriteError {
+    WriteError(super::upkeep::told(error))
 }
 
 /// Segments of lower levels that lie in one interval of `length` which is over.

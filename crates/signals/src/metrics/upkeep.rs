@@ -114,7 +114,8 @@ pub(crate) fn background(store: &Arc<Store>) -> io::Result<()> {
         .map(drop)
 }
 
-fn told(error: &dyn std::error::Error) -> String {
+/// An error with its causes.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
     let mut out = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {

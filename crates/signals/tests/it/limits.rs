@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use towpath_query::promql::{Hints, Labels, Matcher, Source};
 use towpath_signals::metrics::Store;
-use towpath_signals::{Append, Exemplar, Metadata, Read, Refused, Sample, Value};
+use towpath_signals::{Append, Delete, Exemplar, Metadata, Read, Refused, Sample, Value};
 
 use crate::{Set, folder, options, wait};
 
@@ -281,4 +281,43 @@ fn writers_and_readers_work_side_by_side() {
     store.maintain().unwrap();
     assert!(store.stats().segments > 1);
     assert_eq!(store.stats().series, 80);
+}
+
+#[test]
+fn what_is_deleted_is_out_of_sight_and_frees_bytes() {
+    let dir = folder();
+    let clock = Set::new(NOW);
+    let store = Store::open(dir.path(), options(&clock)).unwrap();
+    let all: Vec<_> = (0..200)
+        .map(|n| store.resolve(&series(n)).unwrap())
+        .collect();
+    for step in 0..60 {
+        let at = NOW + step * 300_000;
+        clock.0.store(at, Ordering::SeqCst);
+        let samples: Vec<Sample> = all
+            .iter()
+            .map(|series| sample(*series, at, (step * series.0 as i64) as f64 / 3.0))
+            .collect();
+        store.append(&samples).unwrap();
+        store.maintain().unwrap();
+    }
+    let job = vec![Matcher::equal("job", "job-1")];
+    let deleted: &dyn Delete = &*store;
+    deleted
+        .delete(std::slice::from_ref(&job), 0, i64::MAX)
+        .unwrap();
+    let hints = Hints {
+        start: 0,
+        end: i64::MAX,
+        step: 0,
+        range: 0,
+        function: "",
+    };
+    assert_eq!(store.select(&job, &hints).unwrap().count(), 0);
+    assert_eq!(store.select(&[], &hints).unwrap().count(), 100);
+    let before = store.stats().segment_bytes;
+    let freed = deleted.clean().unwrap();
+    assert_eq!(store.stats().segment_bytes, before - freed);
+    assert!(freed > before / 3, "{freed} of {before}");
+    assert_eq!(store.select(&job, &hints).unwrap().count(), 0);
 }
