@@ -27,11 +27,26 @@ pub struct Server {
 impl Server {
     /// Starts on an empty directory.
     pub fn start(name: &str) -> Result<Self> {
+        Self::start_with(name, "")
+    }
+
+    /// Starts without what its peer does not do either: to collect and keep metrics.
+    pub fn start_without_telemetry(name: &str) -> Result<Self> {
+        Self::start_with(name, "[telemetry]\nenabled = false\n")
+    }
+
+    fn start_with(name: &str, settings: &str) -> Result<Self> {
         let id = std::process::id() % 1000;
         let dir = std::env::temp_dir().join(format!("towpath-bench-{name}-{id}"));
         let port = 31_000 + (id as u16) * 3;
         let data = dir.join("data").to_string_lossy().into_owned();
+        std::fs::create_dir_all(&dir).context("directory of the bench")?;
+        let config = dir.join("towpath.toml");
+        std::fs::write(&config, settings).context("settings of the bench")?;
+        let config = config.to_string_lossy().into_owned();
         let flags = [
+            "--config",
+            &config,
             "--data-dir",
             &data,
             "--instance",

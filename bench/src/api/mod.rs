@@ -27,7 +27,7 @@ struct Pair {
 impl Pair {
     fn start(name: &str) -> Result<Self> {
         Ok(Self {
-            ours: Server::start(name)?,
+            ours: Server::start_without_telemetry(name)?,
             theirs: Control::start()?,
         })
     }
