@@ -2,6 +2,7 @@
 //! the change behind them. Languages live in `query`, durable samples in `signals`, decisions about
 //! alerts in `alerting`; here is what meets the network and the cluster.
 
+pub mod alertmanager;
 pub mod cases;
 pub mod collect;
 pub mod discovery;
@@ -14,6 +15,7 @@ pub mod own;
 pub mod podlogs;
 pub mod prometheus;
 pub mod receive;
+pub mod rules;
 pub mod scrape;
 pub mod tempo;
 pub mod wire;

@@ -10,6 +10,7 @@ mod group;
 mod humanize;
 mod memory;
 mod restore;
+mod standard;
 mod template;
 pub mod unit;
 
@@ -18,6 +19,7 @@ pub use file::{GroupSpec, RuleSpec, read};
 pub use group::{Group, Health, Kind, Notice, Output, Recording, Rule, Shared, World, Written};
 pub use memory::Memory;
 pub use restore::Restore;
+pub use standard::STANDARD;
 pub use template::{Data, Expander};
 
 use towpath_query::promql::Labels;

@@ -94,3 +94,28 @@ fn files_are_judged_as_promtool_does() {
         assert_eq!(wanted, got, "{name}: {said}");
     }
 }
+
+#[test]
+fn the_standard_rules_hold_what_they_promise() {
+    for (name, text) in rules::STANDARD {
+        let groups = rules::read(text).unwrap_or_else(|faults| panic!("{name}: {faults:?}"));
+        for rule in groups.iter().flat_map(|group| &group.rules) {
+            let said = ["summary", "runbook"].map(|what| rule.annotations.contains_key(what));
+            assert!(!rule.alert || said == [true, true], "{name}: {}", rule.name);
+        }
+    }
+    let files = |_: &str| {
+        let all = rules::STANDARD.iter();
+        Ok(all
+            .map(|(n, t)| ((*n).to_owned(), (*t).to_owned()))
+            .collect())
+    };
+    for (name, text) in peer::corpus("standard", ".test.yml") {
+        let result = rules::unit::run(&text, &files, &|_| true);
+        assert!(
+            result.is_ok(),
+            "{name}:\n{}",
+            result.unwrap_err().join("\n")
+        );
+    }
+}

@@ -12,5 +12,6 @@ pub mod relabel;
 pub(crate) mod target;
 pub mod written;
 
+pub(crate) use fetch::reachable;
 pub use pools::Pools;
 pub use target::Group;

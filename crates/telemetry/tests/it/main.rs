@@ -1,6 +1,7 @@
 //! The crate from outside: what it reads beside the real programs and the real Prometheus code
 //! (`tests/peers/prometheus`), and properties of what reads foreign bytes.
 
+mod alerts;
 mod cases;
 mod collect;
 mod containers;
