@@ -1,6 +1,7 @@
 //! A function over ranges of lines, at all steps: the leaves of metric queries.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
 
 use super::{EvalError, Meter, Settings, Statistics, window};
@@ -54,6 +55,9 @@ struct Collected {
     values: Values,
 }
 
+/// Sets of labels of lines whose series is remembered.
+const REMEMBERED: usize = 10_000;
+
 struct Windows<'a> {
     meter: Meter<'a>,
     leaf: &'a Leaf<'a>,
@@ -62,6 +66,7 @@ struct Windows<'a> {
     steps: Steps,
     by_stream: HashMap<u64, usize>,
     by_labels: HashMap<Labels, usize>,
+    by_metadata: HashMap<u64, (u64, Vec<(Box<str>, Box<str>)>, usize)>,
     series: Vec<Collected>,
     held: usize,
 }
@@ -141,14 +146,14 @@ impl Windows<'_> {
                 }
                 Some(own.joined(|name| self.grouped(name)))
             }
-            None if row.metadata.is_empty() => None,
-            None => Some(
-                labels
-                    .iter()
-                    .chain(row.metadata.iter().copied())
-                    .filter(|(name, _)| self.grouped(name))
-                    .collect(),
-            ),
+            None if !row.metadata.iter().any(|(name, _)| self.grouped(name)) => None,
+            None => {
+                let at = self.with_metadata(stream, labels, row);
+                return match at {
+                    Some(at) => ControlFlow::Continue(Some((at, value))),
+                    None => ControlFlow::Break(()),
+                };
+            }
         };
         let at = match own {
             Some(own) => self.series_of(own),
@@ -173,6 +178,37 @@ impl Windows<'_> {
             Some(at) => ControlFlow::Continue(Some((at, value))),
             None => ControlFlow::Break(()),
         }
+    }
+
+    /// The series of a line whose own labels count. Most lines of a stream have one of few sets.
+    fn with_metadata(&mut self, stream: u64, labels: &Labels, row: &Row<'_>) -> Option<usize> {
+        let mut hasher = DefaultHasher::new();
+        (stream, row.metadata).hash(&mut hasher);
+        let key = hasher.finish();
+        if let Some((of, metadata, at)) = self.by_metadata.get(&key)
+            && *of == stream
+            && metadata.len() == row.metadata.len()
+            && metadata
+                .iter()
+                .zip(row.metadata)
+                .all(|((n, v), (name, value))| **n == **name && **v == **value)
+        {
+            return Some(*at);
+        }
+        let own = labels
+            .iter()
+            .chain(row.metadata.iter().copied())
+            .filter(|(name, _)| self.grouped(name))
+            .collect();
+        let at = self.series_of(own)?;
+        if self.by_metadata.len() >= REMEMBERED {
+            self.by_metadata.clear();
+        }
+        let metadata = row.metadata.iter();
+        let metadata = metadata.map(|(name, value)| ((*name).into(), (*value).into()));
+        self.by_metadata
+            .insert(key, (stream, metadata.collect(), at));
+        Some(at)
     }
 
     fn put(&mut self, at: usize, time: i64, value: f64) -> bool {
@@ -316,6 +352,7 @@ pub(super) fn evaluate(
         steps,
         by_stream: HashMap::new(),
         by_labels: HashMap::new(),
+        by_metadata: HashMap::new(),
         series: Vec::new(),
         held: 0,
     };
