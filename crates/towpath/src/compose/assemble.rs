@@ -67,6 +67,8 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
             api.authenticator(),
             api.authorizer(),
         ));
+    let logs = super::logs::open(config, &api, &copies)?;
+    let routes = routes.merge(logs.routes);
     let shared = http::Shared {
         authenticator: api.authenticator(),
         kube: kube_door(&api),
@@ -92,6 +94,7 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
         figures,
     ));
     services.push(node.service(&["apiserver"]));
+    services.extend(logs.services);
     services.extend(source.services());
     services.extend(pipeline.services(&["apiserver", "source"]));
     services.extend(gitops.services(&["apiserver", "source"]));

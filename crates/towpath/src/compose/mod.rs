@@ -5,6 +5,7 @@ mod assemble;
 mod changes;
 mod cleanup;
 mod listen;
+mod logs;
 mod setup;
 mod telemetry;
 

@@ -10,6 +10,7 @@ mod harness;
 mod identity;
 mod kills;
 mod kubectl;
+mod loglines;
 mod metrics;
 mod misbehave;
 mod pipeline;
