@@ -1,7 +1,7 @@
 //! Which feature gets what from which other, and in which order they start.
 
 use super::{
-    build_runtime, changes, component, kubeconfig_file, listen, net_config, node_config, setup,
+    build_runtime, changes, component, kubeconfig_file, listen, logs, net_config, node_config, setup,
     telemetry,
 };
 use crate::config::Config;
@@ -67,8 +67,6 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
             api.authenticator(),
             api.authorizer(),
         ));
-    let logs = super::logs::open(config, &api, &copies)?;
-    let routes = routes.merge(logs.routes);
     let shared = http::Shared {
         authenticator: api.authenticator(),
         kube: kube_door(&api),
@@ -94,7 +92,11 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
         figures,
     ));
     services.push(node.service(&["apiserver"]));
-    services.extend(logs.services);
+    if config.telemetry.enabled {
+        let logs = logs::open(config, &api, &copies)?;
+        routes = routes.merge(logs.routes);
+        services.extend(logs.services);
+    }
     services.extend(source.services());
     services.extend(pipeline.services(&["apiserver", "source"]));
     services.extend(gitops.services(&["apiserver", "source"]));
