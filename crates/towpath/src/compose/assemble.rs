@@ -1,8 +1,8 @@
 //! Which feature gets what from which other, and in which order they start.
 
 use super::{
-    build_runtime, changes, component, kubeconfig_file, listen, logs, net_config, node_config, setup,
-    telemetry,
+    build_runtime, changes, component, kubeconfig_file, listen, logs, net_config, node_config,
+    setup, telemetry,
 };
 use crate::config::Config;
 use crate::http::{self, Kube};
