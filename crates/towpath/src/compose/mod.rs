@@ -1,6 +1,7 @@
 //! The composition root: the only place that knows every feature crate. It opens what keeps
 //! state, hands each feature the traits it needs, and starts the services in order.
 
+mod alerts;
 mod assemble;
 mod changes;
 mod cleanup;

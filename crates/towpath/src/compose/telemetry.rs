@@ -21,7 +21,7 @@ use towpath_telemetry::exporters::containers::{ContainerExporter, ContainerTarge
 use towpath_telemetry::exporters::node::{NodeConfig, NodeExporter, NodeTarget, Roots};
 use towpath_telemetry::family::{self, Gather};
 use towpath_telemetry::own::OwnTarget;
-use towpath_telemetry::prometheus::{Api, Door, NoRules, Parts, Settings};
+use towpath_telemetry::prometheus::{Api, Door, Parts, Settings};
 use towpath_telemetry::receive::{self, RemoteWrite};
 use towpath_telemetry::scrape::Pools;
 use towpath_telemetry::scrape::config::Job;
@@ -58,10 +58,11 @@ pub(super) fn open(config: &Config, api: &ApiServer, node: &Node) -> Result<Opti
     let cancel = CancellationToken::new();
     let pools = Arc::new(Pools::new(store.clone(), clock.clone(), cancel.clone()));
     let jobs = jobs(settings)?;
+    let alerts = super::alerts::open(config, &store, &clock)?;
     let prometheus = Api::new(Parts {
         read: store.clone(),
         targets: pools.clone(),
-        rules: Arc::new(NoRules),
+        rules: alerts.engine.clone(),
         remove: None,
         clock: clock.clone(),
         settings: api_settings(settings, clock.as_ref()),
@@ -78,8 +79,10 @@ pub(super) fn open(config: &Config, api: &ApiServer, node: &Node) -> Result<Opti
     let own_page = Router::new()
         .route("/metrics", get(page))
         .with_state((own, door.clone()));
+    let alert_routes = alerts.routes(door.clone());
     let routes = prometheus
         .router(Some(door))
+        .merge(alert_routes)
         .merge(receive::router(Arc::new(pushed)))
         .merge(own_page);
     let service = Service::new("telemetry", &["apiserver"], move |mut context| async move {
@@ -92,6 +95,7 @@ pub(super) fn open(config: &Config, api: &ApiServer, node: &Node) -> Result<Opti
                 pools.gather(job, &instance, &labels, producer.gather);
             }
         }
+        alerts.run(&cancel);
         context.ready();
         context.cancel.cancelled().await;
         cancel.cancel();
