@@ -139,6 +139,21 @@ const TABLE: &[(&str, &[Grant])] = &[
             Grant(OWN, "images", "get update"),
         ],
     ),
+    // Finds what is to be scraped; of Secrets and ConfigMaps it reads those that monitors name.
+    (
+        "telemetry",
+        &[
+            Grant("", "nodes services endpoints", READ),
+            Grant("discovery.k8s.io", "endpointslices", READ),
+            Grant("networking.k8s.io", "ingresses", READ),
+            Grant(
+                "monitoring.coreos.com",
+                "servicemonitors podmonitors probes",
+                READ,
+            ),
+            Grant("", "secrets configmaps", "get"),
+        ],
+    ),
     // What projects deploy may be of any kind. Not in it: `escalate` and `bind` (so that it
     // grants no more than its own rights), `impersonate`, `approve`, `sign`.
     ("gitops", &[Grant("*", "*", ALL)]),

@@ -197,6 +197,11 @@ impl Watched {
         }
     }
 
+    /// Whether a job is one of those for what carries the usual annotations.
+    fn is_annotated(&self, job: &Arc<Job>) -> bool {
+        self.annotated.iter().any(|own| Arc::ptr_eq(own, job))
+    }
+
     fn on_change(&self, own: &Arc<Collection>) {
         let changed = || {
             let own = Arc::clone(own);
@@ -371,7 +376,7 @@ impl Work {
                 match (discovery, &self.cluster) {
                     (Discovery::Static(list), _) => groups.extend(outside::listed("static", list)),
                     (Discovery::Kubernetes(own), Some(cluster)) => {
-                        groups.extend(cluster.objects.groups(own));
+                        groups.extend(cluster.objects.groups(own, cluster.is_annotated(job)));
                     }
                     (Discovery::Kubernetes(_), None) => {}
                     _ => {

@@ -74,8 +74,9 @@ impl Objects {
         self.ingresses.on_change(move |_| f());
     }
 
-    /// The targets of a configuration, a group per object.
-    pub fn groups(&self, config: &KubernetesDiscovery) -> Vec<Group> {
+    /// The targets of a configuration, a group per object; with `annotated` only of pods, and
+    /// endpoints of services, that ask to be scraped.
+    pub fn groups(&self, config: &KubernetesDiscovery, annotated: bool) -> Vec<Group> {
         let names = &config.namespaces.names;
         let wanted = |meta: &ObjectMeta| {
             let namespace = meta.namespace.as_deref().unwrap_or_default();
@@ -84,7 +85,10 @@ impl Objects {
                 .selectors
                 .iter()
                 .filter(|own| own.role == config.role);
-            inside && selectors.all(|own| selects(own.label.as_deref().unwrap_or(""), meta))
+            let asked = !annotated || self.asks(config.role, meta);
+            asked
+                && inside
+                && selectors.all(|own| selects(own.label.as_deref().unwrap_or(""), meta))
         };
         let node = config.attach_metadata.node;
         match config.role {
@@ -101,6 +105,24 @@ impl Objects {
             }
             Role::Ingress => each(self.ingresses.all(), wanted, |own| Some(ingress_group(own))),
         }
+    }
+}
+
+impl Objects {
+    fn asks(&self, role: Role, meta: &ObjectMeta) -> bool {
+        let scrape = |meta: &ObjectMeta| {
+            let all = meta.annotations.as_ref();
+            all.and_then(|all| all.get("prometheus.io/scrape"))
+                .is_some_and(|own| own == "true")
+        };
+        if role == Role::Pod {
+            return scrape(meta);
+        }
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let service = self
+            .services
+            .get(&Key::new(text(&meta.namespace), text(&meta.name)));
+        service.is_some_and(|service| scrape(&service.metadata))
     }
 }
 

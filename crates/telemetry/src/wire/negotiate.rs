@@ -175,17 +175,6 @@ pub(crate) fn media_type(header: &str) -> Option<String> {
     Some(media.to_ascii_lowercase())
 }
 
-/// The value of a parameter of a media type.
-pub(crate) fn parameter(header: &str, name: &str) -> Option<String> {
-    header.split(';').skip(1).find_map(|parameter| {
-        let (own, value) = parameter.split_once('=')?;
-        let value = value.trim().trim_matches('"');
-        own.trim()
-            .eq_ignore_ascii_case(name)
-            .then(|| value.to_owned())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -81,7 +81,10 @@ impl<'a> OpenMetrics<'a> {
 
     pub(super) fn point(&self) -> Point<'_> {
         Point {
-            key: &self.input[self.start..self.series_end],
+            key: self
+                .input
+                .get(self.start..self.series_end)
+                .unwrap_or_default(),
             at: self.time,
             value: self.value,
         }

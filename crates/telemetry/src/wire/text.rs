@@ -58,7 +58,10 @@ impl<'a> Text<'a> {
 
     pub(super) fn point(&self) -> Point<'_> {
         Point {
-            key: &self.input[self.start..self.series_end],
+            key: self
+                .input
+                .get(self.start..self.series_end)
+                .unwrap_or_default(),
             at: self.time,
             value: self.value,
         }

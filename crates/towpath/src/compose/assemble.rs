@@ -52,6 +52,7 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
 
     let telemetry = telemetry::open(config, &api, &node)?;
     let (change_routes, change_service) = changes::open(config, &api, &copies)?;
+    let telemetry = telemetry::open(config, &api, &node, &copies)?;
 
     let mut routes = Router::new()
         .merge(change_routes)
@@ -80,7 +81,7 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
     // Measures to the end what the others do.
     if let Some(telemetry) = telemetry {
         routes = routes.merge(telemetry.routes);
-        services.push(telemetry.service);
+        services.extend(telemetry.services);
     }
     services.extend(net.services(component(&api, "net")));
     services.push(change_service);

@@ -12,6 +12,14 @@ use std::net::IpAddr;
 pub(super) async fn kinds(client: &Client) -> Result<()> {
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    // What others know how to write; the server runs without it.
+    for definition in towpath_telemetry::discovery::monitors::definitions() {
+        let crd: CustomResourceDefinition = serde_json::from_value(definition)?;
+        let name = crd.name_any();
+        if let Err(error) = put(&api, &name, &crd).await {
+            tracing::error!("install kind {name}: {error:#}");
+        }
+    }
     for crd in towpath_kit::kinds::crds() {
         let name = crd.name_any();
         put(&api, &name, &crd)

@@ -13,10 +13,12 @@ use std::path::Path;
 use std::sync::Arc;
 use towpath_apiserver::ApiServer;
 use towpath_daemon::{CancellationToken, Service};
+use towpath_kit::copies::Copies;
 use towpath_node::Node;
 use towpath_query::promql::format_duration;
 use towpath_signals::metrics::{Options, Store};
 use towpath_stdx::{Clock, SystemClock};
+use towpath_telemetry::collect::{self, Cluster, Collection};
 use towpath_telemetry::exporters::containers::{ContainerExporter, ContainerTarget, Page};
 use towpath_telemetry::exporters::node::{NodeConfig, NodeExporter, NodeTarget, Roots};
 use towpath_telemetry::family::{self, Gather};
@@ -34,11 +36,16 @@ const SAMPLES_MAX: u64 = 50_000_000;
 /// What is started and what is served.
 pub(super) struct Opened {
     pub(super) routes: Router,
-    pub(super) service: Service,
+    pub(super) services: Vec<Service>,
 }
 
 /// Opens the store and all that stands on it; nothing where it is switched off.
-pub(super) fn open(config: &Config, api: &ApiServer, node: &Node) -> Result<Option<Opened>> {
+pub(super) fn open(
+    config: &Config,
+    api: &ApiServer,
+    node: &Node,
+    copies: &Copies,
+) -> Result<Option<Opened>> {
     let settings = &config.telemetry;
     if !settings.enabled {
         return Ok(None);
@@ -59,6 +66,14 @@ pub(super) fn open(config: &Config, api: &ApiServer, node: &Node) -> Result<Opti
     let pools = Arc::new(Pools::new(store.clone(), clock.clone(), cancel.clone()));
     let jobs = jobs(settings)?;
     let alerts = super::alerts::open(config, &store, &clock)?;
+    let collection = Collection::new(collect::Parts {
+        pools: pools.clone(),
+        config: config.data_dir.join("telemetry/prometheus.yml"),
+        cluster: Some(Cluster {
+            client: super::component(api, "telemetry"),
+            pods: copies.pods.clone(),
+        }),
+    });
     let prometheus = Api::new(Parts {
         read: store.clone(),
         targets: pools.clone(),
@@ -103,7 +118,10 @@ pub(super) fn open(config: &Config, api: &ApiServer, node: &Node) -> Result<Opti
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
         Ok(())
     });
-    Ok(Some(Opened { routes, service }))
+    // Asks before it writes, so it ends before the store does.
+    let collect = collection.service(&["telemetry", "copies"]);
+    let services = vec![service, collect];
+    Ok(Some(Opened { routes, services }))
 }
 
 fn open_store(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Store>> {
