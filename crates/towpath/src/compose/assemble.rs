@@ -50,9 +50,8 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
         after: vec!["apiserver"],
     };
 
-    let telemetry = telemetry::open(config, &api, &node)?;
-    let (change_routes, change_service) = changes::open(config, &api, &copies)?;
     let telemetry = telemetry::open(config, &api, &node, &copies)?;
+    let (change_routes, change_service) = changes::open(config, &api, &copies)?;
 
     let mut routes = Router::new()
         .merge(change_routes)
