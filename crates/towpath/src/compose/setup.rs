@@ -14,10 +14,14 @@ pub(super) async fn kinds(client: &Client) -> Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     // What others know how to write; the server runs without it.
     for definition in towpath_telemetry::discovery::monitors::definitions() {
-        let crd: CustomResourceDefinition = serde_json::from_value(definition)?;
-        let name = crd.name_any();
-        if let Err(error) = put(&api, &name, &crd).await {
-            tracing::error!("install kind {name}: {error:#}");
+        match serde_json::from_value::<CustomResourceDefinition>(definition) {
+            Ok(crd) => {
+                let name = crd.name_any();
+                if let Err(error) = put(&api, &name, &crd).await {
+                    tracing::error!("install kind {name}: {error:#}");
+                }
+            }
+            Err(error) => tracing::error!("definition of a monitor: {error}"),
         }
     }
     for crd in towpath_kit::kinds::crds() {
