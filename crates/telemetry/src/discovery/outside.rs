@@ -1,6 +1,7 @@
 //! Targets that are found outside of the cluster: in files, at a server, by names.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use towpath_query::promql::parse_duration;
@@ -63,9 +64,9 @@ fn files(own: &FileDiscovery, directory: &Path) -> Result<Vec<Group>, String> {
     let mut found: BTreeMap<PathBuf, Vec<Group>> = BTreeMap::new();
     for pattern in &own.files {
         for path in matching(&directory.join(pattern))? {
-            if !found.contains_key(&path) {
-                let groups = file(&path)?;
-                found.insert(path, groups);
+            if let Entry::Vacant(place) = found.entry(path) {
+                let groups = file(place.key())?;
+                place.insert(groups);
             }
         }
     }
