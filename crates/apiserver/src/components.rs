@@ -83,6 +83,24 @@ const TABLE: &[(&str, &[Grant])] = &[
             Grant(OWN, "promotions environments", READ),
         ],
     ),
+    // Shows objects as metrics.
+    (
+        "exporters",
+        &[
+            Grant("", "namespaces nodes pods resourcequotas services", READ),
+            Grant("", "persistentvolumes persistentvolumeclaims", READ),
+            Grant(
+                "apps",
+                "daemonsets deployments replicasets statefulsets",
+                READ,
+            ),
+            Grant("autoscaling", "horizontalpodautoscalers", READ),
+            Grant("batch", "cronjobs jobs", READ),
+            Grant("networking.k8s.io", "ingresses", READ),
+            Grant("policy", "poddisruptionbudgets", READ),
+            Grant(OWN, "environments promotions releases runs", READ),
+        ],
+    ),
     // Controllers and scheduler. Collecting garbage and emptying namespaces reach every kind, as
     // upstream's controllers of these names do; what is made is listed.
     (

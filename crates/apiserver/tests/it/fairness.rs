@@ -121,6 +121,11 @@ async fn a_flood_starves_nobody() {
         says(
             "apiserver_flowcontrol_rejected_requests_total{priority_level=\"narrow\",reason=\"queue-full\"} 7",
         );
+        says(
+            "apiserver_request_total{verb=\"POST\",group=\"\",version=\"v1\",resource=\"configmaps\",subresource=\"\",scope=\"namespace\",component=\"apiserver\",code=\"429\"} ",
+        );
+        says("apiserver_request_duration_seconds_bucket{verb=\"POST\"");
+        says("apiserver_current_inflight_requests{request_kind=\"mutating\"} ");
         let begin = Instant::now();
         // Others of the same level get the next seat, before what the flood has waiting.
         let (code, headers, text) = ask(

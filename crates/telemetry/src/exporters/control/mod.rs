@@ -22,7 +22,7 @@ pub enum Part {
     Scheduler,
     /// `coredns_*`.
     Dns,
-    /// Everything that is the house's own, and the process.
+    /// What is under no other program's name; the process is shown with the house itself.
     Towpath,
 }
 
@@ -49,31 +49,22 @@ impl Part {
 }
 
 /// What the process counts of one part, as a target inside this process.
+#[derive(Clone, Copy)]
 pub struct ControlTarget {
     part: Part,
-    version: String,
 }
 
 impl ControlTarget {
-    /// A target of a part; `version` is that of the program.
-    pub fn new(part: Part, version: impl Into<String>) -> Self {
-        Self {
-            part,
-            version: version.into(),
-        }
+    /// A target of a part.
+    pub fn new(part: Part) -> Self {
+        Self { part }
     }
 
     /// Writes the page. Blocks while files of `/proc/self` are read.
     pub fn write(&self, sink: &mut Sink) {
         counted(sink, |name| self.part.takes(name));
-        process::write(sink);
-        if self.part == Part::Towpath {
-            sink.family(
-                "towpath_build_info",
-                Kind::Gauge,
-                "A metric with a constant '1' value labeled by version.",
-            );
-            sink.sample(&[("version", &self.version)], 1.0);
+        if self.part != Part::Towpath {
+            process::write(sink);
         }
     }
 }
@@ -109,7 +100,7 @@ pub(in crate::exporters) fn counted(sink: &mut Sink, wanted: impl Fn(&str) -> bo
 #[async_trait]
 impl Gather for ControlTarget {
     async fn gather(&self) -> Result<Vec<Family>, GatherError> {
-        let target = Self::new(self.part, self.version.clone());
+        let target = *self;
         super::off_reactor("own metrics", move |sink| target.write(sink)).await
     }
 }
@@ -126,7 +117,7 @@ mod tests {
         wait.observe(std::time::Duration::from_secs(1));
         let page = |part| {
             let mut sink = Sink::default();
-            ControlTarget::new(part, "1.2.3").write(&mut sink);
+            ControlTarget::new(part).write(&mut sink);
             crate::family::text(&sink.finish())
         };
         let queues = page(Part::Controllers);
@@ -144,7 +135,6 @@ mod tests {
             "{queues}"
         );
         let own = page(Part::Towpath);
-        assert!(own.contains("towpath_build_info{version=\"1.2.3\"} 1\n"));
         assert!(own.contains("towpath_t_total 1\n") && !own.contains("workqueue_"));
     }
 }

@@ -16,11 +16,11 @@ fn info(node: &Node, show: &mut Show<'_>) {
     let status = node.status.as_ref();
     let facts = status.and_then(|s| s.node_info.clone()).unwrap_or_default();
     let spec = node.spec.as_ref();
-    let addresses = status
+    let mut addresses = status
         .and_then(|s| s.addresses.as_ref())
         .into_iter()
         .flatten();
-    let internal = addresses.filter(|a| a.type_ == "InternalIP").last();
+    let internal = addresses.rfind(|a| a.type_ == "InternalIP");
     show.info(&[
         ("kernel_version", &facts.kernel_version),
         ("os_image", &facts.os_image),
