@@ -7,6 +7,7 @@ mod changes;
 mod cleanup;
 mod listen;
 mod logs;
+mod producers;
 mod setup;
 mod telemetry;
 

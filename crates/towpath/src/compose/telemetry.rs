@@ -20,7 +20,9 @@ use towpath_signals::metrics::{Options, Store};
 use towpath_stdx::{Clock, SystemClock};
 use towpath_telemetry::collect::{self, Cluster, Collection};
 use towpath_telemetry::exporters::containers::{ContainerExporter, ContainerTarget, Page};
-use towpath_telemetry::exporters::node::{NodeConfig, NodeExporter, NodeTarget, Roots};
+use towpath_telemetry::exporters::node::{
+    ClockReader, NodeConfig, NodeExporter, NodeTarget, Roots,
+};
 use towpath_telemetry::family::{self, Gather};
 use towpath_telemetry::own::OwnTarget;
 use towpath_telemetry::prometheus::{Api, Door, Parts, Settings};
@@ -89,7 +91,8 @@ pub(super) fn open(
         started: clock.since_epoch().as_secs_f64(),
         version: env!("CARGO_PKG_VERSION").into(),
     });
-    let producers = producers(config, node, &clock, own.clone());
+    let producers = producers(config, node, &clock, own.clone())?;
+    let (client, copies) = (super::component(api, "exporters"), copies.clone());
     let instance = config.node_name.clone();
     let own_page = Router::new()
         .route("/metrics", get(page))
@@ -101,7 +104,8 @@ pub(super) fn open(
         .merge(receive::router(Arc::new(pushed)))
         .merge(own_page);
     let service = Service::new("telemetry", &["apiserver"], move |mut context| async move {
-        for producer in producers {
+        let objects = super::producers::start(&client, &copies, &context.cancel);
+        for producer in producers.into_iter().chain(objects) {
             if let Some(job) = jobs.iter().find(|job| job.name == producer.pool) {
                 let labels = [
                     ("job".to_string(), producer.job.to_string()),
@@ -151,11 +155,11 @@ fn api_settings(settings: &Telemetry, clock: &dyn Clock) -> Settings {
 }
 
 /// A producer inside this process, and the scrape configuration it is scraped by.
-struct Producer {
-    pool: &'static str,
+pub(super) struct Producer {
+    pub(super) pool: &'static str,
     /// What the series are told apart by: some dashboards know several pools by one name.
-    job: &'static str,
-    gather: Arc<dyn Gather>,
+    pub(super) job: &'static str,
+    pub(super) gather: Arc<dyn Gather>,
 }
 
 /// Pools of the producers, with the paths under which others know them.
@@ -164,6 +168,7 @@ const POOLS: &[(&str, &str)] = &[
     ("node-exporter", "/metrics"),
     ("kubelet", "/metrics"),
     ("kubelet-cadvisor", "/metrics/cadvisor"),
+    ("kubelet-resource", "/metrics/resource"),
 ];
 
 fn jobs(settings: &Telemetry) -> Result<Vec<Arc<Job>>> {
@@ -174,7 +179,7 @@ fn jobs(settings: &Telemetry) -> Result<Vec<Arc<Job>>> {
     );
     let mut text =
         format!("global: {{scrape_interval: {every}, scrape_timeout: {most}}}\nscrape_configs:\n");
-    for (name, path) in POOLS {
+    for (name, path) in POOLS.iter().chain(super::producers::POOLS) {
         text += &format!("- {{job_name: {name}, metrics_path: {path}, honor_labels: true}}\n");
     }
     let jobs = towpath_telemetry::scrape::config::parse(&text, Path::new("/"))
@@ -188,18 +193,27 @@ fn producers(
     node: &Node,
     clock: &Arc<dyn Clock>,
     own: Arc<dyn Gather>,
-) -> Vec<Producer> {
+) -> Result<Vec<Producer>> {
+    let stats = node.container_stats();
+    let ticking = stats.clock().is_some().then(|| {
+        let stats = stats.clone();
+        let reader: ClockReader = Arc::new(move || stats.clock());
+        reader
+    });
+    let pods_ends = super::net_config(config)?.veth_prefix();
     let machine = NodeExporter::new(NodeConfig {
         hidden_mounts: vec![config.data_dir.clone()],
+        hidden_devices: vec!["veth".into(), pods_ends],
+        textfiles: Some(config.data_dir.join("telemetry/textfiles")),
+        clock: ticking,
         time: clock.clone(),
         ..NodeConfig::default()
     });
-    let stats = node.container_stats();
     let containers = ContainerExporter::new(stats, Roots::default(), clock.clone());
     let containers = Arc::new(containers);
     let page = |page| Arc::new(ContainerTarget::new(containers.clone(), page));
     let producer = |pool, job, gather: Arc<dyn Gather>| Producer { pool, job, gather };
-    vec![
+    Ok(vec![
         producer("towpath", "towpath", own),
         producer(
             "node-exporter",
@@ -208,7 +222,8 @@ fn producers(
         ),
         producer("kubelet", "kubelet", page(Page::Kubelet)),
         producer("kubelet-cadvisor", "kubelet", page(Page::Cadvisor)),
-    ]
+        producer("kubelet-resource", "kubelet", page(Page::Resource)),
+    ])
 }
 
 /// `/metrics`: the house's own figures, for a Prometheus elsewhere.

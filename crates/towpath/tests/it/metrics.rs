@@ -53,12 +53,18 @@ fn metrics_are_kept_and_asked() {
     assert!(built.contains("\"version\":\"3."), "{built}");
     until("every target up", Duration::from_secs(30), || {
         let up = series(&server, "up == 1");
-        up.len() >= 4
+        up.len() >= 13
     });
     for metric in [
         "node_cpu_seconds_total",
         "process_resident_memory_bytes",
         "machine_cpu_cores",
+        "node_timex_status",
+        "kube_namespace_status_phase",
+        "kube_node_info",
+        "apiserver_request_total",
+        "workqueue_adds_total",
+        "towpath_store_revision",
     ] {
         until(metric, Duration::from_secs(20), || {
             !series(&server, metric).is_empty()
