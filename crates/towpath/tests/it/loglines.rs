@@ -56,7 +56,11 @@ fn lines_are_kept_and_asked() {
     }
     let server = Server::start();
     // What a data source of Grafana asks when it is saved.
-    let health = ask(&server, "query", "-d query=vector(1)%2Bvector(1) -d time=4");
+    let health = ask(
+        &server,
+        "query",
+        "-d 'query=vector(1)%2Bvector(1)' -d time=4",
+    );
     assert_eq!(health["data"]["result"][0]["value"][1], "2", "{health}");
     let body =
         r#"{"streams":[{"stream":{"app":"sent"},"values":[["'$(date +%s%N)'","hello there"]]}]}"#;
