@@ -92,6 +92,8 @@ commands! {
     Logs => logs,
     /// Ask the metrics of everything that runs here
     Metrics => metrics,
+    /// Show a trace as a waterfall, or search for traces
+    Trace => trace,
     /// Start, repeat or cancel a run
     Run => run,
     /// Push a branch and follow it until it runs

@@ -113,6 +113,17 @@ pub struct Telemetry {
     pub memory: Option<String>,
     /// Between two scrapes, e.g. `15s`.
     pub scrape_interval: String,
+    /// How long traces are kept, e.g. `7d`.
+    pub trace_retention: String,
+    /// What traces may take on disk, as a quantity.
+    pub trace_disk: String,
+    /// Port of OpenTelemetry over gRPC, on the server's address and on that of the pods' gateway;
+    /// 0 for none.
+    pub otlp_grpc_port: u16,
+    /// Port of OpenTelemetry over HTTP, likewise.
+    pub otlp_http_port: u16,
+    /// Whether pods may send telemetry without a credential.
+    pub otlp_from_pods: bool,
 }
 
 impl Default for Telemetry {
@@ -123,6 +134,11 @@ impl Default for Telemetry {
             disk: None,
             memory: None,
             scrape_interval: "15s".into(),
+            trace_retention: "7d".into(),
+            trace_disk: "10Gi".into(),
+            otlp_grpc_port: 4317,
+            otlp_http_port: 4318,
+            otlp_from_pods: true,
         }
     }
 }
@@ -153,6 +169,18 @@ impl Telemetry {
         self.memory.as_deref().and_then(bytes).unwrap_or(usual)
     }
 
+    /// How long traces are kept.
+    pub fn trace_retention(&self) -> std::time::Duration {
+        let ms = towpath_query::promql::parse_duration(&self.trace_retention);
+        let ms = ms.ok().and_then(|ms| ms.try_into().ok());
+        std::time::Duration::from_millis(ms.unwrap_or(7 * 86_400_000))
+    }
+
+    /// What goes for traces on the disk.
+    pub fn trace_disk_bytes(&self) -> u64 {
+        bytes(&self.trace_disk).unwrap_or(10 << 30)
+    }
+
     /// What goes for the disk; 0 for no limit.
     pub fn disk_bytes(&self) -> u64 {
         self.disk.as_deref().and_then(bytes).unwrap_or(0)
@@ -180,15 +208,23 @@ fn telemetry(settings: &Telemetry) -> Result<(), Error> {
             1000,
             "a time of at least 1s, e.g. 15s",
         ),
+        (
+            "telemetry.trace-retention",
+            &settings.trace_retention,
+            3_600_000,
+            "a time of at least 1h, e.g. 7d",
+        ),
     ] {
         let given = towpath_query::promql::parse_duration(value);
         if !given.is_ok_and(|ms| ms >= least) {
             return refuse(name, value, reason);
         }
     }
+    let trace_disk = Some(settings.trace_disk.clone());
     for (name, value) in [
         ("telemetry.memory", &settings.memory),
         ("telemetry.disk", &settings.disk),
+        ("telemetry.trace-disk", &trace_disk),
     ] {
         let Some(value) = value else { continue };
         if bytes(value).is_none_or(|bytes| bytes < 16 << 20) {

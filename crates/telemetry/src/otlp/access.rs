@@ -67,6 +67,8 @@ pub struct Access {
     pub authorizer: Arc<dyn Authorizer>,
     /// Addresses that may send without a credential: the pods', whose SDKs carry none.
     pub anonymous_senders: Option<Network>,
+    /// Addresses among them that are no pods: the gateway's, by which programs of the machine come.
+    pub never_anonymous: Vec<IpAddr>,
 }
 
 impl Access {
@@ -80,9 +82,10 @@ impl Access {
         peer: Option<Peer>,
     ) -> Result<Principal, Denied> {
         let pod = peer.zip(self.anonymous_senders);
-        if pod.is_some_and(|(peer, pods)| pods.contains(peer.0))
-            && !headers.contains_key("authorization")
-        {
+        let inside = |(peer, pods): (Peer, Network)| {
+            pods.contains(peer.0) && !self.never_anonymous.contains(&peer.0.to_canonical())
+        };
+        if pod.is_some_and(inside) && !headers.contains_key("authorization") {
             return Ok(Principal::anonymous());
         }
         self.may(headers, "create").await

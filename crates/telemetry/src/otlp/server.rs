@@ -58,7 +58,8 @@ pub fn router(access: Access, sinks: Sinks, prefix: &str) -> Router {
     http::router(Shared::new(access, sinks), prefix)
 }
 
-/// The services of both ports; an address that cannot be bound ends its service at the start.
+/// The services of both ports. An address that cannot be bound, most often since another collector
+/// has it, is told in the log and left out: all else works without.
 pub fn services(
     ports: Ports,
     access: Access,
@@ -84,9 +85,13 @@ fn listen(
     Service::new(name, after, move |mut context| async move {
         let mut tasks = Vec::new();
         for address in addresses {
-            let listener = TcpListener::bind(address)
-                .await
-                .map_err(|e| format!("listen on {address}: {e}"))?;
+            let listener = match TcpListener::bind(address).await {
+                Ok(listener) => listener,
+                Err(error) => {
+                    tracing::error!(%error, %address, "{name} is not served here");
+                    continue;
+                }
+            };
             let (routes, cancel) = (routes.clone(), context.cancel.child_token());
             tasks.push(towpath_daemon::spawn(
                 format!("{name} {address}"),
@@ -94,6 +99,7 @@ fn listen(
             ));
         }
         context.ready();
+        context.cancel.cancelled().await;
         for task in tasks {
             let _ = task.await;
         }

@@ -49,6 +49,7 @@ pub(crate) fn access(pods: Option<&str>) -> Access {
         authenticator: Arc::new(Guard),
         authorizer: Arc::new(Guard),
         anonymous_senders: pods.and_then(Network::parse),
+        never_anonymous: vec![[10, 0, 0, 1].into()],
     }
 }
 
@@ -168,6 +169,25 @@ fn metrics_in_json_are_read() {
         matches!(&metrics[2].data, Some(metric::Data::ExponentialHistogram(h))
         if h.data_points[0].positive.as_ref().is_some_and(|b| b.bucket_counts == [1, 2]))
     );
+}
+
+#[tokio::test]
+async fn only_pods_send_without_a_credential() {
+    let access = access(Some("10.0.0.0/24"));
+    let none = ::http::HeaderMap::new();
+    for (address, taken) in [
+        ([10, 0, 0, 7], true),
+        ([10, 0, 0, 1], false),
+        ([10, 0, 1, 7], false),
+    ] {
+        let peer = super::Peer(address.into());
+        assert_eq!(
+            access.sender(&none, Some(peer)).await.is_ok(),
+            taken,
+            "{peer:?}"
+        );
+    }
+    assert!(access.sender(&none, None).await.is_err());
 }
 
 #[tokio::test]

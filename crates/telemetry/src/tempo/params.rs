@@ -93,10 +93,10 @@ fn time(text: &str) -> Option<u64> {
     }
     let n: f64 = text.parse().ok().filter(|n: &f64| *n >= 0.0)?;
     if let Ok(whole) = text.parse::<u64>() {
-        let unit = match whole {
-            0..100_000_000_000 => SECOND,
-            0..100_000_000_000_000 => 1_000_000,
-            0..100_000_000_000_000_000 => 1000,
+        let unit = match whole.checked_ilog10().unwrap_or(0) {
+            0..11 => SECOND,
+            11..14 => 1_000_000,
+            14..17 => 1000,
             _ => 1,
         };
         return whole.checked_mul(unit);

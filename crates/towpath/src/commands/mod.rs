@@ -24,6 +24,7 @@ pub mod secrets;
 pub mod server;
 pub mod status;
 pub mod token;
+pub mod trace;
 pub mod unhold;
 pub mod up;
 pub mod version;

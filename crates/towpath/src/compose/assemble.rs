@@ -2,7 +2,7 @@
 
 use super::{
     build_runtime, changes, component, kubeconfig_file, listen, logs, net_config, node_config,
-    setup, telemetry,
+    setup, telemetry, traces,
 };
 use crate::config::Config;
 use crate::http::{self, Kube};
@@ -77,10 +77,12 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
     // Stopped in reverse: the front door first, the store last.
     let mut services = vec![api.daemon_service()];
     services.push(copies.service(component(&api, "copies"), &["apiserver"]));
+    let mut samples = None;
     // Measures to the end what the others do.
     if let Some(telemetry) = telemetry {
         routes = routes.merge(telemetry.routes);
         services.extend(telemetry.services);
+        samples = Some(telemetry.store);
     }
     services.extend(net.services(component(&api, "net")));
     services.push(change_service);
@@ -96,6 +98,11 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
         let logs = logs::open(config, &api, &copies)?;
         routes = routes.merge(logs.routes);
         services.extend(logs.services);
+        if let Some(samples) = samples {
+            let traces = traces::open(config, &api, gateway, samples, logs.store)?;
+            routes = routes.merge(traces.routes);
+            services.extend(traces.services);
+        }
     }
     services.extend(source.services());
     services.extend(pipeline.services(&["apiserver", "source"]));
@@ -121,7 +128,12 @@ async fn open_api(config: &Config, gateway: IpAddr) -> Result<(ApiServer, String
     write_private(&kubeconfig_file(config), &api.kubeconfig(&url))?;
     let client = component(&api, "setup");
     setup::kinds(&client).await?;
-    setup::services(&client, gateway, config.api.port(), config.http.port()).await?;
+    let otlp = match &config.telemetry {
+        settings if settings.enabled => (settings.otlp_grpc_port, settings.otlp_http_port),
+        _ => (0, 0),
+    };
+    let (own, http) = (config.api.port(), config.http.port());
+    setup::services(&client, gateway, own, http, otlp).await?;
     Ok((api, url))
 }
 

@@ -21,6 +21,7 @@ const RETENTION: Duration = Duration::from_secs(14 * 24 * 3600);
 pub(super) struct Opened {
     pub(super) routes: Router,
     pub(super) services: Vec<Service>,
+    pub(super) store: Arc<LogStore>,
 }
 
 /// Opens the store of lines and what stands on it.
@@ -38,6 +39,7 @@ pub(super) fn open(config: &Config, api: &ApiServer, copies: &Copies) -> Result<
         authenticator: api.authenticator(),
         authorizer: api.authorizer(),
     }));
+    let kept = store.clone();
     let collector = Collector {
         logs: config.data_dir.join("node/logs"),
         positions: dir.join("positions"),
@@ -58,6 +60,7 @@ pub(super) fn open(config: &Config, api: &ApiServer, copies: &Copies) -> Result<
     });
     Ok(Opened {
         routes,
+        store: kept,
         services: vec![keeping, collecting],
     })
 }

@@ -10,6 +10,7 @@ mod logs;
 mod producers;
 mod setup;
 mod telemetry;
+mod traces;
 
 pub use cleanup::cleanup;
 

@@ -41,12 +41,24 @@ pub(super) async fn kinds(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Publishes `kubernetes` (the API) and `towpath` (port 8080) to pods, at the gateway.
-pub(super) async fn services(client: &Client, gateway: IpAddr, api: u16, http: u16) -> Result<()> {
+/// Publishes `kubernetes` (the API), `towpath` (port 8080) and `otlp`, `otlp-grpc` (telemetry) to pods, at the
+/// gateway. A port of 0 is not served and not published.
+pub(super) async fn services(
+    client: &Client,
+    gateway: IpAddr,
+    api: u16,
+    http: u16,
+    otlp: (u16, u16),
+) -> Result<()> {
     for (namespace, name, port_name, port, target) in [
         ("default", "kubernetes", "https", 443, api),
         ("towpath-system", "towpath", "http", 80, http),
+        ("towpath-system", "otlp-grpc", "grpc", 4317, otlp.0),
+        ("towpath-system", "otlp", "http", 4318, otlp.1),
     ] {
+        if target == 0 {
+            continue;
+        }
         let service = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
             "spec": {"ports": [{"name": port_name, "port": port, "targetPort": target, "protocol": "TCP"}]},

@@ -39,6 +39,7 @@ const SAMPLES_MAX: u64 = 50_000_000;
 pub(super) struct Opened {
     pub(super) routes: Router,
     pub(super) services: Vec<Service>,
+    pub(super) store: Arc<Store>,
 }
 
 /// Opens the store and all that stands on it; nothing where it is switched off.
@@ -94,6 +95,7 @@ pub(super) fn open(
     let producers = producers(config, node, &clock, own.clone())?;
     let (client, copies) = (super::component(api, "exporters"), copies.clone());
     let instance = config.node_name.clone();
+    let kept = store.clone();
     let own_page = Router::new()
         .route("/metrics", get(page))
         .with_state((own, door.clone()));
@@ -124,8 +126,11 @@ pub(super) fn open(
     });
     // Asks before it writes, so it ends before the store does.
     let collect = collection.service(&["telemetry", "copies"]);
-    let services = vec![service, collect];
-    Ok(Some(Opened { routes, services }))
+    Ok(Some(Opened {
+        routes,
+        services: vec![service, collect],
+        store: kept,
+    }))
 }
 
 fn open_store(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Store>> {

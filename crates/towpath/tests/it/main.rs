@@ -15,6 +15,7 @@ mod metrics;
 mod misbehave;
 mod pipeline;
 mod repo;
+mod spans;
 mod sync_kills;
 mod traces;
 mod web;
