@@ -242,7 +242,7 @@ fn silences_and_inhibition_keep_alerts_quiet() {
     assert_eq!(
         d.muted(&labels(&[("alertname", "S")]), t + 12 * MINUTE)
             .silenced_by,
-        [id.clone()]
+        std::slice::from_ref(&id)
     );
     d.expire(&id, t + 12 * MINUTE).expect("an end");
     assert!(d.expire(&id, t + 13 * MINUTE).is_err());

@@ -38,7 +38,7 @@ pub enum Culprit {
     /// A change.
     Change {
         /// Which.
-        change: Change,
+        change: Box<Change>,
     },
     /// Trouble that no change explains.
     Trouble {
@@ -181,7 +181,7 @@ fn add(found: &mut Vec<Cause>, change: &Change, score: f64, evidence: String) {
     }
     found.push(Cause {
         culprit: Culprit::Change {
-            change: change.clone(),
+            change: Box::new(change.clone()),
         },
         score,
         evidence: vec![evidence],

@@ -1,6 +1,6 @@
 //! Log records: `logs.proto` and its collector service.
 
-use super::common::{AnyValue, InstrumentationScope, KeyValue, Resource};
+use super::attributes::{AnyValue, InstrumentationScope, KeyValue, Resource};
 use super::json;
 use bytes::Bytes;
 use serde::Deserialize;

@@ -3,13 +3,13 @@
 //! (ids in hexadecimal, 64-bit integers as strings or numbers, names in camel case, unknown
 //! fields ignored).
 
-mod common;
+mod attributes;
 mod json;
 mod logs;
 mod metrics;
 mod trace;
 
-pub use common::{
+pub use attributes::{
     AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, Resource, any_value,
 };
 pub use logs::{

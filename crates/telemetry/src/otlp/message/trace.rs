@@ -1,6 +1,6 @@
 //! Spans: `trace.proto` and its collector service.
 
-use super::common::{InstrumentationScope, KeyValue, Resource};
+use super::attributes::{InstrumentationScope, KeyValue, Resource};
 use super::json;
 use bytes::Bytes;
 use serde::Deserialize;
