@@ -1,26 +1,13 @@
 //! `admin/tsdb/*`: what is deleted, and what is left out on purpose.
 
-use towpath_query::promql::{Matcher, parse_selector};
+use towpath_query::promql::parse_selector;
+use towpath_signals::Delete;
 
 use super::Call;
 use super::fault::{Fault, Kind};
 use super::reply::Reply;
 
-/// Takes samples away. Implemented by the store.
-pub trait Remove: Send + Sync {
-    /// Takes the samples of all series that match away, both ends of the interval included.
-    ///
-    /// # Errors
-    /// Why they stay.
-    fn remove(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<(), String>;
-    /// Gives the room of what was removed back.
-    ///
-    /// # Errors
-    /// Why it is not free.
-    fn reclaim(&self) -> Result<(), String>;
-}
-
-fn store(call: &Call) -> Result<&dyn Remove, Fault> {
+fn store(call: &Call) -> Result<&dyn Delete, Fault> {
     let store = call.api.remove.as_deref();
     store.ok_or_else(|| Fault::new(Kind::Unavailable, "admin APIs disabled"))
 }
@@ -37,19 +24,23 @@ pub(super) fn delete_series(call: &Call, _: &mut Reply) -> Result<(), Fault> {
         return Err(Fault::bad_data("no match[] parameter provided"));
     }
     let (start, end) = call.form.interval()?;
-    for text in call.form.all("match[]") {
-        let matchers = parse_selector(text)
-            .map_err(|error| Fault::parameter("match[]", &error.to_string()))?;
-        store
-            .remove(&matchers, start.ms(), end.ms())
-            .map_err(Fault::internal)?;
-    }
-    Ok(())
+    let read = |text| {
+        parse_selector(text).map_err(|error| Fault::parameter("match[]", &error.to_string()))
+    };
+    let sets = call.form.all("match[]").map(read);
+    let sets: Vec<_> = sets.collect::<Result<_, _>>()?;
+    store
+        .delete(&sets, start.ms(), end.ms())
+        .map_err(Fault::internal)
 }
 
 /// Frees the room of what was deleted.
 pub(super) fn clean_tombstones(call: &Call, _: &mut Reply) -> Result<(), Fault> {
-    store(call)?.reclaim().map_err(Fault::internal)
+    let freed = store(call)?
+        .clean()
+        .map_err(Fault::internal)?;
+    tracing::info!(freed, "deleted samples are cleaned away");
+    Ok(())
 }
 
 /// Upstream answers this one so, too.

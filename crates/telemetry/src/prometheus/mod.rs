@@ -37,10 +37,9 @@ use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use towpath_signals::Read;
+use towpath_signals::{Delete, Read};
 use towpath_stdx::Clock;
 
-pub use admin::Remove;
 pub use door::Door;
 pub use rules::{Alert, AlertState, Alerting, NoRules, Rule, RuleGroup, RuleHealth, Rules};
 pub use status::LEVEL;
@@ -97,7 +96,7 @@ pub struct Parts {
     /// What is evaluated.
     pub rules: Arc<dyn Rules>,
     /// What deletes, where that is possible.
-    pub remove: Option<Arc<dyn Remove>>,
+    pub remove: Option<Arc<dyn Delete>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How it behaves.
@@ -134,7 +133,7 @@ pub struct Api {
     read: Arc<dyn Read>,
     targets: Arc<dyn Targets>,
     rules: Arc<dyn Rules>,
-    remove: Option<Arc<dyn Remove>>,
+    remove: Option<Arc<dyn Delete>>,
     clock: Arc<dyn Clock>,
     settings: Settings,
     places: Arc<Semaphore>,

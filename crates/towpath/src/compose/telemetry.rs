@@ -81,7 +81,7 @@ pub(super) fn open(
         read: store.clone(),
         targets: pools.clone(),
         rules: alerts.engine.clone(),
-        remove: None,
+        remove: Some(store.clone()),
         clock: clock.clone(),
         settings: api_settings(settings, clock.as_ref()),
     });

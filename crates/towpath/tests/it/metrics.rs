@@ -88,6 +88,18 @@ fn metrics_are_kept_and_asked() {
     until("up again", Duration::from_secs(30), || {
         series(&server, "up == 1").len() >= 4
     });
+    // What is deleted is gone at once.
+    let load = format!("count_over_time(node_load1[10m] @ {killed_at})");
+    assert!(counted(&load) >= 1.0);
+    let gone = curl(
+        &server,
+        &format!(
+            "-o /dev/null -w '%{{http_code}}' -X POST -g '{}/prometheus/api/v1/admin/tsdb/delete_series?match[]=node_load1'",
+            server.url
+        ),
+    );
+    assert_eq!(gone, "204");
+    assert_eq!(counted(&load), 0.0);
     // Without a credential there is nothing, but health.
     let bare = |path: &str| {
         server.shell(&format!(
