@@ -15,6 +15,7 @@ mod grpc;
 mod http;
 mod lines;
 pub mod message;
+mod points;
 mod server;
 mod sink;
 
@@ -23,5 +24,6 @@ pub(crate) mod tests;
 
 pub use access::{Access, Denied, Network, Peer};
 pub use lines::LogIntake;
+pub use points::MetricIntake;
 pub use server::{Ports, router, services};
 pub use sink::{Accepted, LogSink, MetricSink, Refusal, Sink, Sinks, TraceSink};

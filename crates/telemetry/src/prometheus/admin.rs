@@ -36,9 +36,7 @@ pub(super) fn delete_series(call: &Call, _: &mut Reply) -> Result<(), Fault> {
 
 /// Frees the room of what was deleted.
 pub(super) fn clean_tombstones(call: &Call, _: &mut Reply) -> Result<(), Fault> {
-    let freed = store(call)?
-        .clean()
-        .map_err(Fault::internal)?;
+    let freed = store(call)?.clean().map_err(Fault::internal)?;
     tracing::info!(freed, "deleted samples are cleaned away");
     Ok(())
 }

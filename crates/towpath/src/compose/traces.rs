@@ -12,7 +12,7 @@ use towpath_signals::Append;
 use towpath_signals::logs::LogStore;
 use towpath_signals::traces::{Options, Store};
 use towpath_stdx::{Clock, SystemClock};
-use towpath_telemetry::otlp::{self, Access, LogIntake, Network, Ports, Sinks};
+use towpath_telemetry::otlp::{self, Access, LogIntake, MetricIntake, Network, Ports, Sinks};
 use towpath_telemetry::tempo::{self, Derived, Tempo, TraceIntake};
 
 /// What is started and what is served.
@@ -53,7 +53,7 @@ pub(super) fn open(
     let sinks = Sinks {
         traces: Some(Arc::new(TraceIntake::new(store.clone(), derived.clone()))),
         logs: Some(Arc::new(LogIntake::new(lines, clock.clone()))),
-        ..Sinks::default()
+        metrics: Some(Arc::new(MetricIntake::new(metrics.clone()))),
     };
     let at = |port: u16| match port {
         0 => Vec::new(),

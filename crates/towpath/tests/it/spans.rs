@@ -64,6 +64,46 @@ fn framed_child(start: u64) -> Vec<u8> {
     framed
 }
 
+/// Metrics and log records of the same sender: durable once they are acknowledged.
+fn others(server: &Server, port: &str) {
+    let at = now_ns();
+    let resource =
+        r#""resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]}"#;
+    let metrics = format!(
+        r#"{{"resourceMetrics":[{{{resource},"scopeMetrics":[{{"metrics":[{{"name":"calls","sum":{{
+        "isMonotonic":true,"aggregationTemporality":2,"dataPoints":[{{"asInt":"3","timeUnixNano":"{at}"}}]}}}}]}}]}}]}}"#
+    );
+    let records = format!(
+        r#"{{"resourceLogs":[{{{resource},"scopeLogs":[{{"logRecords":[{{"timeUnixNano":"{at}",
+        "severityText":"WARN","body":{{"stringValue":"the cart is full"}}}}]}}]}}]}}"#
+    );
+    let send = |path: &str, body: &str| {
+        let file = server.file("sent.json", body);
+        let code = server.shell(&format!(
+            "curl -sS --max-time 20 -o /dev/null -w '%{{http_code}}' -H 'authorization: Bearer {}' \
+             -H 'content-type: application/json' --data-binary @{file} {port}{path}",
+            server.token
+        ));
+        assert_eq!(code, "200", "{path}");
+    };
+    send("/v1/metrics", &metrics);
+    send("/v1/logs", &records);
+    server.kill_and_restart();
+    let ask = |path: &str, query: &str| {
+        server.shell(&format!(
+            "curl -sS --max-time 20 -u x:{} -G --data-urlencode '{query}' {}{path}",
+            server.token, server.url
+        ))
+    };
+    let calls = ask(
+        "/prometheus/api/v1/query",
+        "query=calls_total{job=\"shop\"}",
+    );
+    assert!(calls.contains("\"3\"]"), "{calls}");
+    let lines = ask("/loki/api/v1/query_range", "query={service_name=\"shop\"}");
+    assert!(lines.contains("the cart is full"), "{lines}");
+}
+
 #[test]
 fn spans_come_in_and_traces_go_out() {
     if !able(None) {
@@ -112,6 +152,7 @@ fn spans_come_in_and_traces_go_out() {
         assert_eq!(server.ok(&["-q", "trace", "search", none]).trim(), "");
     };
     check();
+    others(&server, &port);
     server.kill_and_restart();
     check();
     assert_eq!(send(&port, &server.token), "200");
