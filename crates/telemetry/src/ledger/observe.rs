@@ -180,14 +180,18 @@ impl Seen {
         self.watch(&observed.nodes, |old, new| {
             let parts = |node: &Node| {
                 let spec = node.spec.clone().unwrap_or_default();
-                (spec.unschedulable.unwrap_or(false), spec.taints)
+                let mut taints = spec.taints.unwrap_or_default();
+                // Those are put there and taken away by the node's own condition.
+                taints.retain(|taint| !taint.key.starts_with("node.kubernetes.io/"));
+                (spec.unschedulable.unwrap_or(false), taints)
             };
             let (old, new) = (old.map(parts), new.map(parts));
             let words = match (&old, &new) {
                 (Some(a), Some(b)) if a == b => return None,
                 (Some((false, _)), Some((true, _))) => "takes no new pods",
                 (Some((true, _)), Some((false, _))) => "takes new pods again",
-                _ => "taints changed",
+                (Some(_), Some(_)) => "taints changed",
+                _ => "",
             };
             Some((ChangeKind::Node, words.into()))
         });
