@@ -96,7 +96,9 @@ pub fn causes(
         for (change, share) in &explained {
             // With the earlier change alone all was well until the later one came.
             let later = explained.iter().any(|(other, strength)| {
-                other.at > change.at && other.at <= finding.since && *strength >= STRONG
+                other.at > change.at
+                    && other.at <= finding.since + score::SKEW_MS
+                    && *strength >= STRONG
             });
             let share = if later { share * OVERTAKEN } else { *share };
             let evidence = format!("{}: {}", finding.workload, finding.words);

@@ -7,7 +7,7 @@ use super::finding::{Finding, Kind};
 use crate::ledger::{Change, ChangeKind, Object};
 
 /// Clocks of objects differ by a second or so, and a symptom is seen after it began.
-const SKEW_MS: i64 = 5_000;
+pub(super) const SKEW_MS: i64 = 5_000;
 /// After this time the chance that a change is to blame has fallen to a third.
 const FADE_MS: f64 = 30.0 * 60_000.0;
 /// The same where memory has to fill first.

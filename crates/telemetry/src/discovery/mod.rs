@@ -4,3 +4,11 @@
 pub mod kubernetes;
 pub mod monitors;
 pub(crate) mod outside;
+
+/// A name with what labels may not have replaced.
+fn plain(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.chars()
+        .map(|c| if fits(c) { c } else { '_' })
+        .collect()
+}

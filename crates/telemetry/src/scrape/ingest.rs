@@ -18,7 +18,7 @@ use crate::wire::{Entry, Format, ParseError, Parser};
 
 /// Why a scrape counts as failed although the target answered.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum IngestError {
+pub(super) enum IngestError {
     /// The body breaks its format.
     #[error(transparent)]
     Parse(#[from] ParseError),
@@ -35,7 +35,7 @@ pub enum IngestError {
 
 /// What a scrape brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(super) struct Counts {
     /// Samples in the body.
     pub scraped: usize,
     /// Samples left after relabelling.

@@ -2,11 +2,14 @@
 //!
 //! What is found is a pure function of the objects; [`Objects`] holds watched copies of them.
 
+mod groups;
+mod labels;
+
+use groups::*;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerStatus, EndpointAddress, EndpointPort, Endpoints, Node, ObjectReference,
-    Pod, Service,
+    EndpointAddress, EndpointPort, Endpoints, Node, ObjectReference, Pod, Service,
 };
-use k8s_openapi::api::discovery::v1::{self as discovery, EndpointSlice};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
@@ -14,6 +17,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use towpath_daemon::CancellationToken;
 use towpath_kit::cache::{Cache, Key};
+
+use labels::*;
 
 use crate::scrape::Group;
 use crate::scrape::relabel::Set;
@@ -174,158 +179,6 @@ pub(crate) fn selects(selector: &str, meta: &ObjectMeta) -> bool {
                 value(part).is_some()
             }
         })
-}
-
-const META: &str = "__meta_kubernetes_";
-
-fn put(set: &mut Set, name: &str, value: impl Into<String>) {
-    let value = value.into();
-    if !value.is_empty() {
-        set.insert(format!("{META}{name}"), value);
-    }
-}
-
-/// A name of a label with what labels may not have replaced.
-fn plain(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '_' {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect()
-}
-
-/// Name, labels and annotations of an object.
-fn described(set: &mut Set, meta: &ObjectMeta, role: &str) {
-    put(
-        set,
-        &format!("{role}_name"),
-        meta.name.clone().unwrap_or_default(),
-    );
-    let mut pairs = |pairs: &Option<BTreeMap<String, String>>, what: &str| {
-        for (name, value) in pairs.iter().flatten() {
-            let name = plain(name);
-            put(set, &format!("{role}_{what}_{name}"), value.clone());
-            put(set, &format!("{role}_{what}present_{name}"), "true");
-        }
-    };
-    pairs(&meta.labels, "label");
-    pairs(&meta.annotations, "annotation");
-}
-
-fn address(host: &str, port: impl std::fmt::Display) -> String {
-    match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
-    }
-}
-
-fn target(address: String) -> Set {
-    Set::from([("__address__".to_owned(), address)])
-}
-
-fn source(kind: &str, meta: &ObjectMeta) -> String {
-    let part = |text: &Option<String>| text.clone().unwrap_or_default();
-    format!("{kind}/{}/{}", part(&meta.namespace), part(&meta.name))
-}
-
-fn pod_ip(pod: &Pod) -> &str {
-    pod.status
-        .as_ref()
-        .and_then(|status| status.pod_ip.as_deref())
-        .unwrap_or_default()
-}
-
-fn pod_labels(pod: &Pod) -> Set {
-    let mut set = Set::new();
-    let status = pod.status.as_ref();
-    let mut conditions = status
-        .and_then(|own| own.conditions.as_deref())
-        .into_iter()
-        .flatten();
-    let ready = conditions.find(|condition| condition.type_ == "Ready");
-    let text = |text: Option<&String>| text.cloned().unwrap_or_default();
-    put(&mut set, "pod_ip", pod_ip(pod));
-    put(
-        &mut set,
-        "pod_ready",
-        ready.map_or("unknown".into(), |own| own.status.to_lowercase()),
-    );
-    put(
-        &mut set,
-        "pod_phase",
-        text(status.and_then(|own| own.phase.as_ref())),
-    );
-    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
-    put(&mut set, "pod_node_name", text(node));
-    put(
-        &mut set,
-        "pod_host_ip",
-        text(status.and_then(|own| own.host_ip.as_ref())),
-    );
-    put(&mut set, "pod_uid", text(pod.metadata.uid.as_ref()));
-    described(&mut set, &pod.metadata, "pod");
-    let owner = pod
-        .owner_references()
-        .iter()
-        .find(|owner| owner.controller == Some(true));
-    if let Some(owner) = owner {
-        put(&mut set, "pod_controller_kind", owner.kind.clone());
-        put(&mut set, "pod_controller_name", owner.name.clone());
-    }
-    set
-}
-
-/// Containers, then those that run before them; whether one is of the latter.
-fn containers(pod: &Pod) -> impl Iterator<Item = (&Container, bool)> {
-    let spec = pod.spec.as_ref();
-    let main = spec
-        .map(|spec| spec.containers.as_slice())
-        .unwrap_or_default();
-    let init = spec
-        .and_then(|spec| spec.init_containers.as_deref())
-        .unwrap_or_default();
-    main.iter()
-        .map(|own| (own, false))
-        .chain(init.iter().map(|own| (own, true)))
-}
-
-fn container_labels(set: &mut Set, container: &Container, init: bool) {
-    put(set, "pod_container_name", container.name.clone());
-    put(
-        set,
-        "pod_container_image",
-        container.image.clone().unwrap_or_default(),
-    );
-    put(set, "pod_container_init", init.to_string());
-}
-
-fn port_labels(set: &mut Set, name: Option<&String>, number: i32, protocol: Option<&String>) {
-    put(
-        set,
-        "pod_container_port_name",
-        name.cloned().unwrap_or_default(),
-    );
-    put(set, "pod_container_port_number", number.to_string());
-    put(
-        set,
-        "pod_container_port_protocol",
-        protocol.cloned().unwrap_or_else(|| "TCP".to_owned()),
-    );
-}
-
-fn service_labels(service: &Service) -> Set {
-    let mut set = Set::new();
-    put(
-        &mut set,
-        "namespace",
-        service.namespace().unwrap_or_default(),
-    );
-    described(&mut set, &service.metadata, "service");
-    set
 }
 
 /// A pod that endpoints lead to, with the ports they cover.
@@ -532,96 +385,6 @@ impl Objects {
     }
 }
 
-fn container_id(pod: &Pod, name: &str, init: bool) -> String {
-    let statuses = pod.status.as_ref().and_then(|status| match init {
-        true => status.init_container_statuses.as_deref(),
-        false => status.container_statuses.as_deref(),
-    });
-    let named = |own: &&ContainerStatus| own.name == name;
-    let status = statuses.unwrap_or_default().iter().find(named);
-    status
-        .and_then(|status| status.container_id.clone())
-        .unwrap_or_default()
-}
-
-fn node_name(reference: Option<&ObjectReference>) -> Option<&str> {
-    let node = reference.filter(|own| own.kind.as_deref() == Some("Node"))?;
-    node.name.as_deref()
-}
-
-fn referred(set: &mut Set, prefix: &str, reference: Option<&ObjectReference>) {
-    if let Some(own) = reference {
-        put(
-            set,
-            &format!("{prefix}_kind"),
-            own.kind.clone().unwrap_or_default(),
-        );
-        put(
-            set,
-            &format!("{prefix}_name"),
-            own.name.clone().unwrap_or_default(),
-        );
-    }
-}
-
-fn slice_port(set: &mut Set, port: &discovery::EndpointPort) {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    put(set, "endpointslice_port_name", text(&port.name));
-    put(set, "endpointslice_port_protocol", text(&port.protocol));
-    let number = port.port.map(|number| number.to_string());
-    put(set, "endpointslice_port", number.unwrap_or_default());
-    put(
-        set,
-        "endpointslice_port_app_protocol",
-        text(&port.app_protocol),
-    );
-}
-
-fn slice_endpoint(set: &mut Set, endpoint: &discovery::Endpoint) {
-    let conditions = endpoint.conditions.as_ref();
-    for (name, value) in [
-        ("ready", conditions.and_then(|own| own.ready)),
-        ("serving", conditions.and_then(|own| own.serving)),
-        ("terminating", conditions.and_then(|own| own.terminating)),
-    ] {
-        let value = value.map(|value| value.to_string()).unwrap_or_default();
-        put(
-            set,
-            &format!("endpointslice_endpoint_conditions_{name}"),
-            value,
-        );
-    }
-    for (name, value) in [
-        ("hostname", &endpoint.hostname),
-        ("node_name", &endpoint.node_name),
-        ("zone", &endpoint.zone),
-    ] {
-        put(
-            set,
-            &format!("endpointslice_endpoint_{name}"),
-            value.clone().unwrap_or_default(),
-        );
-    }
-    for (name, value) in endpoint.deprecated_topology.iter().flatten() {
-        let name = plain(name);
-        put(
-            set,
-            &format!("endpointslice_endpoint_topology_{name}"),
-            value.clone(),
-        );
-        put(
-            set,
-            &format!("endpointslice_endpoint_topology_present_{name}"),
-            "true",
-        );
-    }
-    referred(
-        set,
-        "endpointslice_address_target",
-        endpoint.target_ref.as_ref(),
-    );
-}
-
 /// Ports of the pods that no service leads to are targets too.
 fn uncovered(covered: &Covered, targets: &mut Vec<Set>) {
     for (pod, seen) in covered.values().filter(|(pod, _)| !pod_ip(pod).is_empty()) {
@@ -639,152 +402,6 @@ fn uncovered(covered: &Covered, targets: &mut Vec<Set>) {
             }
         }
     }
-}
-
-fn node_group(node: &Node) -> Option<Group> {
-    let status = node.status.as_ref()?;
-    let addresses = status.addresses.as_deref().unwrap_or_default();
-    let first = |kind: &str| addresses.iter().find(|own| own.type_ == kind);
-    let order = [
-        "InternalIP",
-        "InternalDNS",
-        "ExternalIP",
-        "ExternalDNS",
-        "LegacyHostIP",
-        "Hostname",
-    ];
-    let host = &order.into_iter().find_map(first)?.address;
-    let port = status
-        .daemon_endpoints
-        .as_ref()
-        .and_then(|own| own.kubelet_endpoint.as_ref());
-    let mut set = target(address(host, port.map_or(0, |own| own.port)));
-    set.insert("instance".to_owned(), node.name_any());
-    for own in addresses.iter().rev() {
-        put(
-            &mut set,
-            &format!("node_address_{}", plain(&own.type_)),
-            own.address.clone(),
-        );
-    }
-    let mut labels = Set::new();
-    let provider = node.spec.as_ref().and_then(|spec| spec.provider_id.clone());
-    put(
-        &mut labels,
-        "node_provider_id",
-        provider.unwrap_or_default(),
-    );
-    described(&mut labels, &node.metadata, "node");
-    let source = format!("node/{}", node.name_any());
-    Some(Group {
-        source,
-        targets: vec![set],
-        labels,
-    })
-}
-
-fn service_group(service: &Service) -> Group {
-    let namespace = service.namespace().unwrap_or_default();
-    let spec = service.spec.clone().unwrap_or_default();
-    let kind = spec.type_.clone().unwrap_or_else(|| "ClusterIP".to_owned());
-    let host = format!("{}.{namespace}.svc", service.name_any());
-    let ports = spec.ports.iter().flatten().map(|port| {
-        let mut set = target(address(&host, port.port));
-        put(
-            &mut set,
-            "service_port_name",
-            port.name.clone().unwrap_or_default(),
-        );
-        put(&mut set, "service_port_number", port.port.to_string());
-        let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
-        put(&mut set, "service_port_protocol", protocol);
-        put(&mut set, "service_type", kind.clone());
-        match kind.as_str() {
-            "ExternalName" => {
-                let name = spec.external_name.clone().unwrap_or_default();
-                put(&mut set, "service_external_name", name);
-            }
-            _ => put(
-                &mut set,
-                "service_cluster_ip",
-                spec.cluster_ip.clone().unwrap_or_default(),
-            ),
-        }
-        if kind == "LoadBalancer" {
-            let ip = spec.load_balancer_ip.clone().unwrap_or_default();
-            put(&mut set, "service_loadbalancer_ip", ip);
-        }
-        set
-    });
-    let targets = ports.collect();
-    Group {
-        source: source("svc", &service.metadata),
-        targets,
-        labels: service_labels(service),
-    }
-}
-
-fn ingress_group(ingress: &Ingress) -> Group {
-    let mut labels = Set::new();
-    put(
-        &mut labels,
-        "namespace",
-        ingress.namespace().unwrap_or_default(),
-    );
-    let spec = ingress.spec.clone().unwrap_or_default();
-    put(
-        &mut labels,
-        "ingress_class_name",
-        spec.ingress_class_name.clone().unwrap_or_default(),
-    );
-    described(&mut labels, &ingress.metadata, "ingress");
-    let mut targets = Vec::new();
-    for rule in spec.rules.iter().flatten() {
-        let host = rule.host.clone().unwrap_or_default();
-        let mut names = spec
-            .tls
-            .iter()
-            .flatten()
-            .flat_map(|tls| tls.hosts.iter().flatten());
-        let secure = names.any(|pattern| covers(pattern, &host));
-        let paths: Vec<String> = match &rule.http {
-            Some(http) => http
-                .paths
-                .iter()
-                .map(|own| own.path.clone().unwrap_or_default())
-                .collect(),
-            None => vec![String::new()],
-        };
-        for path in paths {
-            let mut set = target(host.clone());
-            put(
-                &mut set,
-                "ingress_scheme",
-                if secure { "https" } else { "http" },
-            );
-            put(&mut set, "ingress_host", host.clone());
-            put(
-                &mut set,
-                "ingress_path",
-                if path.is_empty() {
-                    "/".to_owned()
-                } else {
-                    path
-                },
-            );
-            targets.push(set);
-        }
-    }
-    Group {
-        source: source("ingress", &ingress.metadata),
-        targets,
-        labels,
-    }
-}
-
-fn covers(pattern: &str, host: &str) -> bool {
-    let rest = pattern.strip_prefix("*.");
-    pattern == host || rest.is_some_and(|rest| host.split_once('.').is_some_and(|h| h.1 == rest))
 }
 
 #[cfg(test)]
