@@ -3,6 +3,7 @@
 //! Only objects that carry a tracking annotation for themselves are kept, without the parts no
 //! one reads. Every change names the application it matters to.
 
+use crate::Error;
 use crate::cluster::{Cluster, Kind};
 use futures::StreamExt;
 use kube::api::{Api, DynamicObject};
@@ -43,6 +44,9 @@ pub(crate) fn owner(object: &Json) -> Option<Key> {
     (tracking_id(&key, &Id::of(object)) == value).then_some(key)
 }
 
+/// How long a first listing may take.
+const LISTING: Duration = Duration::from_secs(10);
+
 type KindKey = (String, String);
 type ObjectKey = (String, String);
 
@@ -71,8 +75,12 @@ impl Live {
         }
     }
 
-    /// Watches a kind from now on; waits until what exists is known.
-    pub(crate) async fn watch(&self, cluster: &Cluster, kind: &Kind) {
+    /// Watches a kind from now on; waits until what exists is known. Without that nothing may be
+    /// concluded: what is surplus would be missed, and called in sync.
+    ///
+    /// # Errors
+    /// The cluster does not say in time; it must not hold the reconciler for ever.
+    pub(crate) async fn watch(&self, cluster: &Cluster, kind: &Kind) -> Result<(), Error> {
         let key = (kind.resource.group.clone(), kind.resource.kind.clone());
         let mut ready = {
             let mut watched = self.watched.lock();
@@ -86,8 +94,14 @@ impl Live {
                 }
             }
         };
-        // A cluster that does not answer must not hold the reconciler for ever.
-        let _ = tokio::time::timeout(Duration::from_secs(10), ready.wait_for(|ready| *ready)).await;
+        let listed = tokio::time::timeout(LISTING, ready.wait_for(|ready| *ready)).await;
+        match listed {
+            Ok(Ok(_)) => Ok(()),
+            _ => {
+                let what = format!("list {} of the cluster", kind.resource.plural);
+                Err(Error::Deadline(what, LISTING.as_secs()))
+            }
+        }
     }
 
     fn start(&self, cluster: &Cluster, kind: &Kind, key: KindKey, ready: watch::Sender<bool>) {

@@ -250,7 +250,7 @@ impl Apps {
         let (objects, unknown) = self
             .prepare(key, app, provenance.as_ref(), rendered.objects())
             .await?;
-        self.watch_known(status).await;
+        self.watch_known(status).await?;
         let warnings = rendered
             .warnings
             .iter()
@@ -268,7 +268,7 @@ impl Apps {
     }
 
     // Kinds that were managed before: what is left of them may have to be pruned.
-    async fn watch_known(&self, status: Option<&ApplicationStatus>) {
+    async fn watch_known(&self, status: Option<&ApplicationStatus>) -> Result<(), Error> {
         let mut kinds: Vec<Id> = Vec::new();
         for resource in status.map(|s| s.resources.as_slice()).unwrap_or_default() {
             if !kinds
@@ -289,10 +289,14 @@ impl Apps {
             }
         }
         for id in kinds {
-            if let Ok(kind) = self.cluster.kind(&id).await {
-                self.live.watch(&self.cluster, &kind).await;
+            match self.cluster.kind(&id).await {
+                Ok(kind) => self.live.watch(&self.cluster, &kind).await?,
+                // Gone with its definition.
+                Err(Error::UnknownKind { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     async fn compare(&self, key: &Key, view: &View) -> plan::Comparison {
@@ -328,7 +332,7 @@ impl Apps {
         if !finalizers.iter().any(|f| f == FINALIZER) {
             return Ok(Next::Wait);
         }
-        self.watch_known(app.status.as_ref()).await;
+        self.watch_known(app.status.as_ref()).await?;
         let left = self.live.owned_by(key);
         for object in &left {
             let uid = object.pointer("/metadata/uid").and_then(Json::as_str);

@@ -25,7 +25,7 @@ impl Apps {
             let mut object = object.clone();
             let namespaced = match self.cluster.kind(&object.id).await {
                 Ok(kind) => {
-                    self.live.watch(&self.cluster, &kind).await;
+                    self.live.watch(&self.cluster, &kind).await?;
                     kind.namespaced
                 }
                 Err(Error::UnknownKind { .. }) => {
