@@ -2,8 +2,8 @@
 //! versions that `tests/peers/*/go.mod` pin.
 
 use crate::step;
-use anyhow::Result;
-use std::path::PathBuf;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
 
 const VERSION: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3";
 
@@ -61,6 +61,13 @@ const PEERS: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
+/// Package of the distribution, file in it, program.
+const UNPACKED: &[(&str, &str, &str)] = &[(
+    "prometheus-node-exporter",
+    "usr/bin/prometheus-node-exporter",
+    "node-exporter",
+)];
+
 /// Where they are: `TOWPATH_PEERS`, else `target/peers`.
 pub fn dir() -> PathBuf {
     std::env::var_os("TOWPATH_PEERS")
@@ -93,5 +100,36 @@ pub fn run() -> Result<PathBuf> {
         }
         step::run(&mut go)?;
     }
+    for (package, file, program) in UNPACKED {
+        let target = dir.join(program);
+        if !target.exists() {
+            eprintln!("unpacking the distribution's {program}");
+            unpack(&dir, package, file, &target)?;
+        }
+    }
     Ok(dir)
+}
+
+// Downloaded and unpacked, not installed: a package of a service would start it.
+fn unpack(dir: &Path, package: &str, file: &str, target: &Path) -> Result<()> {
+    let place = dir.join(format!("unpack-{package}"));
+    let _ = std::fs::remove_dir_all(&place);
+    std::fs::create_dir_all(&place)?;
+    let download = || {
+        let mut apt = step::program("apt-get");
+        step::run(apt.current_dir(&place).args(["download", "-qq", package]))
+    };
+    if download().is_err() {
+        step::run(step::program("apt-get").args(["update", "-qq"]))?;
+        download()?;
+    }
+    let archive = std::fs::read_dir(&place)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|end| end == "deb"))
+        .with_context(|| format!("apt-get brought no archive of {package}"))?;
+    let mut dpkg = step::program("dpkg");
+    step::run(dpkg.arg("--extract").arg(archive).arg(&place))?;
+    std::fs::rename(place.join(file), target).with_context(|| format!("{package}: {file}"))?;
+    std::fs::remove_dir_all(&place)?;
+    Ok(())
 }
