@@ -125,6 +125,10 @@ impl Demo {
             "  towpath promote @stg prd                ask for prd; then: towpath approve prd"
         );
         println!("  towpath rollback stg -m \"trying it\"     restore the release before");
+        println!(
+            "  towpath why dev                         what is wrong there, and since which change"
+        );
+        println!("  {url}/observe/explore    its metrics, logs and traces");
         println!("  towpath kubeconfig > ~/.kube/config     use kubectl");
         Ok(())
     }

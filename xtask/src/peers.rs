@@ -29,6 +29,12 @@ const PEERS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "alerting",
+        "github.com/prometheus/prometheus/cmd/prometheus",
+        "prometheus",
+        "",
+    ),
+    (
+        "alerting",
         "github.com/prometheus/alertmanager/cmd/amtool",
         "amtool",
         "",
@@ -39,6 +45,8 @@ const PEERS: &[(&str, &str, &str, &str)] = &[
         "alertmanager",
         "",
     ),
+    ("smtp", ".", "smtp", ""),
+    ("s3", ".", "s3", ""),
     ("informer", ".", "informer", ""),
     (
         "kube-state-metrics",

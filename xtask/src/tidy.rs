@@ -30,6 +30,8 @@ const LAYERS: &[(&str, u8)] = &[
     ("telemetry", 5),
     ("workloads", 5),
     ("towpath", 6),
+    // For tests: above all, so that no product code may name it.
+    ("testkit", 7),
 ];
 
 /// Runs every check and fails with all findings.

@@ -28,6 +28,8 @@ pub(crate) fn read<T: DeserializeOwned + Default>(text: &str) -> Result<T, Findi
     let options = serde_saphyr::options! {
         alias_limits: aliases,
         with_snippet: false,
+        // `n` is a text where a text is wanted.
+        strict_booleans: true,
     };
     match serde_saphyr::from_str_with_options::<Option<T>>(text, options) {
         Ok(found) => Ok(found.unwrap_or_default()),
@@ -52,5 +54,26 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
         parse_duration(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// A truth value in any of the words that YAML 1.1 has for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flag(pub(crate) bool);
+
+/// What a word says.
+pub(crate) fn truth(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" => Some(true),
+        "false" | "no" | "off" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = Cow::<'de, str>::deserialize(deserializer)?;
+        let told = truth(&word).ok_or_else(|| D::Error::custom(format!("{word} is no boolean")));
+        told.map(Self)
     }
 }

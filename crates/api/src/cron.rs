@@ -2,6 +2,8 @@
 //!
 //! What is read, and how it is refused, is what upstream's parser reads and says.
 
+mod times;
+
 use crate::{field, time};
 
 /// When something is due.

@@ -68,37 +68,48 @@ const TABLE: &[(&str, &[Grant])] = &[
         ],
     ),
     // What several components look at.
-    ("copies", &[Grant("", "pods", READ)]),
+    (
+        "copies",
+        &[
+            Grant(
+                "",
+                "pods namespaces nodes services endpoints persistentvolumeclaims \
+                 persistentvolumes resourcequotas",
+                READ,
+            ),
+            Grant("discovery.k8s.io", "endpointslices", READ),
+            Grant(
+                "apps",
+                "deployments replicasets statefulsets daemonsets",
+                READ,
+            ),
+            Grant("batch", "jobs cronjobs", READ),
+            Grant("autoscaling", "horizontalpodautoscalers", READ),
+            Grant("policy", "poddisruptionbudgets", READ),
+            Grant("networking.k8s.io", "ingresses", READ),
+            Grant(OWN, "runs releases promotions environments", READ),
+        ],
+    ),
     // The ledger of changes, and what explains them.
     (
         "ledger",
         &[
-            Grant(
-                "",
-                "pods configmaps secrets resourcequotas nodes events",
-                READ,
-            ),
+            Grant("", "configmaps secrets events limitranges", READ),
             Grant("", "pods/log", "get"),
-            Grant("apps", "deployments statefulsets daemonsets", READ),
-            Grant(OWN, "promotions environments", READ),
-        ],
-    ),
-    // Shows objects as metrics.
-    (
-        "exporters",
-        &[
-            Grant("", "namespaces nodes pods resourcequotas services", READ),
-            Grant("", "persistentvolumes persistentvolumeclaims", READ),
+            // What was granted and let in, as digests.
             Grant(
-                "apps",
-                "daemonsets deployments replicasets statefulsets",
+                "rbac.authorization.k8s.io",
+                "roles rolebindings clusterroles clusterrolebindings",
                 READ,
             ),
-            Grant("autoscaling", "horizontalpodautoscalers", READ),
-            Grant("batch", "cronjobs jobs", READ),
-            Grant("networking.k8s.io", "ingresses", READ),
-            Grant("policy", "poddisruptionbudgets", READ),
-            Grant(OWN, "environments promotions releases runs", READ),
+            Grant(
+                "admissionregistration.k8s.io",
+                "validatingadmissionpolicies validatingadmissionpolicybindings \
+                 mutatingadmissionpolicies mutatingadmissionpolicybindings \
+                 validatingwebhookconfigurations mutatingwebhookconfigurations",
+                READ,
+            ),
+            Grant("networking.k8s.io", "networkpolicies", READ),
         ],
     ),
     // Controllers and scheduler. Collecting garbage and emptying namespaces reach every kind, as
@@ -161,12 +172,9 @@ const TABLE: &[(&str, &[Grant])] = &[
     (
         "telemetry",
         &[
-            Grant("", "nodes services endpoints", READ),
-            Grant("discovery.k8s.io", "endpointslices", READ),
-            Grant("networking.k8s.io", "ingresses", READ),
             Grant(
                 "monitoring.coreos.com",
-                "servicemonitors podmonitors probes",
+                "servicemonitors podmonitors probes prometheusrules",
                 READ,
             ),
             Grant("", "secrets configmaps", "get"),

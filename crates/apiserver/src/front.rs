@@ -1,7 +1,6 @@
 //! The door on the network: TLS, HTTP/1.1 and HTTP/2, deadlines, and the in-process service
 //! beside it, which takes the same way.
 
-use crate::audit::Peer;
 use crate::body::{self, Body, Incoming};
 use crate::core::{Core, serve};
 use crate::pki;
@@ -22,6 +21,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use towpath_daemon::CancellationToken;
+use towpath_kit::listen::Peer;
 use towpath_kit::traits::Principal;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -68,7 +68,6 @@ mod write;
 mod ws;
 mod x509;
 
-pub use audit::Peer;
 pub use body::Body;
 pub use front::InProcess;
 pub use pki::PkiError;

@@ -1,7 +1,9 @@
 //! `pods/…/proxy` and `services/…/proxy`: requests passed on to what listens in a pod. Links and
-//! redirects of the answer that begin at the root are led back through here.
+//! redirects of the answer that begin at the root are led back through here. `nodes/…/proxy` leads
+//! to the pages of this process's own node.
 
 mod html;
+mod node;
 
 use crate::admission;
 use crate::body::{self, Answer, Body, Incoming};
@@ -29,19 +31,23 @@ const PAGE_BYTES: usize = 4 << 20;
 
 pub(crate) fn is_proxy(target: &Target) -> bool {
     let resource = &target.resource;
-    target.subresource == "proxy" && (resource.is("", "pods") || resource.is("", "services"))
+    let leads_on = ["pods", "services", "nodes"];
+    target.subresource == "proxy" && leads_on.iter().any(|plural| resource.is("", plural))
 }
 
 /// Passes a request on.
 pub(crate) async fn serve(call: Call, target: Target, incoming: Incoming) -> Answer {
     admission::connect(&call, &target).await?;
     let named = Named::read(&target)?;
+    if target.resource.is("", "nodes") {
+        return node::serve(&call, &target, &named).await;
+    }
     let state = call.core.store.snapshot();
     let (host, port) = match target.resource.is("", "pods") {
         true => pod(&call, &target, &named)?,
         false => service(&state, &target, &named)?,
     };
-    let (prefix, rest) = split(&call.path);
+    let (prefix, rest) = split(&call.path, IN_NAMESPACE);
     if rest.is_empty() && matches!(call.method, Method::GET | Method::HEAD) {
         return Ok(to_root(&call));
     }
@@ -203,13 +209,15 @@ fn endpoint(slice: &Value, wanted: &str) -> Option<(String, u16)> {
     Some((address.to_string(), port))
 }
 
-// What of a path leads here, and what is behind:
-// `/api/v1/namespaces/<namespace>/<plural>/<name>/proxy` are seven segments.
-fn split(path: &str) -> (&str, &str) {
+// Segments of `/api/v1/namespaces/<namespace>/<plural>/<name>/proxy`.
+const IN_NAMESPACE: usize = 7;
+
+// What of a path leads here, so many segments, and what is behind.
+fn split(path: &str, leading: usize) -> (&str, &str) {
     let (mut segments, mut inside) = (0, false);
     for (at, c) in path.char_indices() {
         match (c, inside) {
-            ('/', true) if segments == 7 => return path.split_at(at),
+            ('/', true) if segments == leading => return path.split_at(at),
             ('/', _) => inside = false,
             (_, false) => {
                 inside = true;
@@ -343,7 +351,7 @@ mod tests {
         let base = "/api/v1/namespaces/proxy-1/pods/https:b:443/proxy";
         for rest in ["", "/", "/c/proxy/d"] {
             let path = format!("{base}{rest}");
-            assert_eq!(split(&path), (base, rest));
+            assert_eq!(split(&path, IN_NAMESPACE), (base, rest));
         }
         assert_eq!(behind("", ""), "/");
         assert_eq!(behind("", "a=b"), "/?a=b");

@@ -28,8 +28,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use towpath_daemon::{CancellationToken, Service};
 use towpath_kit::traits::{
-    Action, AuthError, Authenticator, Authorizer, Authors, Credential, PodStreams, Principal,
-    ResourceFigures,
+    Action, AuthError, Authenticator, Authorizer, Authors, Credential, NodePages, PodStreams,
+    Principal, ResourceFigures,
 };
 use towpath_stdx::{Clock, Random, Secret, SystemClock, SystemRandom};
 use towpath_store::{Options, Sqlite, Store};
@@ -171,6 +171,7 @@ impl ApiServer {
             settings,
             streams: RwLock::default(),
             figures: RwLock::default(),
+            node_pages: RwLock::default(),
             pages: crate::paging::Pages::default(),
             admission: crate::admission::Shared::default(),
             aggregation: aggregation::Shared::default(),
@@ -247,6 +248,11 @@ impl ApiServer {
         *self.core.figures.write() = Some(figures);
         crd::rebuild(&self.core);
         self.core.aggregation.changed.notify_one();
+    }
+
+    /// Hands in what the node shows of itself; from then on `nodes/<name>/proxy` is served.
+    pub fn set_node_pages(&self, pages: Arc<dyn NodePages>) {
+        *self.core.node_pages.write() = Some(pages);
     }
 
     /// Token of the administrator, made at first start (`pki/admin.token`).

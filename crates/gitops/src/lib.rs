@@ -35,7 +35,7 @@ use kube::Client;
 use parts::Parts;
 use std::sync::Arc;
 use towpath_daemon::Service;
-use towpath_kit::copies::Copies;
+use towpath_kit::copies::{Copies, Spine};
 use towpath_kit::traits::SourceTree;
 
 /// The delivery side of the server.
@@ -44,6 +44,7 @@ pub struct GitOps {
     client: Client,
     tree: Arc<dyn SourceTree>,
     copies: Copies,
+    spine: Spine,
 }
 
 impl GitOps {
@@ -53,12 +54,14 @@ impl GitOps {
         client: Client,
         tree: Arc<dyn SourceTree>,
         copies: Copies,
+        spine: Spine,
     ) -> Self {
         Self {
             config,
             client,
             tree,
             copies,
+            spine,
         }
     }
 
@@ -72,7 +75,7 @@ impl GitOps {
                     self.config,
                     self.client,
                     self.tree,
-                    self.copies,
+                    (self.copies, self.spine),
                     context.cancel.clone(),
                 ));
                 parts.ready().await;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use towpath_kit::cache::{Cache, Key};
 use towpath_kit::controller;
-use towpath_kit::copies::Copies;
+use towpath_kit::copies::{Copies, Spine};
 use towpath_kit::events::Events;
 use towpath_kit::kinds::{Application, Environment, Promotion, Release, Repository, Run};
 use towpath_kit::queue::Queue;
@@ -57,15 +57,15 @@ impl Parts {
         config: GitOpsConfig,
         client: Client,
         tree: Arc<dyn SourceTree>,
-        copies: Copies,
+        (copies, spine): (Copies, Spine),
         cancel: CancellationToken,
     ) -> Self {
         let caches = Caches {
             applications: Cache::start(&client, cancel.clone()),
-            environments: Cache::start(&client, cancel.clone()),
-            promotions: Cache::start(&client, cancel.clone()),
-            releases: Cache::start(&client, cancel.clone()),
-            runs: Cache::start(&client, cancel.clone()),
+            environments: spine.environments,
+            promotions: spine.promotions,
+            releases: spine.releases,
+            runs: spine.runs,
             pods: copies.pods,
             repositories: Cache::start(&client, cancel.clone()),
         };

@@ -7,7 +7,7 @@
 //!   [`copies`]: those that several components look at.
 //! * [`queue`], [`controller`]: keyed work with back-off; level-triggered reconcilers.
 //! * [`events`]: Kubernetes events, folded.
-//! * [`anyone`]: TLS without asking who answers, for probes.
+//! * [`anyone`]: TLS without asking who answers, for probes; [`listen`]: plain HTTP on a socket.
 //!
 //! Nothing here knows any one feature. Nothing here may lean on in-process luxuries: no
 //! transaction over objects, no read behind the API, no assumption of zero watch delay.
@@ -19,6 +19,7 @@ pub mod controller;
 pub mod copies;
 pub mod events;
 pub mod kinds;
+pub mod listen;
 pub mod queue;
 pub mod slim;
 pub mod traits;

@@ -13,6 +13,14 @@ use towpath_container::{Runtime, RuntimeConfig, cgroup};
 
 /// Removes what belongs to pods that are not in the API any more, at start.
 pub(crate) async fn sweep(agent: &Arc<Agent>, live: &HashSet<String>) {
+    // A kill in the middle of a start or a removal leaves a directory that is no container. Nothing
+    // is started yet, so that none of them is one to be.
+    for id in agent.runtime.remnants() {
+        tracing::info!(id, "removing what is left of a container");
+        if let Err(error) = agent.runtime.remove(&id).await {
+            tracing::warn!(id, %error, "what is left of a container is not removed");
+        }
+    }
     let mut found: HashSet<String> = HashSet::new();
     found.extend(
         agent

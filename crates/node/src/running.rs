@@ -3,12 +3,15 @@
 use crate::agent::{Agent, PodHandle};
 use crate::pod::model::State;
 use crate::pod::start::{instance_dir, parse_id};
-use k8s_openapi::api::core::v1::PodSpec;
+use crate::quantity;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, PodSpec};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::jiff::Timestamp;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use towpath_kit::traits::{ClockState, ContainerStats, RunningContainer, RunningPod};
+use towpath_kit::cache::Key;
+use towpath_kit::traits::{ClockState, ContainerStats, RunningClaim, RunningContainer, RunningPod};
 
 /// The running containers of a node.
 pub(crate) struct Runs(pub(crate) Arc<Agent>);
@@ -44,25 +47,45 @@ impl Runs {
             started: model.started.map(epoch),
             cgroup,
             own_network: spec.host_network != Some(true),
-            claims: claims(handle, &spec),
+            claims: self.claims(handle, &spec),
             containers,
         })
     }
+
+    // Claims of a pod and where they are mounted from.
+    fn claims(&self, handle: &PodHandle, spec: &PodSpec) -> Vec<RunningClaim> {
+        let caches = self.0.caches();
+        let mounted = handle.volumes.lock();
+        let volumes = spec.volumes.iter().flatten();
+        let claimed = volumes.filter_map(|volume| {
+            let name = match (&volume.persistent_volume_claim, &volume.ephemeral) {
+                (Some(claim), _) => claim.claim_name.clone(),
+                (None, Some(_)) => format!("{}-{}", handle.key.name, volume.name),
+                (None, None) => return None,
+            };
+            let claim = caches.claims.get(&Key::new(&handle.key.namespace, &name));
+            let bound = claim
+                .as_ref()
+                .and_then(|c| c.spec.as_ref()?.volume_name.clone());
+            let object = bound.and_then(|bound| caches.volumes.get(&Key::new("", &bound)));
+            Some(RunningClaim {
+                dir: mounted.get(&volume.name)?.path.clone(),
+                capacity: claim.and_then(|claim| capacity(&claim, object.as_deref())),
+                volume: volume.name.clone(),
+                claim: name,
+            })
+        });
+        claimed.collect()
+    }
 }
 
-// Claims of a pod and where they are mounted from.
-fn claims(handle: &PodHandle, spec: &PodSpec) -> Vec<(String, PathBuf)> {
-    let mounted = handle.volumes.lock();
-    let volumes = spec.volumes.iter().flatten();
-    let claimed = volumes.filter_map(|volume| {
-        let name = match (&volume.persistent_volume_claim, &volume.ephemeral) {
-            (Some(claim), _) => claim.claim_name.clone(),
-            (None, Some(_)) => format!("{}-{}", handle.key.name, volume.name),
-            (None, None) => return None,
-        };
-        Some((name, mounted.get(&volume.name)?.path.clone()))
-    });
-    claimed.collect()
+/// What was promised: the claim's own figure, else its volume's.
+fn capacity(claim: &PersistentVolumeClaim, volume: Option<&PersistentVolume>) -> Option<u64> {
+    let of = |map: Option<&BTreeMap<String, Quantity>>| quantity::whole(map?.get("storage")?);
+    let claimed = of(claim.status.as_ref().and_then(|s| s.capacity.as_ref()));
+    let made = || of(volume?.spec.as_ref()?.capacity.as_ref());
+    let bytes = claimed.or_else(made)?;
+    u64::try_from(bytes).ok().filter(|bytes| *bytes > 0)
 }
 
 fn epoch(at: Timestamp) -> Duration {

@@ -108,6 +108,27 @@ pub trait Append: Send + Sync {
     /// The labels of a series that was resolved, while it is known.
     fn labels(&self, series: SeriesRef) -> Option<Labels>;
 
+    /// Whether a series that was resolved is known and has these labels, in the order of their
+    /// names. Dearer than it need be where nothing else is said.
+    fn is(&self, series: SeriesRef, labels: &[(&str, &str)]) -> bool {
+        let own = self.labels(series);
+        own.is_some_and(|own| own.iter().eq(labels.iter().copied()))
+    }
+
+    /// Series that have all of these labels and whose newest sample is not before `since`, in
+    /// milliseconds, and no mark of an end: what a writer left when the server was killed. None
+    /// where nothing is remembered.
+    fn going_on(&self, labels: &Labels, since: i64) -> Vec<SeriesRef> {
+        let _ = (labels, since);
+        Vec::new()
+    }
+
+    /// Whether a series that was resolved is known; then it stays so for a while. Dearer than it
+    /// need be where nothing else is said.
+    fn touch(&self, series: SeriesRef) -> bool {
+        self.labels(series).is_some()
+    }
+
     /// Takes samples, in the order given. They can be queried at once and are written to the log
     /// in the background; [`Append::sync`] waits for that. A series that was forgotten since it
     /// was resolved refuses with [`Refused::Labels`]: resolve again.

@@ -76,7 +76,23 @@ impl<'a> Cursor<'a> {
         self.u64().map(f64::from_bits)
     }
 
+    #[inline]
     pub(crate) fn uvarint(&mut self) -> Option<u64> {
+        // Most are short.
+        match *self.rest {
+            [byte, ref rest @ ..] if byte < 0x80 => {
+                self.rest = rest;
+                Some(u64::from(byte))
+            }
+            [low, high, ref rest @ ..] if high < 0x80 => {
+                self.rest = rest;
+                Some(u64::from(low & 0x7f) | u64::from(high) << 7)
+            }
+            _ => self.long_uvarint(),
+        }
+    }
+
+    fn long_uvarint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for (at, byte) in self.rest.iter().take(10).enumerate() {
             if at == 9 && *byte > 1 {
@@ -91,6 +107,7 @@ impl<'a> Cursor<'a> {
         None
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self) -> Option<i64> {
         self.uvarint().map(unzigzag)
     }

@@ -7,10 +7,16 @@
 mod append;
 mod bytes;
 mod delete;
+mod entropy;
+mod freed;
+mod hash;
 pub mod logs;
 mod matching;
 pub mod metrics;
+mod numbers;
+pub mod objects;
 mod read;
+mod room;
 mod segment;
 pub mod traces;
 mod wal;
@@ -19,6 +25,6 @@ pub use append::{
     Append, Exemplar, Metadata, Outcome, Refused, Sample, SeriesRef, Value, WriteError,
 };
 pub use delete::Delete;
-pub use read::{Cardinality, ExemplarSeries, Read, ReadError};
+pub use read::{Block, Cardinality, ExemplarSeries, Read, ReadError, Session};
 pub use segment::SegmentError;
 pub use wal::{Damage, Replayed};

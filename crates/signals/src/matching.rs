@@ -24,6 +24,30 @@ pub(crate) trait Index {
         name: &str,
         accept: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Vec<u32>, Self::Error>;
+
+    /// The series that have this label with a value that is accepted, in any order, where it is
+    /// cheaper to look at the values of the label than at `among` series; else nothing is told.
+    fn by_value(
+        &self,
+        name: &str,
+        among: usize,
+        accept: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Option<Vec<u32>>, Self::Error> {
+        let _ = (name, among, accept);
+        Ok(None)
+    }
+
+    /// Keeps those of some series whose value of a label, empty if they have none, is accepted.
+    /// False where looking at each of them does not pay; then nothing is done.
+    fn filter(
+        &self,
+        ids: &mut Vec<u32>,
+        name: &str,
+        accept: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<bool, Self::Error> {
+        let _ = (ids, name, accept);
+        Ok(false)
+    }
 }
 
 /// The series that pass all matchers, in ascending order.
@@ -34,6 +58,21 @@ pub(crate) fn select<I: Index>(index: &I, matchers: &[Matcher]) -> Result<Vec<u3
     // The cheap ones first: with nothing left the others need not be looked at.
     keep.sort_by_key(|matcher| cost(matcher));
     for matcher in keep {
+        if let Some(kept) = &mut kept
+            && cost(matcher) == DEAR
+        {
+            let mut accept = |value: &str| passes(matcher, value);
+            if let Some(found) = index.by_value(&matcher.name, kept.len(), &mut accept)? {
+                *kept = intersect(std::mem::take(kept), &sorted(found)?);
+                if kept.is_empty() {
+                    return Ok(Vec::new());
+                }
+                continue;
+            }
+            if index.filter(kept, &matcher.name, &mut accept)? {
+                continue;
+            }
+        }
         let found = with_value(index, matcher)?;
         kept = Some(match kept {
             None => found.into_owned(),
@@ -51,17 +90,46 @@ pub(crate) fn select<I: Index>(index: &I, matchers: &[Matcher]) -> Result<Vec<u3
         if kept.is_empty() {
             break;
         }
+        let anything = matcher.op == MatchOp::Regex && matcher.value == ".*";
+        let dear = matches!(matcher.op, MatchOp::Regex | MatchOp::NotRegex)
+            && literals(&matcher.value).is_none();
+        if anything {
+            continue;
+        }
+        if dear {
+            let mut refuse = |value: &str| !passes(matcher, value);
+            if let Some(gone) = index.by_value(&matcher.name, kept.len(), &mut refuse)? {
+                kept = difference(kept, &sorted(gone)?);
+                continue;
+            }
+            let mut accept = |value: &str| passes(matcher, value);
+            if index.filter(&mut kept, &matcher.name, &mut accept)? {
+                continue;
+            }
+        }
         let gone = without(index, matcher)?;
         kept = difference(kept, &gone);
     }
     Ok(kept)
 }
 
+/// Whether a value passes; what any text or any but the empty one passes needs no expression.
+fn passes(matcher: &Matcher, value: &str) -> bool {
+    match (matcher.op, matcher.value.as_str()) {
+        (MatchOp::Regex, ".+") => !value.is_empty(),
+        (MatchOp::Regex, ".*") => true,
+        _ => matcher.matches(value),
+    }
+}
+
+/// What may need a look at every value.
+const DEAR: u8 = 2;
+
 fn cost(matcher: &Matcher) -> u8 {
     match matcher.op {
         MatchOp::Equal => 0,
         MatchOp::Regex if literals(&matcher.value).is_some() => 1,
-        _ => 2,
+        _ => DEAR,
     }
 }
 
@@ -71,9 +139,9 @@ fn with_value<'i, I: Index>(index: &'i I, matcher: &Matcher) -> Result<Cow<'i, [
         MatchOp::Equal => index.exact(&matcher.name, &matcher.value),
         MatchOp::Regex => match literals(&matcher.value) {
             Some(texts) => each(index, &matcher.name, &texts),
-            None => sorted(index.any(&matcher.name, &mut |value| matcher.matches(value))?),
+            None => sorted(index.any(&matcher.name, &mut |value| passes(matcher, value))?),
         },
-        _ => sorted(index.any(&matcher.name, &mut |value| matcher.matches(value))?),
+        _ => sorted(index.any(&matcher.name, &mut |value| passes(matcher, value))?),
     }
 }
 
@@ -90,7 +158,9 @@ fn without<'i, I: Index>(index: &'i I, matcher: &Matcher) -> Result<Cow<'i, [u32
 }
 
 fn sorted<E>(mut list: Vec<u32>) -> Result<Cow<'static, [u32]>, E> {
-    list.sort_unstable();
+    if !list.is_sorted() {
+        list.sort_unstable();
+    }
     Ok(Cow::Owned(list))
 }
 
@@ -236,7 +306,89 @@ mod tests {
         }
     }
 
+    /// Labels of series, by their places.
+    struct Plain {
+        series: Vec<Vec<(&'static str, String)>>,
+        by_value: bool,
+        filters: bool,
+    }
+
+    fn value<'s>(series: &'s [(&'static str, String)], name: &str) -> &'s str {
+        let found = series.iter().find(|(own, _)| *own == name);
+        found.map_or("", |(_, value)| value)
+    }
+
+    impl Index for Plain {
+        type Error = std::convert::Infallible;
+
+        fn all(&self) -> Result<Cow<'_, [u32]>, Self::Error> {
+            Ok((0..self.series.len() as u32).collect())
+        }
+
+        fn exact(&self, name: &str, wanted: &str) -> Result<Cow<'_, [u32]>, Self::Error> {
+            sorted(self.any(name, &mut |value| value == wanted)?)
+        }
+
+        fn any(
+            &self,
+            name: &str,
+            accept: &mut dyn FnMut(&str) -> bool,
+        ) -> Result<Vec<u32>, Self::Error> {
+            let all = (0..self.series.len() as u32).zip(&self.series).rev();
+            let has = all.filter(|(_, one)| !value(one, name).is_empty());
+            let found = has.filter(|(_, one)| accept(value(one, name)));
+            Ok(found.map(|(id, _)| id).collect())
+        }
+
+        fn by_value(
+            &self,
+            name: &str,
+            _: usize,
+            accept: &mut dyn FnMut(&str) -> bool,
+        ) -> Result<Option<Vec<u32>>, Self::Error> {
+            let found = self.by_value.then(|| self.any(name, accept));
+            found.transpose()
+        }
+
+        fn filter(
+            &self,
+            ids: &mut Vec<u32>,
+            name: &str,
+            accept: &mut dyn FnMut(&str) -> bool,
+        ) -> Result<bool, Self::Error> {
+            if self.filters {
+                ids.retain(|id| accept(value(&self.series[*id as usize], name)));
+            }
+            Ok(self.filters)
+        }
+    }
+
     proptest! {
+        #[test]
+        fn each_way_finds_the_same(
+            series in prop::collection::vec(("[xy]?", "[xyz]{0,2}", "[xy]{0,1}"), 0..30),
+            matchers in prop::collection::vec(
+                ("[abc]", 0usize..4, prop_oneof!["[xyz]{0,2}", "[xyz.]{1,2}[*+]?", "x|y|"]),
+                1..4,
+            ),
+            ways: (bool, bool),
+        ) {
+            let ops = [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex];
+            let matchers: Vec<Matcher> = matchers
+                .into_iter()
+                .filter_map(|(name, op, value)| Matcher::new(name, ops[op], value).ok())
+                .collect();
+            let series = series.into_iter().map(|(a, b, c)| vec![("a", a), ("b", b), ("c", c)]);
+            let index = Plain { series: series.collect(), by_value: ways.0, filters: ways.1 };
+            let passes = |one: &[(&'static str, String)]| {
+                matchers.iter().all(|matcher| matcher.matches(value(one, &matcher.name)))
+            };
+            let all = (0u32..).zip(&index.series);
+            let wanted: Vec<u32> = all.filter(|(_, one)| passes(one)).map(|(id, _)| id).collect();
+            let Ok(found) = select(&index, &matchers);
+            prop_assert_eq!(found, wanted);
+        }
+
         #[test]
         fn texts_are_what_the_expression_matches(pattern in "[ab|()\\\\.]{0,10}", text in "[ab.|]{0,5}") {
             if let (Some(texts), Ok(matcher)) = (

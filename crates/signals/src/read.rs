@@ -1,7 +1,9 @@
 //! How samples are looked at, beside the selections of the query engine.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use towpath_query::promql::{Labels, Matcher, Source};
 
 use crate::{Exemplar, Metadata};
@@ -42,6 +44,29 @@ pub struct Cardinality {
     pub bytes_by_label: Vec<(String, u64)>,
     /// `name=value` pairs with most series, most first.
     pub series_by_pair: Vec<(String, u64)>,
+}
+
+/// Samples of an interval that are in a whole file of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Block {
+    /// What tells it from others.
+    pub number: u64,
+    /// First time it covers, milliseconds since the epoch.
+    pub min: i64,
+    /// The time behind the last it covers.
+    pub end: i64,
+    /// Its samples.
+    pub samples: u64,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Samples for one request, where a part of them may be out of reach.
+pub struct Session {
+    /// The samples.
+    pub read: Arc<dyn Read>,
+    /// What was out of reach so far, in words for whoever asked.
+    pub remarks: Arc<Mutex<Vec<String>>>,
 }
 
 /// Answers what a data source is asked. Times are milliseconds since the epoch, both ends
@@ -101,4 +126,14 @@ pub trait Read: Source + Send + Sync {
 
     /// How many series there are, the longest lists `top` entries long.
     fn cardinality(&self, top: usize) -> Cardinality;
+
+    /// What is in whole files, in order of time.
+    fn blocks(&self) -> Vec<Block> {
+        Vec::new()
+    }
+
+    /// The same for one request; `None` where nothing can be out of reach but by an error.
+    fn session(&self) -> Option<Session> {
+        None
+    }
 }

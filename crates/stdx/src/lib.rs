@@ -1,10 +1,11 @@
 //! What every crate may need and no domain owns: clock and randomness as traits, ids, the
-//! secret type, paths that stay beneath a root, bounded reads, and the one place that starts
-//! programs. Knows no domain word.
+//! secret type, keyed hashes, paths that stay beneath a root, bounded reads, and the one place
+//! that starts programs. Knows no domain word.
 
 pub mod bounded;
 pub mod clock;
 pub mod id;
+pub mod keyed;
 pub mod process;
 pub mod random;
 pub mod root;

@@ -9,18 +9,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use towpath_daemon::{CancellationToken, Service, ServiceContext};
 use towpath_kit::cache::Cache;
+use towpath_kit::copies::Copies;
 
 use crate::discovery::kubernetes::Objects;
-use crate::discovery::monitors::{
-    self, Jobs, PodMonitor, Probe, Reference, ServiceMonitor, Values,
-};
+use crate::discovery::monitors::{self, Jobs, Reference, Values};
 use crate::discovery::outside;
+use crate::operator::{PodMonitor, Probe, ServiceMonitor};
+use crate::prometheus::{RELOAD_FAILED, Targets};
 use crate::scrape::config::{self, ConfigError, Discovery, Job};
 use crate::scrape::{Group, Pools};
 
@@ -45,11 +46,12 @@ pub struct Parts {
 
 /// How the cluster is looked at.
 pub struct Cluster {
-    /// Reads pods, nodes, services, endpoints, slices, ingresses and monitors everywhere, and the
-    /// Secrets and ConfigMaps that monitors name.
+    /// Reads monitors everywhere, and the Secrets and ConfigMaps that they name.
     pub client: Client,
-    /// The copy of all pods (`towpath_kit::copies`).
-    pub pods: Cache<Pod>,
+    /// What targets are made of.
+    pub copies: Copies,
+    /// How often pods and services are scraped that ask for it by annotations.
+    pub scrape_interval: Duration,
 }
 
 /// Collection, which keeps the targets of pools as they should be.
@@ -86,7 +88,10 @@ impl Collection {
     /// # Errors
     /// It cannot be used; what was configured before still holds.
     pub fn reload(&self) -> Result<(), ConfigError> {
-        let jobs = read(&self.config)?;
+        let jobs = read(&self.config);
+        let notices = self.pools.notices();
+        notices.set(RELOAD_FAILED, jobs.is_err());
+        let jobs = jobs?;
         *self.configured.lock() = jobs.into_iter().map(Arc::new).collect();
         self.changed.notify_one();
         Ok(())
@@ -162,8 +167,14 @@ scrape_configs:
   - {source_labels: [__meta_kubernetes_pod_node_name], target_label: node}
 "#;
 
-fn annotated() -> Result<Vec<Job>, ConfigError> {
-    let mut jobs = config::parse(ANNOTATED, Path::new("/"))?;
+/// The jobs of annotations.
+///
+/// As often as the server itself, so that rates have values over the times that its own have them.
+fn annotated(every: Duration) -> Result<Vec<Job>, ConfigError> {
+    let every = every.as_millis();
+    let timeout = every.min(10_000);
+    let global = format!("global: {{scrape_interval: {every}ms, scrape_timeout: {timeout}ms}}");
+    let mut jobs = config::parse(&(global + ANNOTATED), Path::new("/"))?;
     // Who annotates pods is not who runs this server.
     jobs.iter_mut().for_each(|job| job.http.guarded = true);
     Ok(jobs)
@@ -182,13 +193,12 @@ struct Watched {
 impl Watched {
     fn start(cluster: Cluster, cancel: &CancellationToken) -> Self {
         let client = cluster.client;
-        let pods = cluster.pods;
-        let annotated = annotated().unwrap_or_else(|error| {
+        let annotated = annotated(cluster.scrape_interval).unwrap_or_else(|error| {
             tracing::error!(%error, "jobs of annotations");
             Vec::new()
         });
         Self {
-            objects: Objects::start(&client, pods, cancel),
+            objects: Objects::of(&cluster.copies),
             services: Cache::start(&client, cancel.clone()),
             pods: Cache::start(&client, cancel.clone()),
             probes: Cache::start(&client, cancel.clone()),
@@ -468,8 +478,9 @@ mod tests {
 
     #[test]
     fn what_is_built_in_can_be_read() {
-        let jobs = annotated().unwrap();
+        let jobs = annotated(Duration::from_secs(1)).unwrap();
         assert_eq!(jobs.len(), 2);
         assert!(jobs.iter().all(|job| job.http.guarded));
+        assert!(jobs.iter().all(|job| job.interval_ms == 1_000));
     }
 }

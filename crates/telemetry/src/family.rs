@@ -171,6 +171,15 @@ pub const TEXT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// `Content-Type` of [`open_metrics`].
 pub const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// The families in the format that an `Accept` header asks for, and its `Content-Type`.
+pub fn shown(families: &[Family], accept: &str) -> (&'static str, String) {
+    if accept.contains("application/openmetrics-text") {
+        (OPEN_METRICS_TYPE, open_metrics(families))
+    } else {
+        (TEXT_TYPE, text(families))
+    }
+}
+
 /// The families in the text format 0.0.4.
 pub fn text(families: &[Family]) -> String {
     let mut out = String::new();

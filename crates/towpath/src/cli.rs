@@ -59,10 +59,11 @@ pub struct Context {
 }
 
 macro_rules! commands {
-    ($($(#[doc = $doc:literal])* $variant:ident => $($module:ident)::+),* $(,)?) => {
+    ($($variant:ident => $($module:ident)::+),* $(,)?) => {
         #[derive(Subcommand)]
         enum Command {
-            $( $(#[doc = $doc])* $variant(commands::$($module)::+::Args), )*
+            // What a command says of itself stands with its arguments: words here would hide them.
+            $( $variant(commands::$($module)::+::Args), )*
         }
 
         async fn dispatch(context: Context, command: Command) -> Result<Exit, Problem> {
@@ -74,57 +75,34 @@ macro_rules! commands {
 }
 
 commands! {
-    /// Start the platform on this machine and print where it is
     Up => up,
-    /// Stop the platform and everything it runs; deletes no data
     Down => down,
-    /// Run the server in the foreground, for service managers
     Server => server,
-    /// Show what needs you, what moves and what is broken; or one commit's journey
     Status => status,
-    /// Check this machine and the server
     Doctor => doctor,
-    /// Apply manifests (server-side) from files
     Apply => apply,
-    /// Build an image from a Dockerfile, as a pipeline would
     Build => build,
-    /// Show the logs of a run's steps
     Logs => logs,
-    /// Ask the metrics of everything that runs here
     Metrics => metrics,
-    /// Show a trace as a waterfall, or search for traces
     Trace => trace,
-    /// Start, repeat or cancel a run
     Run => run,
-    /// Push a branch and follow it until it runs
     Push => push,
-    /// Bring a release into an environment
     Promote => promote,
-    /// Approve a promotion that waits for it
     Approve => approve,
-    /// Restore the previous release of an environment, by a commit
     Rollback => rollback,
-    /// Say what is wrong in an environment and which change is behind it
     Why => why,
-    /// Lift the hold of a release
+    Cases => cases,
     Unhold => unhold,
-    /// Print the manifests of a Kustomize directory
     Render => render,
-    /// Create a repository
     Repo => repo,
-    /// Manage the advisory database of the vulnerability gate
     Scan => scan,
-    /// Check and test files of recording and alerting rules
+    Alerts => alerts,
+    Silence => silence,
     Rules => rules,
-    /// Replace the keys behind secrets and tokens
     Secrets => secrets,
-    /// Print a kubeconfig for kubectl
     Kubeconfig => kubeconfig,
-    /// Print the login token
     Token => token,
-    /// Print completions for a shell
     Completion => completion,
-    /// Print versions
     Version => version,
 }
 
@@ -194,4 +172,24 @@ fn start(cli: Cli) -> Result<Exit, Problem> {
 /// The clap definition, for completions.
 pub fn definition() -> clap::Command {
     <Cli as clap::CommandFactory>::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// The README promises it; clap hides them where a variant has words of its own.
+    #[test]
+    fn help_opens_with_examples() {
+        let mut all = Cli::command();
+        all.build();
+        for one in all.get_subcommands().filter(|one| one.get_name() != "help") {
+            let long = one.get_long_about().map(ToString::to_string);
+            let long = long.unwrap_or_default();
+            let examples = long.split("Examples:").nth(1).unwrap_or_default();
+            let examples = examples.lines().filter(|line| line.starts_with("  "));
+            assert!(examples.count() >= 2, "{}: {long}", one.get_name());
+        }
+    }
 }

@@ -5,6 +5,12 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+mod object_storage;
+mod telemetry;
+
+pub use object_storage::ObjectStorage;
+pub use telemetry::{Keep, Telemetry};
+
 /// Everything the server can be told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -94,144 +100,6 @@ impl JobLimits {
         let usual = (4 << 30).min(machine_bytes / 4 * 3) >> 20;
         self.memory.clone().unwrap_or_else(|| format!("{usual}Mi"))
     }
-}
-
-/// Metrics of everything that runs here.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Telemetry {
-    /// Whether there are any.
-    pub enabled: bool,
-    /// How long samples are kept, e.g. `30d`.
-    pub retention: String,
-    /// What the samples kept may take on disk, as a quantity; where absent no limit but the time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub disk: Option<String>,
-    /// What series and samples of the last hours may take in memory, as a quantity; where absent
-    /// an eighth of the machine's memory, at most 1Gi.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<String>,
-    /// Between two scrapes, e.g. `15s`.
-    pub scrape_interval: String,
-    /// How long traces are kept, e.g. `7d`.
-    pub trace_retention: String,
-    /// What traces may take on disk, as a quantity.
-    pub trace_disk: String,
-    /// Port of OpenTelemetry over gRPC, on the server's address and on that of the pods' gateway;
-    /// 0 for none.
-    pub otlp_grpc_port: u16,
-    /// Port of OpenTelemetry over HTTP, likewise.
-    pub otlp_http_port: u16,
-    /// Whether pods may send telemetry without a credential.
-    pub otlp_from_pods: bool,
-}
-
-impl Default for Telemetry {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            retention: "30d".into(),
-            disk: None,
-            memory: None,
-            scrape_interval: "15s".into(),
-            trace_retention: "7d".into(),
-            trace_disk: "10Gi".into(),
-            otlp_grpc_port: 4317,
-            otlp_http_port: 4318,
-            otlp_from_pods: true,
-        }
-    }
-}
-
-fn bytes(quantity: &str) -> Option<u64> {
-    let quantity = towpath_api::quantity::Quantity::parse(quantity).ok()?;
-    u64::try_from(quantity.units()).ok()
-}
-
-impl Telemetry {
-    /// How long samples are kept.
-    pub fn retention_ms(&self) -> i64 {
-        towpath_query::promql::parse_duration(&self.retention).unwrap_or(30 * 86_400_000)
-    }
-
-    /// Between two scrapes.
-    pub fn scrape_interval_ms(&self) -> u64 {
-        let interval = towpath_query::promql::parse_duration(&self.scrape_interval);
-        interval
-            .ok()
-            .and_then(|ms| ms.try_into().ok())
-            .unwrap_or(15_000)
-    }
-
-    /// What goes for memory.
-    pub fn memory_bytes(&self) -> u64 {
-        let usual = (machine_bytes() / 8).min(1 << 30);
-        self.memory.as_deref().and_then(bytes).unwrap_or(usual)
-    }
-
-    /// How long traces are kept.
-    pub fn trace_retention(&self) -> std::time::Duration {
-        let ms = towpath_query::promql::parse_duration(&self.trace_retention);
-        let ms = ms.ok().and_then(|ms| ms.try_into().ok());
-        std::time::Duration::from_millis(ms.unwrap_or(7 * 86_400_000))
-    }
-
-    /// What goes for traces on the disk.
-    pub fn trace_disk_bytes(&self) -> u64 {
-        bytes(&self.trace_disk).unwrap_or(10 << 30)
-    }
-
-    /// What goes for the disk; 0 for no limit.
-    pub fn disk_bytes(&self) -> u64 {
-        self.disk.as_deref().and_then(bytes).unwrap_or(0)
-    }
-}
-
-fn telemetry(settings: &Telemetry) -> Result<(), Error> {
-    let refuse = |name: &str, value: &str, reason: &str| {
-        Err(Error::Value {
-            name: name.into(),
-            value: value.into(),
-            reason: reason.into(),
-        })
-    };
-    for (name, value, least, reason) in [
-        (
-            "telemetry.retention",
-            &settings.retention,
-            7_200_000,
-            "a time of at least 2h, e.g. 30d",
-        ),
-        (
-            "telemetry.scrape-interval",
-            &settings.scrape_interval,
-            1000,
-            "a time of at least 1s, e.g. 15s",
-        ),
-        (
-            "telemetry.trace-retention",
-            &settings.trace_retention,
-            3_600_000,
-            "a time of at least 1h, e.g. 7d",
-        ),
-    ] {
-        let given = towpath_query::promql::parse_duration(value);
-        if !given.is_ok_and(|ms| ms >= least) {
-            return refuse(name, value, reason);
-        }
-    }
-    let trace_disk = Some(settings.trace_disk.clone());
-    for (name, value) in [
-        ("telemetry.memory", &settings.memory),
-        ("telemetry.disk", &settings.disk),
-        ("telemetry.trace-disk", &trace_disk),
-    ] {
-        let Some(value) = value else { continue };
-        if bytes(value).is_none_or(|bytes| bytes < 16 << 20) {
-            return refuse(name, value, "a quantity of at least 16Mi");
-        }
-    }
-    Ok(())
 }
 
 /// Memory of this machine in bytes.
@@ -387,7 +255,7 @@ fn check(config: &Config) -> Result<(), Error> {
             );
         }
     }
-    telemetry(&config.telemetry)?;
+    config.telemetry.check()?;
     jobs(&config.jobs)
 }
 
@@ -433,6 +301,32 @@ mod tests {
             error.contains("line 2") && error.contains("htpp"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn other_servers_are_named_with_their_files_of_secrets() {
+        let text = r#"
+            [[telemetry.mirror]]
+            signal = "metrics"
+            url = "https://mimir.example/api/v1/push"
+            queue = "2Gi"
+            when-full = "refuse"
+            access = { bearer-token-file = "/etc/towpath/token", headers = { X-Scope-OrgID = "a" } }
+            write-relabel-configs = [
+              { source_labels = ["__name__"], regex = "go_.*", action = "drop" },
+            ]
+            [[telemetry.read-through]]
+            signal = "logs"
+            url = "http://loki:3100"
+            before = "2026-11-22T00:00:00Z"
+        "#;
+        let config: Config = toml::from_str(text).expect("settings");
+        check(&config).expect("fine");
+        assert_eq!(config.telemetry.mirror[0].queue_bytes(), 2 << 30);
+        let mut wrong = config.clone();
+        wrong.telemetry.read_through[0].before = "yesterday".into();
+        let error = check(&wrong).expect_err("no time").to_string();
+        assert!(error.contains("telemetry.read-through.before"), "{error}");
     }
 
     #[test]

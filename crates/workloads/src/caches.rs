@@ -1,13 +1,16 @@
 //! The one set of shared copies that all controllers and the scheduler read.
 
-use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{
+    ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet,
+};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-    ReplicationController, Service, ServiceAccount,
+    ReplicationController, ResourceQuota, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Client;
 use kube::runtime::watcher;
@@ -36,7 +39,11 @@ pub(crate) struct Caches {
     pub(crate) replication_controllers: Cache<ReplicationController>,
     pub(crate) stateful_sets: Cache<StatefulSet>,
     pub(crate) revisions: Cache<ControllerRevision>,
+    pub(crate) daemon_sets: Cache<DaemonSet>,
     pub(crate) jobs: Cache<Job>,
+    pub(crate) cron_jobs: Cache<CronJob>,
+    pub(crate) quotas: Cache<ResourceQuota>,
+    pub(crate) budgets: Cache<PodDisruptionBudget>,
     pub(crate) autoscalers: Cache<HorizontalPodAutoscaler>,
 }
 
@@ -46,24 +53,28 @@ impl Caches {
         let only_root_ca =
             watcher::Config::default().fields(&format!("metadata.name={ROOT_CA_CONFIG_MAP}"));
         Self {
-            namespaces: Cache::start(client, cancel.clone()),
-            nodes: Cache::start(client, cancel.clone()),
+            namespaces: copies.namespaces,
+            nodes: copies.nodes,
             pods: copies.pods,
-            services: Cache::start(client, cancel.clone()),
-            endpoints: Cache::start(client, cancel.clone()),
-            slices: Cache::start(client, cancel.clone()),
+            services: copies.services,
+            endpoints: copies.endpoints,
+            slices: copies.slices,
             accounts: Cache::start(client, cancel.clone()),
             root_cas: Cache::start_filtered(client, only_root_ca, cancel.clone()),
-            claims: Cache::start(client, cancel.clone()),
-            volumes: Cache::start(client, cancel.clone()),
+            claims: copies.claims,
+            volumes: copies.volumes,
             classes: Cache::start(client, cancel.clone()),
-            deployments: Cache::start(client, cancel.clone()),
-            replica_sets: Cache::start(client, cancel.clone()),
+            deployments: copies.deployments,
+            replica_sets: copies.replica_sets,
             replication_controllers: Cache::start(client, cancel.clone()),
-            stateful_sets: Cache::start(client, cancel.clone()),
+            stateful_sets: copies.stateful_sets,
             revisions: Cache::start(client, cancel.clone()),
-            jobs: Cache::start(client, cancel.clone()),
-            autoscalers: Cache::start(client, cancel.clone()),
+            daemon_sets: copies.daemon_sets,
+            jobs: copies.jobs,
+            cron_jobs: copies.cron_jobs,
+            quotas: copies.quotas,
+            budgets: copies.budgets,
+            autoscalers: copies.autoscalers,
         }
     }
 
@@ -86,7 +97,11 @@ impl Caches {
             self.replication_controllers.ready(),
             self.stateful_sets.ready(),
             self.revisions.ready(),
+            self.daemon_sets.ready(),
             self.jobs.ready(),
+            self.cron_jobs.ready(),
+            self.quotas.ready(),
+            self.budgets.ready(),
             self.autoscalers.ready(),
         );
     }

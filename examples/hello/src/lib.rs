@@ -36,7 +36,7 @@ impl State {
             database: database::Database::new(&config),
             cache: cache::Cache::new(&config),
             metrics: metrics::Metrics::default(),
-            tracer: trace::Tracer::new(config.otlp_endpoint.clone()),
+            tracer: trace::Tracer::new(config.otlp_endpoint.clone(), &config.resource),
             config,
         }
     }
@@ -76,12 +76,14 @@ impl IntoResponse for Failure {
 }
 
 async fn greet(AxumState(state): Shared) -> Result<String, Failure> {
-    let visits = state.cache.visit().await.map_err(|e| Failure("count the visit", e))?;
+    let visit = state.tracer.call("redis", "INCR visits", state.cache.visit());
+    let visits = visit.await.map_err(|e| Failure("count the visit", e))?;
     Ok(format!("{} You are visit number {visits}.\n", state.config.greeting))
 }
 
 async fn visitors(AxumState(state): Shared) -> Result<Json<Value>, Failure> {
-    let visits = state.cache.visits().await.map_err(|e| Failure("read the count", e))?;
+    let visits = state.tracer.call("redis", "GET visits", state.cache.visits());
+    let visits = visits.await.map_err(|e| Failure("read the count", e))?;
     Ok(Json(json!({"visitors": visits})))
 }
 
@@ -101,10 +103,11 @@ async fn metrics_text(AxumState(state): Shared) -> impl IntoResponse {
 }
 
 async fn list(AxumState(state): Shared) -> Result<Json<Value>, Failure> {
-    if let Ok(Some(cached)) = state.cache.items().await {
+    if let Ok(Some(cached)) = state.tracer.call("redis", "GET items", state.cache.items()).await {
         return Ok(Json(json!({"items": cached, "source": "cache"})));
     }
-    let items = state.database.items().await.map_err(|e| Failure("read items", e))?;
+    let items = state.tracer.call("postgresql", "SELECT items", state.database.items());
+    let items = items.await.map_err(|e| Failure("read items", e))?;
     // A cache that is away costs speed, not answers.
     let _ = state.cache.keep_items(&items).await;
     Ok(Json(json!({"items": items, "source": "database"})))
@@ -114,7 +117,8 @@ async fn store(
     AxumState(state): Shared,
     Json(item): Json<Item>,
 ) -> Result<(StatusCode, Json<Item>), Failure> {
-    state.database.put(&item).await.map_err(|e| Failure("store the item", e))?;
+    let stored = state.tracer.call("postgresql", "INSERT items", state.database.put(&item));
+    stored.await.map_err(|e| Failure("store the item", e))?;
     let _ = state.cache.forget_items().await;
     Ok((StatusCode::CREATED, Json(item)))
 }

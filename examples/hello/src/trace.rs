@@ -1,8 +1,9 @@
-//! Traces: context from W3C `traceparent` or B3 headers, spans to an OTLP/HTTP collector.
+//! Traces: context from W3C `traceparent` or B3 headers, spans to an OTLP/HTTP collector. A request
+//! is a span, each call of it to a store is one below.
 
 use axum::http::HeaderMap;
-use serde_json::json;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
@@ -13,6 +14,29 @@ pub struct Context {
     pub trace_id: String,
     /// 16 hex digits of the caller's span; empty where this one is the root.
     pub parent_id: String,
+}
+
+/// What a span is.
+pub struct Span<'a> {
+    /// 16 hex digits.
+    pub id: String,
+    /// Name.
+    pub name: &'a str,
+    /// 2 for a server, 3 for a client.
+    pub kind: u8,
+    /// When it began.
+    pub started: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+    /// A detail.
+    pub attribute: (&'a str, Value),
+    /// Why it failed, where it did.
+    pub failure: Option<String>,
+}
+
+tokio::task_local! {
+    /// The request that is served, as the context of what it calls.
+    static CURRENT: Context;
 }
 
 fn is_hex(text: &str, length: usize) -> bool {
@@ -43,6 +67,17 @@ impl Context {
     }
 }
 
+/// Runs the work of a request, so that calls of it stand below its span.
+pub async fn within<T>(context: &Context, span: &str, work: impl Future<Output = T>) -> T {
+    let inner = Context { trace_id: context.trace_id.clone(), parent_id: span.into() };
+    CURRENT.scope(inner, work).await
+}
+
+/// A new span's id.
+pub fn span_id() -> String {
+    random_hex(8)
+}
+
 fn random_hex(bytes: usize) -> String {
     use std::io::Read;
     let mut buffer = vec![0u8; bytes];
@@ -52,12 +87,13 @@ fn random_hex(bytes: usize) -> String {
 }
 
 /// Sends spans in the background; drops them when the collector is slower than the service.
-pub struct Tracer(Option<mpsc::Sender<serde_json::Value>>);
+pub struct Tracer(Option<mpsc::Sender<Value>>);
 
 impl Tracer {
-    /// Without an endpoint nothing is sent.
-    pub fn new(endpoint: Option<String>) -> Self {
+    /// Without an endpoint nothing is sent. `resource` says what all spans come from.
+    pub fn new(endpoint: Option<String>, resource: &[(String, String)]) -> Self {
         let Some(endpoint) = endpoint else { return Self(None) };
+        let attributes: Vec<Value> = resource.iter().map(|(key, value)| json!({"key": key, "value": {"stringValue": value}})).collect();
         let (sender, mut spans) = mpsc::channel(256);
         tokio::spawn(async move {
             while let Some(span) = spans.recv().await {
@@ -65,32 +101,47 @@ impl Tracer {
                 while let Ok(span) = spans.try_recv() {
                     batch.push(span);
                 }
-                let _ = tokio::time::timeout(Duration::from_secs(2), post(&endpoint, batch)).await;
+                let _ = tokio::time::timeout(Duration::from_secs(2), post(&endpoint, &attributes, batch)).await;
             }
         });
         Self(Some(sender))
     }
 
-    /// Records a finished server span.
-    pub fn span(&self, name: &str, context: Context, started: SystemTime, took: Duration, status: u16) {
+    /// Records a finished span.
+    pub fn span(&self, context: &Context, span: Span<'_>) {
         let Some(sender) = &self.0 else { return };
-        let start = started.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let span = json!({
-            "traceId": context.trace_id, "spanId": random_hex(8), "parentSpanId": context.parent_id,
-            "name": name, "kind": 2,
+        let start = span.started.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let status = match &span.failure {
+            Some(message) => json!({"code": 2, "message": message}),
+            None => json!({}),
+        };
+        let _ = sender.try_send(json!({
+            "traceId": context.trace_id, "spanId": span.id, "parentSpanId": context.parent_id,
+            "name": span.name, "kind": span.kind,
             "startTimeUnixNano": start.as_nanos().to_string(),
-            "endTimeUnixNano": (start + took).as_nanos().to_string(),
-            "attributes": [{"key": "http.response.status_code", "value": {"intValue": status.to_string()}}],
-            "status": {"code": if status < 500 { 0 } else { 2 }},
-        });
-        let _ = sender.try_send(span);
+            "endTimeUnixNano": (start + span.took).as_nanos().to_string(),
+            "attributes": [{"key": span.attribute.0, "value": span.attribute.1}],
+            "status": status,
+        }));
+    }
+
+    /// Times a call to a store.
+    pub async fn call<T>(&self, store: &str, name: &str, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+        let (started, begin) = (SystemTime::now(), Instant::now());
+        let result = work.await;
+        if let Ok(context) = CURRENT.try_with(Context::clone) {
+            let attribute = ("db.system.name", json!({"stringValue": store}));
+            let failure = result.as_ref().err().cloned();
+            self.span(&context, Span { id: span_id(), name, kind: 3, started, took: begin.elapsed(), attribute, failure });
+        }
+        result
     }
 }
 
-async fn post(endpoint: &str, spans: Vec<serde_json::Value>) -> std::io::Result<()> {
+async fn post(endpoint: &str, resource: &[Value], spans: Vec<Value>) -> std::io::Result<()> {
     let address = endpoint.trim_start_matches("http://").trim_end_matches('/');
     let body = json!({"resourceSpans": [{
-        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "hello"}}]},
+        "resource": {"attributes": resource},
         "scopeSpans": [{"scope": {"name": "hello"}, "spans": spans}],
     }]})
     .to_string();

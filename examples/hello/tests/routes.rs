@@ -6,7 +6,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 async fn get(path: &str) -> String {
+    traced(path, "").await
+}
+
+async fn traced(path: &str, collector: &str) -> String {
     let config = Config::from_env(|name| match name {
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(collector.to_string()),
         // Nothing listens on port 1.
         "DATABASE_PORT" | "REDIS_PORT" => Some("1".into()),
         "DATABASE_HOST" | "REDIS_HOST" => Some("127.0.0.1".into()),
@@ -46,4 +51,37 @@ async fn failures_are_counted_by_route() {
     assert!(answer.contains("process_resident_memory_bytes"), "{answer}");
     let answer = get("/").await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_request_and_its_call_to_a_store_are_one_trace() {
+    let collector = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = format!("http://{}", collector.local_addr().expect("address"));
+    let answer = traced("/", &address).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    let mut spans = Vec::new();
+    while spans.len() < 2 {
+        let (mut stream, _) = collector.accept().await.expect("spans");
+        let mut sent = Vec::new();
+        let body = loop {
+            let mut part = [0; 4096];
+            let n = stream.read(&mut part).await.expect("a part");
+            sent.extend_from_slice(&part[..n]);
+            let text = String::from_utf8_lossy(&sent).into_owned();
+            if let Some((_, body)) = text.split_once("\r\n\r\n")
+                && let Ok(body) = serde_json::from_str::<serde_json::Value>(body)
+            {
+                break body;
+            }
+            assert!(n > 0, "{text}");
+        };
+        let resource = &body["resourceSpans"][0];
+        assert_eq!(resource["resource"]["attributes"][0]["value"]["stringValue"], "hello");
+        spans.extend(resource["scopeSpans"][0]["spans"].as_array().expect("spans").clone());
+    }
+    let named = |name: &str| spans.iter().find(|s| s["name"] == name).expect("the span");
+    let (request, call) = (named("GET /"), named("INCR visits"));
+    assert_eq!(call["parentSpanId"], request["spanId"]);
+    assert_eq!(call["traceId"], request["traceId"]);
+    assert_eq!((&request["status"]["code"], &call["status"]["code"]), (&2.into(), &2.into()));
 }

@@ -2,7 +2,6 @@
 
 use crate::step;
 use anyhow::{Context, Result};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -31,12 +30,12 @@ impl Server {
             }
         };
         let dir = std::env::temp_dir().join("towpath-conformance");
-        let http = free_port()?;
+        let http = free_address();
         let flags = [
             ("--data-dir", dir.join("data").display().to_string()),
             ("--http", http.clone()),
-            ("--api", free_port()?),
-            ("--ingress", free_port()?),
+            ("--api", free_address()),
+            ("--ingress", free_address()),
             ("--instance", "conform".into()),
             ("--pod-cidr", "10.150.0.0/16".into()),
             ("--service-cidr", "10.151.0.0/16".into()),
@@ -92,7 +91,6 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    Ok(listener.local_addr()?.to_string())
+fn free_address() -> String {
+    format!("127.0.0.1:{}", towpath_testkit::free_port())
 }

@@ -6,13 +6,14 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 use towpath_query::promql::{MatchOp, Matcher, parse_duration, quote};
 
+use super::dispatch::Throttle;
 use super::inhibit::InhibitRule;
 use super::interval::{self, TimeInterval};
 use super::matcher::parse_matchers;
 use super::receivers::{Globals, Raw as RawReceiver, Receiver};
 use super::route::Route;
 use crate::Finding;
-use crate::yaml::{self, Span, place};
+use crate::yaml::{self, Flag, Span, place};
 
 type Texts = BTreeMap<String, String>;
 
@@ -31,6 +32,8 @@ pub struct Config {
     pub templates: Vec<String>,
     /// After how long an alert that is not told again is over, in milliseconds.
     pub resolve_timeout_ms: i64,
+    /// How often receivers are told, by their names; from a file of our own.
+    pub throttles: BTreeMap<String, Throttle>,
 }
 
 #[derive(Default, Deserialize)]
@@ -72,7 +75,7 @@ struct RawRoute {
     mute_time_intervals: Option<Vec<String>>,
     active_time_intervals: Option<Vec<String>>,
     #[serde(rename = "continue")]
-    go_on: bool,
+    go_on: Flag,
     routes: Option<Vec<Spanned<RawRoute>>>,
     group_wait: Option<Span>,
     group_interval: Option<Span>,
@@ -185,7 +188,7 @@ fn route_of(
     };
     let mut route = Route {
         matchers: matchers(raw.equal, raw.match_re, raw.matchers).map_err(fail)?,
-        go_on: raw.go_on,
+        go_on: raw.go_on.0,
         receiver,
         group_by,
         group_by_all,
@@ -292,6 +295,7 @@ impl Config {
             time_intervals,
             templates: raw.templates.unwrap_or_default(),
             resolve_timeout_ms,
+            throttles: BTreeMap::new(),
         })
     }
 

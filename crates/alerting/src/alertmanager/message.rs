@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use towpath_query::template::{Functions, Kind, Limits, MissingKey, Templates, Time, Value};
+use towpath_query::template::{
+    Functions, Kind, Limits, Member, MissingKey, Templates, Time, Value,
+};
 
 use super::alert::Alert;
 use super::view::{Escape, data};
@@ -22,6 +24,8 @@ pub struct Message {
     pub external_url: String,
     /// The time it is made, in milliseconds since the epoch.
     pub now: i64,
+    /// The same for every attempt at telling the same.
+    pub id: String,
 }
 
 fn common<'a>(
@@ -65,6 +69,17 @@ fn text(values: &[Value], at: usize) -> &str {
     values.get(at).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Fields of an alert, in JSON and in templates.
+const ALERT_FIELDS: &[(&str, &str)] = &[
+    ("status", "Status"),
+    ("labels", "Labels"),
+    ("annotations", "Annotations"),
+    ("startsAt", "StartsAt"),
+    ("endsAt", "EndsAt"),
+    ("generatorURL", "GeneratorURL"),
+    ("fingerprint", "Fingerprint"),
+];
+
 fn json(value: &Value) -> serde_json::Value {
     match value {
         Value::Missing | Value::Nil => serde_json::Value::Null,
@@ -79,6 +94,15 @@ fn json(value: &Value) -> serde_json::Value {
             .map(|(k, v)| (k.clone(), json(v)))
             .collect(),
         Value::Time(time) => time.format("2006-01-02T15:04:05.999999999Z07:00").into(),
+        Value::Object(object) if object.type_name() == "template.Alert" => {
+            let fields = ALERT_FIELDS.iter().filter_map(|(name, member)| {
+                let Some(Member::Field(value)) = object.member(member) else {
+                    return None;
+                };
+                Some(((*name).to_owned(), json(&value)))
+            });
+            serde_json::Value::Object(fields.collect())
+        }
         Value::Object(object) => match object.as_value() {
             Value::Missing => object.text().into(),
             value => json(&value),
@@ -87,10 +111,7 @@ fn json(value: &Value) -> serde_json::Value {
 }
 
 fn regex(pattern: &str) -> Result<regex::Regex, String> {
-    regex::RegexBuilder::new(pattern)
-        .size_limit(1 << 20)
-        .build()
-        .map_err(|error| error.to_string())
+    towpath_query::go_regex::anywhere(pattern, 1 << 20)
 }
 
 fn functions(now: i64) -> Functions<'static> {

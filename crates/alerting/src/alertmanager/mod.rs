@@ -7,6 +7,7 @@
 mod alert;
 mod config;
 mod dispatch;
+mod extras;
 mod inhibit;
 mod interval;
 mod log;
@@ -20,13 +21,18 @@ mod view;
 
 pub use alert::{Alert, fingerprint};
 pub use config::Config;
-pub use dispatch::{Dispatcher, GroupView, Muted, Outcome, Send, Snapshot};
+pub use dispatch::{
+    Bucket, Cause, Counts, Dispatcher, Event, GroupView, Muted, Outcome, Send, Snapshot, Throttle,
+    What,
+};
 pub use inhibit::InhibitRule;
 pub use interval::TimeInterval;
 pub use log::Entry;
 pub use matcher::{parse_matchers, write_matchers};
 pub use message::{Message, Messages};
-pub use payload::{Body, Rendered, render};
+pub use payload::{
+    Access, Answer, Auth, Fault, Mail, Mask, Next, Payload, Rendered, Request, Talk, Way, render,
+};
 pub use receivers::{Integration, Receiver};
 pub use route::Route;
-pub use silence::{Silence, SilenceError, SilenceState};
+pub use silence::{DURING, Silence, SilenceError, SilenceState, UNTIL};

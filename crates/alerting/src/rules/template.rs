@@ -112,9 +112,7 @@ fn text(values: &[Value], at: usize) -> &str {
 }
 
 fn regex(pattern: &str) -> Result<Regex, String> {
-    regex::RegexBuilder::new(pattern)
-        .size_limit(REGEX_BYTES)
-        .build()
+    towpath_query::go_regex::anywhere(pattern, REGEX_BYTES)
         .map_err(|error| format!("regexp: Compile({pattern:?}): {error}"))
 }
 

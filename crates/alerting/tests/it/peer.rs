@@ -3,23 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-/// A program that was built from its module, or nothing and a loud word.
-pub(crate) fn find(name: &str) -> Option<PathBuf> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers");
-    let peer = std::env::var_os("TOWPATH_PEERS")
-        .map_or(built, PathBuf::from)
-        .join(name);
-    if !peer.exists() {
-        let full = std::env::var_os("TOWPATH_TEST_FULL").is_some();
-        assert!(
-            !full,
-            "the peer {name} is absent; build it with cargo xtask peers"
-        );
-        eprintln!("SKIPPED: the peer {name} is absent; build it with cargo xtask peers");
-        return None;
-    }
-    Some(peer)
-}
+pub(crate) use towpath_testkit::peer as find;
 
 #[allow(clippy::disallowed_methods)] // the peer is a program of its own
 pub(crate) fn run(peer: &Path, folder: &Path, args: &[&str]) -> Output {

@@ -117,5 +117,28 @@ fn the_standard_rules_hold_what_they_promise() {
             "{name}:\n{}",
             result.unwrap_err().join("\n")
         );
+        let Some(promtool) = peer::find("promtool") else {
+            continue;
+        };
+        // promtool reads files beside each other.
+        let folder = std::env::temp_dir().join(format!("towpath-rules-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        for (own, text) in rules::STANDARD {
+            let own = own.rsplit('/').next().unwrap_or(own);
+            std::fs::write(folder.join(own), text).expect("written");
+            let theirs = peer::run(&promtool, &folder, &["check", "rules", own]);
+            let said = String::from_utf8_lossy(&theirs.stdout).into_owned()
+                + &String::from_utf8_lossy(&theirs.stderr);
+            assert!(theirs.status.success(), "{own}: {said}");
+        }
+        let text = text.replace(
+            "[\"*.yml\"]",
+            "[nodes.yml, workloads.yml, requests.yml, platform.yml]",
+        );
+        std::fs::write(folder.join(&name), text).expect("written");
+        let theirs = peer::run(&promtool, &folder, &["test", "rules", &name]);
+        let said = String::from_utf8_lossy(&theirs.stderr).into_owned();
+        let _ = std::fs::remove_dir_all(&folder);
+        assert!(theirs.status.success(), "{name}: {said}");
     }
 }

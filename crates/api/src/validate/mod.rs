@@ -21,7 +21,6 @@ mod meta;
 mod network;
 mod node;
 mod pod;
-mod pod_update;
 mod scaling;
 mod status;
 mod storage;
@@ -82,7 +81,7 @@ pub fn ephemeral_containers(new: &Value, old: &Value) -> Vec<FieldError> {
         errors: metadata(new, Some(old), true, meta::name_rule("", "Pod")),
     };
     pod::spec(&new["spec"], "spec", &mut check);
-    pod_update::ephemeral(&new["spec"], &old["spec"], &mut check);
+    pod::update::ephemeral(&new["spec"], &old["spec"], &mut check);
     check.errors
 }
 

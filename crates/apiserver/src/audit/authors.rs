@@ -1,7 +1,8 @@
 //! Who wrote last what, among the last few thousand writes that did not come from this process.
 //!
 //! A writer is noted when its request is understood, before anything is written: who hears of the
-//! change by a watch finds its author.
+//! change by a watch finds its author. What a person changed by hand is theirs until it is deployed
+//! again.
 
 use super::policy::About;
 use crate::components::is_component;
@@ -19,7 +20,8 @@ pub(crate) struct Recent(Mutex<Writes>);
 
 #[derive(Default)]
 struct Writes {
-    last: HashMap<Key, Author>,
+    /// Nobody, where a deployment came after.
+    last: HashMap<Key, Option<Author>>,
     order: VecDeque<Key>,
 }
 
@@ -30,7 +32,12 @@ impl Recent {
             about.verb.as_str(),
             "create" | "update" | "patch" | "delete"
         );
-        if !writes || about.name.is_empty() || about.resource.is_empty() || is_component(who) {
+        if !writes || about.name.is_empty() || about.resource.is_empty() {
+            return;
+        }
+        let component = is_component(who);
+        // Other components write what follows from the change that a person made.
+        if component && !deploys(who) {
             return;
         }
         let key = (
@@ -38,13 +45,19 @@ impl Recent {
             about.namespace.clone(),
             about.name.clone(),
         );
+        if component {
+            if let Some(person) = self.0.lock().last.get_mut(&key) {
+                *person = None;
+            }
+            return;
+        }
         let author = Author {
             name: who.name.clone(),
             agent: agent.chars().take(100).collect(),
             at,
         };
         let mut writes = self.0.lock();
-        if writes.last.insert(key.clone(), author).is_none() {
+        if writes.last.insert(key.clone(), Some(author)).is_none() {
             writes.order.push_back(key);
         }
         if writes.order.len() > REMEMBERED
@@ -55,10 +68,14 @@ impl Recent {
     }
 }
 
+fn deploys(who: &Principal) -> bool {
+    who.name == Principal::component("gitops").name
+}
+
 impl Authors for Recent {
     fn last(&self, resource: &str, namespace: &str, name: &str) -> Option<Author> {
         let key = (resource.into(), namespace.into(), name.into());
-        self.0.lock().last.get(&key).cloned()
+        self.0.lock().last.get(&key).cloned().flatten()
     }
 }
 
@@ -86,6 +103,17 @@ mod tests {
         let found = recent.last("configmaps", "shop", "settings");
         assert_eq!(found.map(|a| (a.name, a.at)), Some(("ann".into(), at)));
         assert_eq!(recent.last("configmaps", "shop", "other"), None);
+        // What follows from a change is still theirs, what is deployed over it is not.
+        recent.note(
+            &Principal::component("workloads"),
+            "",
+            &about("settings"),
+            at,
+        );
+        assert!(recent.last("configmaps", "shop", "settings").is_some());
+        recent.note(&Principal::component("gitops"), "", &about("settings"), at);
+        assert_eq!(recent.last("configmaps", "shop", "settings"), None);
+        recent.note(&ann, "kubectl/v1.36", &about("settings"), at);
         for number in 0..REMEMBERED {
             recent.note(&ann, "", &about(&number.to_string()), at);
         }

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use towpath_api::protobuf;
+use towpath_kit::listen::Peer;
 use towpath_kit::traits::Principal;
 use towpath_stdx::{Clock, Random};
 
@@ -40,10 +41,6 @@ const BOUNDS: Bounds = Bounds {
     file_bytes: 32 << 20,
     files: 10,
 };
-
-/// Address of a client, an extension of requests that came over the network.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
 
 /// Decides what is recorded, and records it.
 pub(crate) struct Audit {

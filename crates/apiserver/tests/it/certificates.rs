@@ -37,6 +37,10 @@ async fn approve(server: &Server, name: &str, kind: &str) -> (u16, Value) {
     let (_, mut request) = server.get(&path).await;
     request["status"]["conditions"] =
         json!([{"type": kind, "status": "True", "reason": "Test", "message": "by the test"}]);
+    // The signer may write between the two.
+    if let Some(metadata) = request["metadata"].as_object_mut() {
+        metadata.remove("resourceVersion");
+    }
     let path = format!("{path}/approval");
     server.call(Method::PUT, &path, &request).await
 }

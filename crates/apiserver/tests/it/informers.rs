@@ -340,10 +340,7 @@ fn caches_are_what_a_list_is_after_kills_and_gaps() {
     }
     let directory = tempfile::tempdir().expect("directory");
     let dir = directory.path();
-    let address: SocketAddr = {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("port");
-        listener.local_addr().expect("address")
-    };
+    let address = SocketAddr::from(([127, 0, 0, 1], towpath_testkit::free_port()));
     let mut server = start_server(dir, address);
     let token = std::fs::read_to_string(dir.join("token")).expect("token");
     let url = format!("https://{address}");

@@ -15,6 +15,7 @@ mod harness;
 mod hooks;
 mod informers;
 mod journeys;
+mod nodes;
 mod normal;
 mod openapi;
 mod peer;

@@ -5,7 +5,6 @@
 //! the pipe closes, and the shell ends the programs and removes their directory.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -47,12 +46,7 @@ cd /; rm -rf "$DIR"
 /// Controllers whose work the API server's own answers depend on.
 const CONTROLLERS: &str = "serviceaccount-controller,root-ca-certificate-publisher-controller,namespace-controller,clusterrole-aggregation-controller";
 
-/// Where the real programs are.
-pub(crate) fn programs() -> PathBuf {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/peers");
-    let dir = std::env::var_os("TOWPATH_PEERS").map_or_else(|| PathBuf::from(built), PathBuf::from);
-    dir.canonicalize().unwrap_or(dir)
-}
+pub(crate) use towpath_testkit::peer_directory as programs;
 
 /// Whether these programs are there; that they are not is said loudly, and with
 /// `TOWPATH_TEST_FULL` a failure.
@@ -69,11 +63,9 @@ pub(crate) fn there(names: &[&str]) -> bool {
         "no {missing:?} in {} (cargo xtask peers builds them)",
         programs.display()
     );
-    assert!(
-        std::env::var_os("TOWPATH_TEST_FULL").is_none(),
-        "a full run needs the real programs: {why}"
-    );
-    eprintln!("SKIPPED: nothing is compared with the real programs: {why}");
+    towpath_testkit::skip(&format!(
+        "nothing is compared with the real programs: {why}"
+    ));
     false
 }
 
@@ -123,7 +115,7 @@ impl Peer {
             .tempdir()
             .expect("directory")
             .keep();
-        let [client, member, api] = ports();
+        let [client, member, api] = [(); 3].map(|()| towpath_testkit::free_port());
         let url = format!("https://127.0.0.1:{api}");
         let write = |name: &str, text: &str| {
             std::fs::write(directory.join(name), text).expect("file of the peer");
@@ -256,10 +248,4 @@ impl Peer {
             .build()
             .expect("client")
     }
-}
-
-/// Three different ports that nobody listens on.
-fn ports() -> [u16; 3] {
-    let held = [(); 3].map(|()| TcpListener::bind(("127.0.0.1", 0)).expect("port"));
-    held.map(|listener| listener.local_addr().expect("address").port())
 }

@@ -216,29 +216,7 @@ pub(crate) fn request(context: PathBuf, tag: &str) -> BuildRequest {
     }
 }
 
-/// A statically linked shell for `FROM scratch`; skips loudly where there is none.
-pub(crate) fn busybox() -> Option<PathBuf> {
-    let found = [
-        "/bin/busybox",
-        "/usr/bin/busybox",
-        "/usr/lib/initramfs-tools/bin/busybox",
-    ]
-    .map(PathBuf::from)
-    .into_iter()
-    .find(|path| {
-        let bytes = std::fs::read(path).unwrap_or_default();
-        // A dynamic program names its loader.
-        bytes.len() > 1000 && !bytes.windows(9).any(|w| w == b"/ld-linux")
-    });
-    if found.is_none() {
-        assert!(
-            std::env::var_os("TOWPATH_TEST_FULL").is_none(),
-            "a static busybox is needed: apt-get install busybox-static"
-        );
-        eprintln!("SKIPPED: no static busybox (apt-get install busybox-static)");
-    }
-    found
-}
+pub(crate) use towpath_testkit::busybox;
 
 /// Makes `box:1`, an image with a static shell.
 pub(crate) async fn shell_image(lab: &Lab) -> bool {

@@ -64,11 +64,7 @@ fn flatten(layers: &[Vec<String>]) -> BTreeMap<String, String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn configuration_and_files_are_those_of_buildah() {
     if process::find("buildah").is_none() || process::find("skopeo").is_none() {
-        assert!(
-            std::env::var_os("TOWPATH_TEST_FULL").is_none(),
-            "buildah and skopeo are needed"
-        );
-        eprintln!("SKIPPED: buildah or skopeo is not installed");
+        towpath_testkit::skip("buildah or skopeo is not installed");
         return;
     }
     let lab = Lab::new().await;

@@ -20,7 +20,10 @@ pub(crate) struct Entry {
     pub(crate) health: Option<health::Health>,
     pub(crate) ignores: Ignores,
     pub(crate) uid: String,
+    /// It says of itself that it is not to be pruned.
     pub(crate) keep: bool,
+    /// It is being deleted, and still there.
+    pub(crate) leaving: bool,
 }
 
 impl Entry {
@@ -69,6 +72,7 @@ pub(crate) fn compare(
             ignores,
             uid: String::new(),
             keep: false,
+            leaving: false,
         });
     }
     for object in owned {
@@ -89,7 +93,8 @@ pub(crate) fn compare(
                 .and_then(Json::as_str)
                 .unwrap_or_default()
                 .into(),
-            keep: option("Prune=false") || object.pointer("/metadata/deletionTimestamp").is_some(),
+            keep: option("Prune=false"),
+            leaving: object.pointer("/metadata/deletionTimestamp").is_some(),
         });
     }
     Comparison { entries }
@@ -166,6 +171,8 @@ impl Comparison {
         }
     }
 
+    /// Whether the cluster is as the source says. What is only marked as deleted is still there:
+    /// its dependents or a finalizer may hold it for long.
     pub(crate) fn synced(&self) -> bool {
         self.entries
             .iter()
@@ -185,7 +192,7 @@ impl Comparison {
     pub(crate) fn surplus(&self) -> Vec<&Entry> {
         self.entries
             .iter()
-            .filter(|e| e.wanted.is_none() && !e.keep)
+            .filter(|e| e.wanted.is_none() && !e.keep && !e.leaving)
             .collect()
     }
 
@@ -461,12 +468,23 @@ mod tests {
         let gone = object("Deployment", "old", json!({})).manifest;
         let mut kept = object("Deployment", "kept", json!({})).manifest;
         kept["metadata"]["annotations"] = json!({"argocd.argoproj.io/sync-options": "Prune=false"});
-        let comparison = compare(&[], &[], &[Arc::new(gone), Arc::new(kept)], &[]);
+        let comparison = compare(&[], &[], &[Arc::new(gone), Arc::new(kept.clone())], &[]);
         let names: Vec<&str> = comparison
             .surplus()
             .iter()
             .map(|e| e.id.name.as_str())
             .collect();
         assert_eq!(names, ["old"]);
+        assert!(!comparison.synced());
+        assert!(compare(&[], &[], &[Arc::new(kept)], &[]).synced());
+    }
+
+    #[test]
+    fn what_is_being_deleted_is_not_deleted_again_and_still_there() {
+        let mut leaving = object("Deployment", "old", json!({})).manifest;
+        leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let comparison = compare(&[], &[], &[Arc::new(leaving)], &[]);
+        assert!(comparison.surplus().is_empty());
+        assert!(!comparison.synced());
     }
 }

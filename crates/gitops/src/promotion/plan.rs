@@ -431,8 +431,17 @@ pub(crate) fn outcome(progress: &Progress<'_>) -> Outcome {
         }
         _ => {}
     }
+    // What the release no longer has may take its time to go.
+    let applied = match status.sync.status.as_str() {
+        "Synced" => true,
+        "OutOfSync" => status
+            .resources
+            .iter()
+            .all(|resource| resource.status == "Synced" || resource.requires_pruning),
+        _ => false,
+    };
     match status.health.status.as_str() {
-        "Healthy" if status.sync.status == "Synced" => Outcome::Succeeded,
+        "Healthy" if applied => Outcome::Succeeded,
         "Healthy" => late("something differs from the source".into()),
         "Degraded" => Outcome::Failed(format!("it is degraded: {}", status.health.message)),
         word => match &progress.trouble {

@@ -2,10 +2,10 @@
 //! controllers the garbage collector and the one for namespaces.
 
 use kube::Client;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use towpath_testkit::{free_port, peer, peer_directory};
 
 const PROGRAMS: [&str; 3] = ["etcd", "kube-apiserver", "kube-controller-manager"];
 
@@ -17,22 +17,15 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts it in a directory and on ports of its own; `None` where the programs are missing.
     pub(crate) async fn start() -> Option<Self> {
-        let programs = std::env::var_os("TOWPATH_PEERS").map(PathBuf::from);
-        let Some(programs) = programs.filter(|dir| PROGRAMS.iter().all(|p| dir.join(p).is_file()))
-        else {
-            let full = std::env::var_os("TOWPATH_TEST_FULL").is_some();
-            assert!(
-                !full,
-                "TOWPATH_TEST_FULL demands {PROGRAMS:?} in TOWPATH_PEERS"
-            );
-            eprintln!("SKIPPED: no {PROGRAMS:?} in TOWPATH_PEERS; tested on the embedded API only");
-            return None;
-        };
+        let programs = peer_directory();
+        for program in PROGRAMS {
+            peer(program)?;
+        }
         let mut peer = Self {
             dir: tempfile::tempdir().expect("directory"),
             children: Vec::new(),
         };
-        let (client, member, api) = (port(), port(), port());
+        let (client, member, api) = (free_port(), free_port(), free_port());
         let etcd = format!("http://127.0.0.1:{client}");
         let member = format!("http://127.0.0.1:{member}");
         peer.run(
@@ -140,11 +133,6 @@ impl Drop for Peer {
 
 fn http_get(path: &str) -> http::Request<Vec<u8>> {
     http::Request::get(path).body(Vec::new()).expect("request")
-}
-
-fn port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("port");
-    listener.local_addr().expect("address").port()
 }
 
 #[allow(clippy::disallowed_methods)]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use towpath_apiserver::{ApiServer, Config};
 use towpath_daemon::Services;
 use towpath_gitops::{GitOps, GitOpsConfig};
-use towpath_kit::copies::Copies;
+use towpath_kit::copies::{Copies, Spine};
 use towpath_kit::kinds::{
     BuiltImage, Environment, EnvironmentSpec, Phase, Promotion, PromotionPolicy, PromotionSpec,
     PromotionStatus, Repository, RepositorySpec, Run, RunSpec, crds,
@@ -139,15 +139,17 @@ impl World {
                 towpath_kit::client::in_process(self.server.service(Principal::component("gitops")))
             }
         };
-        let copies = Copies::default();
+        let (copies, spine) = (Copies::default(), Spine::default());
         let mut services = self.source.services();
         services.push(copies.service(client.clone(), &[]));
+        services.push(spine.service(client.clone(), &[]));
         services.extend(
             GitOps::new(
                 GitOpsConfig::default(),
                 client.clone(),
                 self.source.tree(),
                 copies.clone(),
+                spine.clone(),
             )
             .services(&["source"]),
         );

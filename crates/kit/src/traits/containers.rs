@@ -25,6 +25,19 @@ pub struct RunningContainer {
     pub log: Option<PathBuf>,
 }
 
+/// A claimed volume that a pod mounts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunningClaim {
+    /// Name of the claim, in the pod's namespace.
+    pub claim: String,
+    /// Name of the volume in the pod.
+    pub volume: String,
+    /// Directory it is mounted from.
+    pub dir: PathBuf,
+    /// Bytes that were promised, where the claim or its volume says so.
+    pub capacity: Option<u64>,
+}
+
 /// One pod with running containers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunningPod {
@@ -42,8 +55,8 @@ pub struct RunningPod {
     pub own_network: bool,
     /// Its running containers.
     pub containers: Vec<RunningContainer>,
-    /// Claims and the directories they are mounted from.
-    pub claims: Vec<(String, PathBuf)>,
+    /// Its claimed volumes.
+    pub claims: Vec<RunningClaim>,
 }
 
 /// State of the kernel's clock, as `adjtimex` tells it.

@@ -8,6 +8,7 @@ mod containers;
 mod figures;
 mod images;
 mod network;
+mod node_pages;
 mod pod_streams;
 mod source_tree;
 mod workflows;
@@ -15,10 +16,11 @@ mod workflows;
 pub use auth::{Action, AuthError, Authenticator, Authorizer, Credential, Principal};
 pub use authors::{Author, Authors};
 pub use build::{BuildError, BuildLog, BuildOutput, BuildRequest, Builder};
-pub use containers::{ClockState, ContainerStats, RunningContainer, RunningPod};
+pub use containers::{ClockState, ContainerStats, RunningClaim, RunningContainer, RunningPod};
 pub use figures::{ContainerFigures, NodeFigures, PodFigures, ResourceFigures};
 pub use images::{ImageError, Images, LocalImage};
 pub use network::{NetworkError, PodAddress, PodNetwork};
+pub use node_pages::{NodePage, NodePageError, NodePages};
 pub use pod_streams::{
     ContainerRef, Duplex, ExecRequest, ExecStreams, LogRequest, PodStreamError, PodStreams,
     PortRequest, TerminalSize,

@@ -285,6 +285,27 @@ pub(crate) fn fraction_nan(metric: &str, span: Span) -> Annotation {
     info(named(what, metric), span)
 }
 
+/// `resolution` is how far apart the samples are that were read.
+pub(crate) fn downsampled(resolution: &str, span: Span) -> Annotation {
+    info(
+        format!("samples downsampled to {resolution} were read instead of all samples"),
+        span,
+    )
+}
+
+pub(crate) fn samples_gone(resolution: &str, function: &str, span: Span) -> Annotation {
+    let of = if function.is_empty() {
+        "the query".to_owned()
+    } else {
+        quote(function)
+    };
+    let what = "of some of the time only the last sample of every";
+    warning(
+        format!("{what} {resolution} is kept, {of} needs all of them"),
+        span,
+    )
+}
+
 /// What was done to histograms when something had to be given up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation {

@@ -1,5 +1,7 @@
-//! xxHash, 64 bits, seed 0: what `limit_ratio` samples by, so that it takes the same series as
-//! Prometheus does.
+//! xxHash, 64 bits. With seed 0 it is what `limit_ratio` samples by, so that it takes the same
+//! series as Prometheus does; with a seed nobody knows, tables of label sets are kept by it.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 const P1: u64 = 0x9E37_79B1_85EB_CA87;
 const P2: u64 = 0xC2B2_AE3D_27D4_EB4F;
@@ -14,6 +16,9 @@ fn round(lane: u64, input: u64) -> u64 {
 }
 
 fn read(bytes: &[u8]) -> u64 {
+    if let Ok(word) = bytes.try_into() {
+        return u64::from_le_bytes(word);
+    }
     let mut word = [0; 8];
     word[..bytes.len()].copy_from_slice(bytes);
     u64::from_le_bytes(word)
@@ -21,10 +26,17 @@ fn read(bytes: &[u8]) -> u64 {
 
 /// The hash of `bytes`.
 pub(super) fn xxh64(bytes: &[u8]) -> u64 {
+    seeded(bytes, 0)
+}
+
+fn seeded(bytes: &[u8], seed: u64) -> u64 {
     let mut rest = bytes;
     let mut hash;
     if bytes.len() >= 32 {
         let mut lanes = [P1.wrapping_add(P2), P2, 0, 0u64.wrapping_sub(P1)];
+        for lane in &mut lanes {
+            *lane = lane.wrapping_add(seed);
+        }
         while let Some((stripe, after)) = rest.split_at_checked(32) {
             for (lane, word) in lanes.iter_mut().zip(stripe.chunks_exact(8)) {
                 *lane = round(*lane, read(word));
@@ -41,7 +53,7 @@ pub(super) fn xxh64(bytes: &[u8]) -> u64 {
             hash = (hash ^ round(0, lane)).wrapping_mul(P1).wrapping_add(P4);
         }
     } else {
-        hash = P5;
+        hash = P5.wrapping_add(seed);
     }
     hash = hash.wrapping_add(bytes.len() as u64);
     while let Some((word, after)) = rest.split_at_checked(8) {
@@ -63,6 +75,41 @@ pub(super) fn xxh64(bytes: &[u8]) -> u64 {
     hash ^= hash >> 29;
     hash = hash.wrapping_mul(P3);
     hash ^ (hash >> 32)
+}
+
+/// Makes hashers of texts, each table its own.
+#[derive(Clone)]
+pub(super) struct Texts(u64);
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self(RandomState::new().hash_one(0u8))
+    }
+}
+
+impl BuildHasher for Texts {
+    type Hasher = OfText;
+
+    fn build_hasher(&self) -> OfText {
+        OfText(self.0)
+    }
+}
+
+/// The hash of one text.
+pub(super) struct OfText(u64);
+
+impl Hasher for OfText {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = seeded(bytes, self.0);
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.0 = round(self.0, u64::from(byte));
+    }
 }
 
 #[cfg(test)]

@@ -48,10 +48,7 @@ const REGEX_BYTES: usize = 4 << 20;
 
 /// Compiles an expression that must match the whole text, `.` matching line ends too.
 pub(crate) fn whole(pattern: &str) -> Result<Regex, String> {
-    regex::RegexBuilder::new(&format!("^(?s:{pattern})$"))
-        .size_limit(REGEX_BYTES)
-        .build()
-        .map_err(|e| format!("error parsing regexp: {e}"))
+    crate::go_regex::whole(pattern, REGEX_BYTES)
 }
 
 impl Matcher {

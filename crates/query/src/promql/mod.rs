@@ -33,6 +33,6 @@ pub use matcher::{MatchOp, Matcher};
 pub use notation::{Notated, parse_series};
 pub use parse::{MAX_BYTES, MAX_DEPTH, Options, ParseError, parse, parse_selector, parse_with};
 pub use print::format;
-pub use series::{HistogramSample, Samples, Series, is_stale, stale};
+pub use series::{Downsampled, HistogramSample, Samples, Series, is_stale, stale};
 pub use text::{format_duration, format_general, format_number, parse_duration, quote};
 pub(crate) use text::{parse_number, quote_char, unquote};

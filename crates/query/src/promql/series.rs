@@ -14,6 +14,7 @@ pub fn stale() -> f64 {
 }
 
 /// Whether a value marks the end of a series.
+#[inline]
 pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE
 }
@@ -28,7 +29,16 @@ pub struct Samples {
 }
 
 impl Samples {
+    /// None, with room for some.
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        Self {
+            times: Vec::with_capacity(count),
+            values: Vec::with_capacity(count),
+        }
+    }
+
     /// Adds a sample behind the others.
+    #[inline]
     pub fn push(&mut self, time: i64, value: f64) {
         self.times.push(time);
         self.values.push(value);
@@ -53,6 +63,20 @@ impl Samples {
 /// A histogram at a time, in milliseconds since the epoch.
 pub type HistogramSample = (i64, Arc<Histogram>);
 
+/// How the plain samples of a series stand for others that were not read: each one for those of an
+/// interval of time that ends with it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Downsampled {
+    /// How long the intervals are, in milliseconds; they begin right behind its multiples.
+    pub resolution_ms: i64,
+    /// For how many samples each one stands, markers of staleness left out.
+    pub counts: Vec<u32>,
+    /// Whether windows may begin or end within an interval.
+    pub cut: bool,
+    /// Whether the function needs more than what is left of the samples.
+    pub lossy: bool,
+}
+
 /// A series: what it is, and its samples.
 #[derive(Clone, Debug, Default)]
 pub struct Series {
@@ -62,6 +86,8 @@ pub struct Series {
     pub floats: Samples,
     /// Its histograms, in order of time.
     pub histograms: Vec<HistogramSample>,
+    /// Set where plain samples stand for others.
+    pub downsampled: Option<Box<Downsampled>>,
     /// Whether the name has lost its meaning and goes at the end of the query.
     pub(crate) drop_name: bool,
 }
@@ -90,6 +116,7 @@ impl Series {
                 .sum::<usize>()
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, time: i64, value: Value) {
         match value {
             Value::Float(value) => self.floats.push(time, value),

@@ -192,8 +192,6 @@ impl Templates {
         data: &Value,
         limits: Limits,
     ) -> Result<String, Error> {
-        let mut run = exec::Run::new(limits);
-        exec::execute(self, functions, name, data, 0, &mut run)?;
-        Ok(run.finish())
+        exec::run(self, functions, name, data, limits)
     }
 }

@@ -21,7 +21,7 @@ pub use ast::{
     Pipeline, Place as TextPlace, Query, Relation, Scalar, SeriesStage, SetOp, Spanset, Stage,
 };
 pub use eval::{Budget, EvalError};
-pub use metrics::{MetricAnswer, MetricSeries, Range, metrics};
+pub use metrics::{Example, MetricAnswer, MetricSeries, Range, metrics};
 pub use model::{
     Attributes, Event, Link, Place, Resource, Scope, Span, SpanId, Summary, Trace, TraceId, find,
 };

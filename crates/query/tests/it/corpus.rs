@@ -17,18 +17,9 @@ fn directory() -> PathBuf {
 #[test]
 #[allow(clippy::disallowed_methods)] // the peer is a program of its own
 fn expectations_are_the_peers() {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers");
-    let peer = std::env::var_os("TOWPATH_PEERS")
-        .map_or(built, PathBuf::from)
-        .join("cel");
-    if !peer.exists() {
-        assert!(
-            std::env::var_os("TOWPATH_TEST_FULL").is_none(),
-            "the peer cel is absent; build it with cargo xtask peers"
-        );
-        eprintln!("SKIPPED: the peer cel is absent; build it with cargo xtask peers");
+    let Some(peer) = towpath_testkit::peer("cel") else {
         return;
-    }
+    };
     let bless = std::env::var_os("BLESS").is_some();
     let scratch = std::env::temp_dir().join(format!("towpath-cel-{}", std::process::id()));
     std::fs::create_dir_all(&scratch).expect("scratch");

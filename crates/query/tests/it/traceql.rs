@@ -254,6 +254,7 @@ fn series(query: &str) -> Vec<(String, Vec<Option<f64>>)> {
         start_ns: 0,
         end_ns: 1_000_000_000,
         step_ns: 500_000_000,
+        examples: 0,
         budget: Budget::default(),
     };
     let answer = metrics(&scene, &parse(query).expect("a query"), &range).expect("an answer");
@@ -323,6 +324,41 @@ fn spans_become_series() {
     assert_eq!(selection, Some(vec![Some(1.0), Some(0.0)]));
     let baseline = found("__meta_type=\"baseline_total\",name=nil");
     assert_eq!(baseline, Some(vec![Some(4.0), Some(2.0)]));
+}
+
+#[test]
+fn points_have_spans_as_examples() {
+    let scene = scene(&corpus("search.txt"));
+    let range = |examples| Range {
+        start_ns: 0,
+        end_ns: 1_000_000_000,
+        step_ns: 500_000_000,
+        examples,
+        budget: Budget::default(),
+    };
+    let found = |query: &str, most: usize| {
+        let query = parse(query).expect("a query");
+        let answer = metrics(&scene, &query, &range(most)).expect("an answer");
+        let each = answer.series.into_iter().flat_map(|one| one.examples);
+        let each: Vec<(usize, f64)> = each.map(|(step, of)| (step, of.value)).collect();
+        each
+    };
+    // The longest of each interval.
+    let longest = found("{ } | max_over_time(duration)", 9);
+    assert_eq!(longest, [(0, 0.1), (1, 0.9)]);
+    assert_eq!(found("{ } | quantile_over_time(duration, 1)", 1).len(), 1);
+    // What is only counted lies on its point.
+    assert_eq!(found("{ } | count_over_time()", 9), [(0, 5.0), (1, 3.0)]);
+    // One of each size, each in its own bucket.
+    let sizes = found("{ kind = server } | histogram_over_time(duration)", 9);
+    assert_eq!(sizes.len(), 3, "{sizes:?}");
+    // No point, no example.
+    assert_eq!(
+        found("{ } | max_over_time(duration) > 500ms", 9),
+        [(1, 0.9)]
+    );
+    assert_eq!(found("{ } | rate()", 0), []);
+    assert_eq!(found("{ } | compare({ status = error })", 9), []);
 }
 
 fn queries() -> Vec<String> {

@@ -40,17 +40,7 @@ type Peer = Box<dyn Fn(&Path) -> Result<String, String>>;
 #[allow(clippy::disallowed_methods)]
 fn peer() -> Option<Peer> {
     let named = std::env::var_os("KUSTOMIZE").map(PathBuf::from);
-    let program =
-        named.or_else(|| Some(PathBuf::from(std::env::var_os("TOWPATH_PEERS")?).join("kustomize")));
-    let Some(program) = program.filter(|p| p.is_file()) else {
-        let full = std::env::var_os("TOWPATH_TEST_FULL").is_some();
-        assert!(
-            !full,
-            "TOWPATH_TEST_FULL demands the real kustomize in TOWPATH_PEERS or KUSTOMIZE"
-        );
-        eprintln!("SKIPPED: no real kustomize in KUSTOMIZE; compared with kept output only");
-        return None;
-    };
+    let program = named.or_else(|| towpath_testkit::peer("kustomize"))?;
     Some(Box::new(move |dir| {
         let output = Command::new(&program)
             .arg("build")

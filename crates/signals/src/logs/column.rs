@@ -1,15 +1,27 @@
 //! Columns: texts one after the other, in the form that takes least.
 //!
-//! Numbers are written as differences or as they are; texts as lengths and bytes. What comes out
-//! is not compressed yet: one compressor goes over all columns of a block.
+//! A column is numbers, hexadecimal digits in half of their bytes, times beside the time of the
+//! line, or texts. Where texts come again each is written once. What is compressible goes to the
+//! head of the block, which is compressed as a whole; the rest follows as it is.
 
-use crate::bytes::{Cursor, put_uvarint, put_varint, zigzag};
+pub(super) mod first;
+mod time;
+mod write;
+
+pub(super) use time::stamp;
+pub(super) use write::encode;
+use write::put_nibbles;
+
+use crate::bytes::Cursor;
+use crate::numbers::Numbers;
 
 /// Texts that are collected.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Texts {
     bytes: Vec<u8>,
     ends: Vec<u32>,
+    /// The times of their lines, where the texts are times.
+    ats: Vec<i64>,
 }
 
 impl Texts {
@@ -18,11 +30,22 @@ impl Texts {
         self.ends.push(self.bytes.len() as u32);
     }
 
+    /// Adds a text that is a time, in a line of a time.
+    pub(super) fn push_time(&mut self, text: &[u8], at: i64) {
+        self.push(text);
+        self.ats.push(at);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn get(&self, at: usize) -> &[u8] {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start as usize..self.ends[at] as usize]
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut start = 0;
         self.ends.iter().map(move |end| {
             let text = &self.bytes[start..*end as usize];
@@ -32,16 +55,37 @@ impl Texts {
     }
 }
 
-const PLAIN: u8 = 0;
+const SAME: u8 = 0;
 const NUMBERS: u8 = 1;
-const DIFFERENCES: u8 = 2;
 /// Numbers with zeros in front, all of one width.
-const PADDED: u8 = 3;
-const SAME: u8 = 4;
+const PADDED: u8 = 2;
+/// Hexadecimal digits of one width, small letters or capitals.
+const HEX: u8 = 3;
+const HEX_CAPITALS: u8 = 4;
+/// Identifiers of 32 hexadecimal digits with four dashes.
+const UUID: u8 = 5;
+/// Different texts as a column of their own, and which of them it is each time.
+const KNOWN: u8 = 6;
+/// The same, told by how long ago it was first there.
+const RECENT: u8 = 7;
+/// What all begin and end with, and a column of what is between.
+const AFFIXED: u8 = 8;
+const PLAIN: u8 = 9;
+/// Times, by how far they are from those of the lines.
+const BESIDE: u8 = 10;
+/// Times as they are.
+const TIMES: u8 = 11;
+
+/// Columns within columns: different texts at most once, and what is between affixes below them.
+const DEPTH: u8 = 2;
+/// How many texts tell whether they come again.
+const SAMPLE: usize = 512;
+/// The widest numbers, in digits.
+const DIGITS: usize = 18;
 
 /// A text as the number that it is the only way to write, up to 18 digits.
 fn number(text: &[u8]) -> Option<i64> {
-    if text.is_empty() || text.len() > 18 || (text.len() > 1 && text[0] == b'0') {
+    if text.is_empty() || text.len() > DIGITS || (text.len() > 1 && text[0] == b'0') {
         return None;
     }
     digits(text)
@@ -54,161 +98,298 @@ fn digits(text: &[u8]) -> Option<i64> {
     })
 }
 
-fn width(texts: &Texts) -> Option<usize> {
-    let first = texts.iter().next()?.len();
-    (first > 0 && first <= 18 && texts.iter().all(|text| text.len() == first)).then_some(first)
+fn is_small_hex(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
-/// Writes a column.
-pub(super) fn encode(out: &mut Vec<u8>, texts: &Texts) {
-    let first = texts.iter().next().unwrap_or_default();
-    if texts.len() > 1 && texts.iter().all(|text| text == first) {
-        out.push(SAME);
-        put_uvarint(out, first.len() as u64);
-        out.extend_from_slice(first);
-        return;
-    }
-    if let Some(values) = texts.iter().map(number).collect::<Option<Vec<i64>>>() {
-        numbers(out, &values);
-        return;
-    }
-    if let Some(width) = width(texts)
-        && let Some(values) = texts.iter().map(digits).collect::<Option<Vec<i64>>>()
-    {
-        out.push(PADDED);
-        put_uvarint(out, width as u64);
-        numbers(out, &values);
-        return;
-    }
-    out.push(PLAIN);
-    let equal = texts.iter().all(|text| text.len() == first.len());
-    if equal {
-        put_uvarint(out, first.len() as u64 + 1);
-    } else {
-        put_uvarint(out, 0);
-        for text in texts.iter() {
-            put_uvarint(out, text.len() as u64);
-        }
-    }
-    out.extend_from_slice(&texts.bytes);
+fn is_capital_hex(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'A'..=b'F')
 }
 
-/// Writes numbers as themselves or as differences, whichever is shorter.
-pub(super) fn numbers(out: &mut Vec<u8>, values: &[i64]) {
-    let cost = |value: i64| (70 - (zigzag(value) | 1).leading_zeros() as usize) / 7;
-    let (mut plain, mut differing, mut last) = (0, 0, 0i64);
-    for value in values {
-        plain += cost(*value);
-        differing += cost(value.wrapping_sub(last));
-        last = *value;
-    }
-    if differing < plain {
-        out.push(DIFFERENCES);
-        let mut last = 0i64;
-        for value in values {
-            put_varint(out, value.wrapping_sub(last));
-            last = *value;
-        }
-    } else {
-        out.push(NUMBERS);
-        for value in values {
-            put_varint(out, *value);
-        }
-    }
+/// Whether a text is an identifier like `550e8400-e29b-41d4-a716-446655440000`.
+pub(super) fn is_uuid(text: &[u8]) -> bool {
+    text.len() == 36
+        && text.iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => is_small_hex(*byte),
+        })
 }
 
-/// Reads numbers that [`numbers`] wrote.
-pub(super) fn read_numbers(cursor: &mut Cursor<'_>, count: usize) -> Option<Vec<i64>> {
-    // A number takes a byte at least.
-    if count > cursor.rest().len() {
-        return None;
-    }
-    let kind = cursor.u8()?;
-    let mut out = Vec::with_capacity(count);
-    let mut last = 0i64;
-    for _ in 0..count {
-        let value = cursor.varint()?;
-        last = match kind {
-            NUMBERS => value,
-            DIFFERENCES => last.wrapping_add(value),
-            _ => return None,
-        };
-        out.push(last);
-    }
-    Some(out)
-}
-
-/// A column that is read.
+/// A column that is read, but not unpacked.
 #[derive(Debug)]
 pub(super) enum Column<'a> {
     Same(&'a [u8]),
-    Numbers(Vec<i64>),
-    Padded(Vec<i64>, usize),
-    Plain { bytes: &'a [u8], ends: Vec<u32> },
-    Fixed { bytes: &'a [u8], width: usize },
+    Numbers(Numbers<'a>),
+    Padded(Numbers<'a>, usize),
+    Hex {
+        bytes: &'a [u8],
+        width: usize,
+        capitals: bool,
+    },
+    Uuid(&'a [u8]),
+    Known {
+        different: Box<Column<'a>>,
+        count: usize,
+        ids: Numbers<'a>,
+        recent: bool,
+    },
+    Affixed(&'a [u8], &'a [u8], Box<Column<'a>>),
+    Plain(Numbers<'a>, &'a [u8]),
+    Times {
+        style: time::Style,
+        values: Numbers<'a>,
+        beside: bool,
+    },
 }
 
 impl<'a> Column<'a> {
     /// Reads a column of `count` texts.
-    pub(super) fn decode(cursor: &mut Cursor<'a>, count: usize) -> Option<Self> {
-        let mut ahead = *cursor;
-        match ahead.u8()? {
-            SAME => {
-                *cursor = ahead;
-                let length = usize::try_from(cursor.uvarint()?).ok()?;
-                Some(Self::Same(cursor.take(length)?))
-            }
-            NUMBERS | DIFFERENCES => Some(Self::Numbers(read_numbers(cursor, count)?)),
-            PADDED => {
-                *cursor = ahead;
-                let width = usize::try_from(cursor.uvarint()?).ok()?;
-                if width > 18 {
-                    return None;
-                }
-                Some(Self::Padded(read_numbers(cursor, count)?, width))
-            }
-            PLAIN => {
-                *cursor = ahead;
-                Self::plain(cursor, count)
-            }
-            _ => None,
-        }
+    pub(super) fn read(head: &mut Cursor<'a>, raw: &mut Cursor<'a>, count: usize) -> Option<Self> {
+        Self::read_at(head, raw, count, 0)
     }
 
-    fn plain(cursor: &mut Cursor<'a>, count: usize) -> Option<Self> {
-        let equal = usize::try_from(cursor.uvarint()?).ok()?;
-        if equal > 0 {
-            let bytes = cursor.take((equal - 1).checked_mul(count)?)?;
-            return Some(Self::Fixed {
-                bytes,
-                width: equal - 1,
-            });
-        }
-        if count > cursor.rest().len() {
+    fn read_at(
+        head: &mut Cursor<'a>,
+        raw: &mut Cursor<'a>,
+        count: usize,
+        depth: u8,
+    ) -> Option<Self> {
+        if depth > DEPTH {
             return None;
         }
-        let mut ends = Vec::with_capacity(count);
-        let mut end = 0u64;
-        for _ in 0..count {
-            end = end.checked_add(cursor.uvarint()?)?;
-            ends.push(u32::try_from(end).ok()?);
-        }
-        let bytes = cursor.take(end as usize)?;
-        Some(Self::Plain { bytes, ends })
+        let kind = head.u8()?;
+        Some(match kind {
+            SAME => Self::Same(head.bytes()?),
+            NUMBERS => Self::Numbers(Numbers::read(head, raw, count)?),
+            PADDED => {
+                let width = usize::try_from(head.uvarint()?).ok()?;
+                if width > DIGITS {
+                    return None;
+                }
+                Self::Padded(Numbers::read(head, raw, count)?, width)
+            }
+            HEX | HEX_CAPITALS => {
+                let width = usize::try_from(head.uvarint()?).ok()?;
+                let bytes = raw.take(count.checked_mul(width)?.div_ceil(2))?;
+                Self::Hex {
+                    bytes,
+                    width,
+                    capitals: kind == HEX_CAPITALS,
+                }
+            }
+            UUID => Self::Uuid(raw.take(count.checked_mul(16)?)?),
+            KNOWN | RECENT => {
+                let different = usize::try_from(head.uvarint()?).ok()?;
+                if different > count {
+                    return None;
+                }
+                Self::Known {
+                    different: Box::new(Self::read_at(head, raw, different, depth + 1)?),
+                    count: different,
+                    ids: Numbers::read(head, raw, count)?,
+                    recent: kind == RECENT,
+                }
+            }
+            AFFIXED => {
+                let (front, back) = (head.bytes()?, head.bytes()?);
+                let between = Self::read_at(head, raw, count, depth + 1)?;
+                Self::Affixed(front, back, Box::new(between))
+            }
+            PLAIN => {
+                let lengths = Numbers::read(head, raw, count)?.values()?;
+                let mut end = 0i64;
+                for length in &lengths {
+                    end = end.checked_add(*length).filter(|_| *length >= 0)?;
+                }
+                let bytes = head.take(usize::try_from(end).ok()?)?;
+                Self::Plain(Numbers::ready(lengths), bytes)
+            }
+            BESIDE | TIMES => Self::Times {
+                style: time::Style::read(head)?,
+                values: Numbers::read(head, raw, count)?,
+                beside: kind == BESIDE,
+            },
+            _ => return None,
+        })
     }
 
-    /// Adds the text at a place to `out`.
-    pub(super) fn write(&self, at: usize, out: &mut Vec<u8>) -> Option<()> {
+    /// Whether a text of the column may contain a word; only letters and digits make a word.
+    pub(super) fn may_contain(&self, word: &[u8]) -> bool {
+        match self {
+            Self::Same(text) => memchr::memmem::find(text, word).is_some(),
+            Self::Numbers(_) => word.len() <= DIGITS && digits(word).is_some(),
+            Self::Padded(_, width) => word.len() <= *width && digits(word).is_some(),
+            Self::Hex {
+                bytes,
+                width,
+                capitals,
+            } => {
+                let fits = if *capitals {
+                    is_capital_hex
+                } else {
+                    is_small_hex
+                };
+                if word.len() > *width || !word.iter().copied().all(fits) {
+                    return false;
+                }
+                if word.len() < *width || width % 2 == 1 {
+                    return true;
+                }
+                let mut packed = Vec::with_capacity(width / 2);
+                put_nibbles(&mut packed, word.iter().copied());
+                bytes.chunks_exact(width / 2).any(|own| own == packed)
+            }
+            Self::Uuid(_) => word.len() <= 12 && word.iter().copied().all(is_small_hex),
+            Self::Known { different, .. } => different.may_contain(word),
+            Self::Affixed(front, back, between) => {
+                let longest = front.len().saturating_add(back.len());
+                word.len() <= longest.saturating_add(between.longest())
+            }
+            Self::Plain(_, bytes) => memchr::memmem::find(bytes, word).is_some(),
+            Self::Times { .. } => word.len() <= 10,
+        }
+    }
+
+    /// The most bytes that a text of it may have.
+    fn longest(&self) -> usize {
+        match self {
+            Self::Same(text) => text.len(),
+            Self::Numbers(_) => DIGITS,
+            Self::Padded(_, width) | Self::Hex { width, .. } => *width,
+            Self::Known { different, .. } => different.longest(),
+            _ => usize::MAX,
+        }
+    }
+
+    /// Unpacks the column; `cells` is how much may still be unpacked.
+    pub(super) fn unpack(self, cells: &mut usize) -> Option<Cells<'a>> {
+        let mut values = |numbers: Numbers<'a>| {
+            *cells = cells.checked_sub(numbers.count())?;
+            numbers.values()
+        };
+        Some(match self {
+            Self::Same(text) => Cells::Same(text),
+            Self::Numbers(numbers) => Cells::Numbers(values(numbers)?, 0),
+            Self::Padded(numbers, width) => Cells::Numbers(values(numbers)?, width),
+            Self::Hex {
+                bytes,
+                width,
+                capitals,
+            } => Cells::Hex {
+                bytes,
+                width,
+                letters: if capitals { CAPITALS } else { SMALL },
+            },
+            Self::Uuid(bytes) => Cells::Uuid(bytes),
+            Self::Known {
+                different,
+                count,
+                ids,
+                recent,
+            } => {
+                let mut ids = values(ids)?;
+                if recent {
+                    let mut next = 0i64;
+                    for id in &mut ids {
+                        let ago = *id;
+                        *id = next.checked_sub(ago)?;
+                        next += i64::from(ago == 0);
+                    }
+                }
+                let most = count as i64;
+                if ids.iter().any(|id| *id < 0 || *id >= most) {
+                    return None;
+                }
+                Cells::Known(Box::new(different.unpack(cells)?), ids)
+            }
+            Self::Affixed(front, back, between) => {
+                Cells::Affixed(front, back, Box::new(between.unpack(cells)?))
+            }
+            Self::Plain(lengths, bytes) => {
+                let mut end = 0;
+                let lengths = values(lengths)?;
+                let ends = lengths.into_iter().map(|length| {
+                    end += length as usize;
+                    end as u32
+                });
+                Cells::Plain(bytes, ends.collect())
+            }
+            Self::Times {
+                style,
+                values: numbers,
+                beside,
+            } => Cells::Times(style, values(numbers)?, beside),
+        })
+    }
+}
+
+const SMALL: &[u8; 16] = b"0123456789abcdef";
+const CAPITALS: &[u8; 16] = b"0123456789ABCDEF";
+
+/// A column that is unpacked.
+#[derive(Debug)]
+pub(super) enum Cells<'a> {
+    Same(&'a [u8]),
+    /// Numbers of a least width.
+    Numbers(Vec<i64>, usize),
+    Hex {
+        bytes: &'a [u8],
+        width: usize,
+        letters: &'static [u8; 16],
+    },
+    Uuid(&'a [u8]),
+    Known(Box<Cells<'a>>, Vec<i64>),
+    Affixed(&'a [u8], &'a [u8], Box<Cells<'a>>),
+    Plain(&'a [u8], Vec<u32>),
+    Times(time::Style, Vec<i64>, bool),
+}
+
+impl Cells<'_> {
+    /// Adds the text at a place, in a line of a time, to `out`.
+    pub(super) fn write(&self, place: usize, at: i64, out: &mut Vec<u8>) -> Option<()> {
         match self {
             Self::Same(text) => out.extend_from_slice(text),
-            Self::Numbers(values) => put_number(out, *values.get(at)?, 0),
-            Self::Padded(values, width) => put_number(out, *values.get(at)?, *width),
-            Self::Plain { bytes, ends } => {
-                let start = at.checked_sub(1).map_or(0, |before| ends[before] as usize);
-                out.extend_from_slice(bytes.get(start..*ends.get(at)? as usize)?);
+            Self::Numbers(values, width) => put_number(out, *values.get(place)?, *width),
+            Self::Hex {
+                bytes,
+                width,
+                letters,
+            } => {
+                let from = place.checked_mul(*width)?;
+                for digit in from..from + width {
+                    let byte = *bytes.get(digit / 2)?;
+                    let nibble = if digit % 2 == 0 { byte >> 4 } else { byte & 15 };
+                    out.push(letters[usize::from(nibble)]);
+                }
             }
-            Self::Fixed { bytes, width } => {
-                out.extend_from_slice(bytes.get(at * width..(at + 1) * width)?);
+            Self::Uuid(bytes) => {
+                let own = bytes.get(place.checked_mul(16)?..)?.get(..16)?;
+                for (at, byte) in own.iter().enumerate() {
+                    if matches!(at, 4 | 6 | 8 | 10) {
+                        out.push(b'-');
+                    }
+                    out.push(SMALL[usize::from(byte >> 4)]);
+                    out.push(SMALL[usize::from(byte & 15)]);
+                }
+            }
+            Self::Known(different, ids) => {
+                different.write(usize::try_from(*ids.get(place)?).ok()?, at, out)?;
+            }
+            Self::Affixed(front, back, between) => {
+                out.extend_from_slice(front);
+                between.write(place, at, out)?;
+                out.extend_from_slice(back);
+            }
+            Self::Plain(bytes, ends) => {
+                let before = place.checked_sub(1).map_or(Some(&0), |one| ends.get(one))?;
+                out.extend_from_slice(bytes.get(*before as usize..*ends.get(place)? as usize)?);
+            }
+            Self::Times(style, values, beside) => {
+                let mut value = *values.get(place)?;
+                if *beside {
+                    value = value.wrapping_add(at.div_euclid(style.unit()));
+                }
+                style.write(value, out)?;
             }
         }
         Some(())
@@ -236,45 +417,4 @@ fn put_number(out: &mut Vec<u8>, value: i64, width: usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn columns_round_trip(
-            texts in prop_oneof![
-                prop::collection::vec("[0-9]{1,3}", 0..20),
-                prop::collection::vec("[0-9]{4}", 0..20),
-                prop::collection::vec("[a-z0-9]{0,4}", 0..20),
-                prop::collection::vec("[ab]{2}", 0..20),
-                prop::collection::vec("[0-9]{17,20}", 0..20),
-            ],
-        ) {
-            let mut column = Texts::default();
-            for text in &texts {
-                column.push(text.as_bytes());
-            }
-            let mut out = Vec::new();
-            encode(&mut out, &column);
-            let mut cursor = Cursor::new(&out);
-            let read = Column::decode(&mut cursor, texts.len()).expect("a column");
-            prop_assert!(cursor.is_empty());
-            for (at, text) in texts.iter().enumerate() {
-                let mut back = Vec::new();
-                read.write(at, &mut back).expect("a text");
-                prop_assert_eq!(&back, text.as_bytes());
-            }
-        }
-
-        #[test]
-        fn anything_can_be_read(bytes: Vec<u8>, count in 0usize..1000) {
-            let mut out = Vec::new();
-            if let Some(column) = Column::decode(&mut Cursor::new(&bytes), count) {
-                for at in 0..count {
-                    let _ = column.write(at, &mut out);
-                }
-            }
-        }
-    }
-}
+mod tests;

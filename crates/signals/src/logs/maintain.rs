@@ -11,8 +11,11 @@ use towpath_query::promql::Labels;
 
 use super::block::{self, Decoded};
 use super::deletion::{Active, Deletion};
-use super::segment::{Segment, Writer};
+use super::push::source;
+use super::segment::{Meta, Segment, Writer, damaged};
 use super::store::{Flushing, LogStore, StoreError, millis, nanos};
+use crate::freed::Reason;
+use crate::segment::remove;
 
 /// Segments that are made one when there are so many small ones.
 const FAN_IN: usize = 8;
@@ -38,6 +41,8 @@ impl LogStore {
     /// # Errors
     /// A segment cannot be written or read; the next round tries again.
     pub fn maintain(&self) -> Result<Maintained, StoreError> {
+        self.room.look();
+        self.budget.settle(self.clock.monotonic());
         let mut done = Maintained::default();
         let now = millis(self.clock.as_ref());
         let oldest = self.oldest.load(Ordering::Relaxed);
@@ -45,13 +50,15 @@ impl LogStore {
         let head = self.head_bytes.load(Ordering::Relaxed).max(0) as u64;
         let deleting = self.deletions().iter().any(|one| !one.done);
         let left = !self.parts.read().flushing.is_empty();
+        // First, because it makes room for what follows.
+        self.expire(&mut done)?;
         if aged || deleting || left || head > self.options.head_bytes {
             done.flushed_lines = self.flush()?;
         }
-        self.expire(&mut done)?;
         if deleting {
             self.execute_deletions(&mut done)?;
         }
+        self.trim(&mut done)?;
         self.merge(&mut done)?;
         Ok(done)
     }
@@ -78,6 +85,12 @@ impl LogStore {
         }
         let (segment, lines) = self.write_head(&flushing, log).map_err(StoreError::Write)?;
         let gone: i64 = flushing.iter().map(|one| one.bytes()).sum();
+        for one in &flushing {
+            if let Some(labels) = self.labels_of(one.stream) {
+                let source = source(&self.budget, &labels);
+                self.budget.change(source, -one.bytes() as isize);
+            }
+        }
         {
             let mut parts = self.parts.write();
             parts.flushing.clear();
@@ -85,6 +98,7 @@ impl LogStore {
         }
         self.head_bytes.fetch_sub(gone, Ordering::Relaxed);
         crate::wal::remove_before(&self.dir.join("wal"), log).map_err(StoreError::Write)?;
+        self.changed();
         Ok(lines)
     }
 
@@ -128,7 +142,7 @@ impl LogStore {
         Ok((self.open_segment(number)?, lines))
     }
 
-    fn labels_of(&self, stream: u32) -> Option<Labels> {
+    pub(super) fn labels_of(&self, stream: u32) -> Option<Labels> {
         let registry = self.registry.read();
         registry.entry(stream).map(|entry| entry.labels.clone())
     }
@@ -140,36 +154,13 @@ impl LogStore {
 
     fn open_segment(&self, number: u64) -> io::Result<Segment> {
         let mut registry = self.registry.write();
-        Segment::open(&self.dir, number, |labels| registry.intern(labels))
-    }
-
-    /// Removes segments that are too old, and the oldest while there are too many bytes.
-    fn expire(&self, done: &mut Maintained) -> Result<(), StoreError> {
-        let now = self.clock.since_epoch().as_nanos() as i64;
-        let kept = nanos(self.options.retention);
-        let mut parts = self.parts.write();
-        let mut total: u64 = parts.segments.iter().map(|one| one.bytes).sum();
-        let mut order: Vec<Arc<Segment>> = parts.segments.clone();
-        order.sort_by_key(|one| one.times.1);
-        let limit = self.options.max_disk_bytes;
-        let newest_log = parts.segments.iter().map(|one| one.log).max().unwrap_or(0);
-        for segment in order {
-            let old = kept > 0 && segment.times.1 < now.saturating_sub(kept);
-            let much = limit > 0 && total > limit;
-            // The one that tells where the log begins stays: what it has would come back.
-            if !(old || much) || segment.log == newest_log {
-                continue;
-            }
-            std::fs::remove_file(&segment.path).map_err(StoreError::Write)?;
-            parts.segments.retain(|one| one.number != segment.number);
-            total -= segment.bytes;
-            done.removed += 1;
-            done.freed_bytes += segment.bytes;
-        }
-        Ok(())
+        Segment::open(&self.dir, number, None, |labels| registry.intern(labels))
     }
 
     fn execute_deletions(&self, done: &mut Maintained) -> Result<(), StoreError> {
+        if self.rests() {
+            return Ok(());
+        }
         let deletions = self.deletions.read().clone();
         let segments = self.parts.read().segments.clone();
         for segment in segments {
@@ -180,7 +171,7 @@ impl LogStore {
                 })
             });
             if touched {
-                self.rewrite(&[segment], done)?;
+                self.rewrite(&[segment], Some(Reason::Deleted), done)?;
             }
         }
         let mut all = self.deletions.write();
@@ -206,19 +197,31 @@ impl LogStore {
     /// Makes one of several small segments that follow each other.
     fn merge(&self, done: &mut Maintained) -> Result<(), StoreError> {
         let mut small: Vec<Arc<Segment>> = self.parts.read().segments.clone();
-        small.retain(|segment| segment.bytes < SMALL);
+        let unreadable = self.unreadable.lock().clone();
+        small.retain(|one| one.bytes < SMALL && !unreadable.contains(&one.number));
         small.sort_by_key(|segment| segment.times.0);
-        if small.len() < FAN_IN {
+        if small.len() < FAN_IN || self.rests() {
             return Ok(());
         }
         small.truncate(FAN_IN);
-        self.rewrite(&small, done)?;
-        done.merged += 1;
+        if !self.room.fits(small.iter().map(|one| one.bytes).sum()) {
+            return Ok(());
+        }
+        if self.rewrite(&small, None, done)? {
+            done.merged += 1;
+        }
         Ok(())
     }
 
-    /// Replaces segments by one without what is deleted.
-    fn rewrite(&self, old: &[Arc<Segment>], done: &mut Maintained) -> Result<(), StoreError> {
+    /// Replaces segments by one without what is deleted or kept no longer, and counts what that
+    /// frees where there is a reason for it. False where one of them cannot be read: it is named in
+    /// the server's log and left as it is from then on.
+    pub(super) fn rewrite(
+        &self,
+        old: &[Arc<Segment>],
+        reason: Option<Reason>,
+        done: &mut Maintained,
+    ) -> Result<bool, StoreError> {
         let _writing = self.writing.lock();
         let deletions = self.deletions.read().clone();
         let (mut writer, number) = self.new_segment().map_err(StoreError::Write)?;
@@ -228,24 +231,52 @@ impl LogStore {
                 by_stream.entry(meta.stream).or_default().push((at, place));
             }
         }
+        let most = block::FULL * self.options.block_bytes;
         for (stream, mut places) in by_stream {
             let Some(labels) = self.labels_of(stream) else {
                 continue;
             };
+            let cut = self.cut(&labels);
+            places.retain(|(at, place)| old[*at].blocks[*place].last >= cut);
             places.sort_by_key(|(at, place)| old[*at].blocks[*place].first);
             let mut group: Vec<Decoded> = Vec::new();
-            let mut raw = 0;
+            let (mut raw, mut rows) = (0, 0);
             for (at, place) in places {
                 let meta = &old[at].blocks[place];
-                if raw + meta.raw > self.options.block_bytes as u64 && !group.is_empty() {
-                    add_group(&mut writer, &labels, &group, &deletions)?;
+                let full = raw + meta.raw > self.options.block_bytes as u64
+                    || rows + meta.rows as usize > block::MAX_ROWS;
+                if full && !group.is_empty() {
+                    add_group(&mut writer, &labels, &group, &deletions, cut, most)?;
                     group.clear();
-                    raw = 0;
+                    (raw, rows) = (0, 0);
                 }
-                raw += meta.raw;
-                group.push(old[at].read(meta).map_err(StoreError::Read)?);
+                match self.piece(&old[at], meta, &labels, &deletions, cut) {
+                    Ok(Piece::Lines(block)) => {
+                        raw += meta.raw;
+                        rows += meta.rows as usize;
+                        group.push(block);
+                    }
+                    Ok(Piece::AsItIs(bytes, filter)) => {
+                        add_group(&mut writer, &labels, &group, &deletions, cut, most)?;
+                        group.clear();
+                        (raw, rows) = (0, 0);
+                        let copied = writer.copy(&labels, meta, &bytes, filter);
+                        copied.map_err(StoreError::Write)?;
+                    }
+                    Err(error) if self.is_out_of_reach(&old[at]) => {
+                        writer.abandon().map_err(StoreError::Write)?;
+                        return Err(StoreError::Read(error));
+                    }
+                    Err(error) => {
+                        let segment = old[at].data().name();
+                        tracing::error!(segment, %error, "a segment of lines is left as it is");
+                        self.unreadable.lock().insert(old[at].number);
+                        writer.abandon().map_err(StoreError::Write)?;
+                        return Ok(false);
+                    }
+                }
             }
-            add_group(&mut writer, &labels, &group, &deletions)?;
+            add_group(&mut writer, &labels, &group, &deletions, cut, most)?;
         }
         let numbers: Vec<u64> = old.iter().map(|segment| segment.number).collect();
         let log = old.iter().map(|segment| segment.log).max().unwrap_or(1);
@@ -268,19 +299,61 @@ impl LogStore {
             parts.segments.extend(replacement.map(Arc::new));
         }
         for segment in old {
-            std::fs::remove_file(&segment.path).map_err(StoreError::Write)?;
+            remove(&segment.path).map_err(StoreError::Write)?;
         }
+        self.changed();
         done.freed_bytes += before.saturating_sub(after);
-        Ok(())
+        if let Some(reason) = reason {
+            self.freed.add(reason, before as i64 - after as i64);
+        }
+        Ok(true)
     }
 }
 
-/// Writes blocks of a stream as one block without what is deleted.
+/// A block that goes into another segment.
+enum Piece {
+    /// Its bytes and those of its filter.
+    AsItIs(Vec<u8>, Vec<u8>),
+    Lines(Decoded),
+}
+
+impl LogStore {
+    /// Reads a block; it is taken apart where something of it goes, or where it is so small that it
+    /// should become part of another.
+    fn piece(
+        &self,
+        segment: &Segment,
+        meta: &Meta,
+        labels: &Labels,
+        deletions: &[Arc<Active>],
+        cut: i64,
+    ) -> io::Result<Piece> {
+        let bytes = segment.bytes_of(meta)?;
+        let whole = meta.first >= cut
+            && !deletions
+                .iter()
+                .any(|one| one.touches(labels, meta.first, meta.last));
+        let large = meta.raw >= self.options.block_bytes as u64 / 4;
+        if whole && large && block::is_current(&bytes) {
+            let filter = segment.filter_of(meta)?;
+            return Ok(Piece::AsItIs(bytes, filter));
+        }
+        let block = block::decode(&bytes);
+        block
+            .map(Piece::Lines)
+            .ok_or_else(|| damaged("a block cannot be read"))
+    }
+}
+
+/// Writes blocks of a stream as one block without what is deleted, or older than `cut`; as several
+/// where they would unpack to more than `most` bytes.
 fn add_group(
     writer: &mut Writer,
     labels: &Labels,
     group: &[Decoded],
     deletions: &[Arc<Active>],
+    cut: i64,
+    most: usize,
 ) -> Result<(), StoreError> {
     let touching: Vec<&Arc<Active>> = deletions
         .iter()
@@ -288,7 +361,7 @@ fn add_group(
         .collect();
     let mut owned = Vec::new();
     for block in group {
-        for at in 0..block.len() {
+        for at in block.times.partition_point(|at| *at < cut)..block.len() {
             let mut metadata = Vec::new();
             block.metadata(at, &mut metadata);
             let row = Row {
@@ -317,8 +390,20 @@ fn add_group(
             metadata,
         })
         .collect();
-    let block = block::encode(&mut lines);
-    writer.add(labels, &block).map_err(StoreError::Write)
+    let mut rest = lines.as_mut_slice();
+    while !rest.is_empty() {
+        let mut weight = 0;
+        let fits = |line: &&block::Line<'_>| {
+            weight += line.weight();
+            weight <= most
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
+        let (now, later) = rest.split_at_mut(count.min(block::MAX_ROWS));
+        let block = block::encode(now);
+        writer.add(labels, &block).map_err(StoreError::Write)?;
+        rest = later;
+    }
+    Ok(())
 }
 
 impl Flushing {

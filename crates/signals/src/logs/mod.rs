@@ -10,17 +10,25 @@ mod column;
 mod deletion;
 mod head;
 mod maintain;
+mod objects;
+mod options;
+mod push;
 mod record;
 mod registry;
+mod retention;
 mod scan;
 mod segment;
 mod store;
+mod tap;
 mod template;
 mod tokens;
+mod volume;
 
 pub use deletion::Deletion;
 pub use maintain::Maintained;
-pub use store::{
-    Health, Line, LogStore, Options, PushError, Pushed, RefusedLine, StoreError, Stream, Volume,
-};
+pub use options::{Options, Rule};
+pub use push::{Line, PushError, Pushed, RefusedLine, Stream};
+pub use store::{Health, LogStore, StoreError};
+pub use tap::LineTap;
 pub use template::template;
+pub use volume::Volume;

@@ -2,7 +2,7 @@
 
 use towpath_query::promql::Labels;
 
-use super::store::Line;
+use super::push::Line;
 use crate::bytes::{Cursor, put_bytes, put_uvarint, put_varint};
 
 /// The kind of record; others are for the future.

@@ -9,7 +9,7 @@ use towpath_query::promql::Labels;
 use super::block::{self, Decoded, Encoded};
 use super::deletion::Active;
 use super::head::Lines;
-use super::segment::{Meta, Segment};
+use super::segment::{Meta, Segment, damaged};
 use super::store::{Flushing, LogStore};
 use super::{bloom, tokens};
 
@@ -162,17 +162,27 @@ impl Feed<'_> {
     }
 }
 
-/// What a block must have kept of all needles. Needles that are values of labels do not count
-/// where the stream has that label, or where an escape could hide the value in a line.
-fn keys(needles: &[Needle], labels: &Labels, escapes: bool) -> Vec<u64> {
+/// What a block must have, by its filter and in its columns.
+#[derive(Default)]
+struct Wanted<'a> {
+    keys: Vec<u64>,
+    words: Vec<&'a [u8]>,
+}
+
+/// What a block must have of all needles. Needles that are values of labels do not count where the
+/// stream has that label, or where an escape could hide the value in a line.
+fn wanted<'a>(needles: &'a [Needle], labels: &Labels, escapes: bool) -> Wanted<'a> {
     let counts = |needle: &&Needle| match &needle.label {
         None => true,
         Some(label) => !escapes && labels.get(label).is_empty(),
     };
-    let counted = needles.iter().filter(counts);
-    counted
-        .flat_map(|needle| tokens::needle(needle.text.as_bytes()))
-        .collect()
+    let mut out = Wanted::default();
+    for needle in needles.iter().filter(counts) {
+        let bytes = needle.text.as_bytes();
+        out.keys.extend(tokens::needle(bytes));
+        out.words.extend(tokens::longest(bytes));
+    }
+    out
 }
 
 impl LogSource for LogStore {
@@ -208,28 +218,37 @@ impl LogSource for LogStore {
                 Part::Lines(lines) => head(&mut feed, lines, &mut done),
                 Part::Flushing(flushing) => head(&mut feed, &flushing.lines, &mut done),
                 Part::Sealed(block) => {
-                    let keys = keys(selection.needles, &one.labels, block.escapes);
-                    if !keys.iter().all(|key| in_filter(&block.bloom, *key)) {
+                    let wanted = wanted(selection.needles, &one.labels, block.escapes);
+                    let mut keys = wanted.keys.iter();
+                    let unreadable = "a block in memory cannot be read";
+                    if !keys.all(|key| in_filter(&block.bloom, *key, block.make))
+                        || !wanted.may_be_in(&block.bytes).ok_or(unreadable)?
+                    {
                         done.blocks_skipped += 1;
                         continue;
                     }
                     done.head_bytes += block.raw;
                     done.head_lines += u64::from(block.rows);
-                    let decoded =
-                        block::decode(&block.bytes).ok_or("a block in memory cannot be read")?;
+                    let decoded = block::decode(&block.bytes).ok_or(unreadable)?;
                     feed.decoded(&decoded)
                 }
                 Part::Stored(segment, meta) => {
-                    let keys = keys(selection.needles, &one.labels, meta.escapes);
+                    let wanted = wanted(selection.needles, &one.labels, meta.escapes);
                     let fault =
-                        |error: std::io::Error| format!("read {}: {error}", segment.path.display());
-                    if !segment.may_contain(meta, &keys).map_err(fault)? {
+                        |error: std::io::Error| format!("read {}: {error}", segment.data().name());
+                    if !segment.may_contain(meta, &wanted.keys).map_err(fault)? {
+                        done.blocks_skipped += 1;
+                        continue;
+                    }
+                    let bytes = segment.bytes_of(meta).map_err(fault)?;
+                    done.compressed_bytes += meta.bytes();
+                    let unreadable = || fault(damaged("a block cannot be read"));
+                    if !wanted.may_be_in(&bytes).ok_or_else(unreadable)? {
                         done.blocks_skipped += 1;
                         continue;
                     }
                     done.blocks += 1;
-                    done.compressed_bytes += meta.bytes();
-                    let decoded = segment.read(meta).map_err(fault)?;
+                    let decoded = block::decode(&bytes).ok_or_else(unreadable)?;
                     feed.decoded(&decoded)
                 }
             };
@@ -247,9 +266,19 @@ fn head(feed: &mut Feed<'_>, lines: &Lines, done: &mut Scanned) -> ControlFlow<(
     feed.lines(lines)
 }
 
-fn in_filter(filter: &[u8], key: u64) -> bool {
+impl Wanted<'_> {
+    /// Whether a block may have the words; `None` where it is damaged.
+    fn may_be_in(&self, block: &[u8]) -> Option<bool> {
+        if self.words.is_empty() {
+            return Some(true);
+        }
+        block::may_contain(block, &self.words)
+    }
+}
+
+fn in_filter(filter: &[u8], key: u64, make: bloom::Make) -> bool {
     let at = bloom::cell(key, filter.len() / bloom::CELL) * bloom::CELL;
     filter
         .get(at..at + bloom::CELL)
-        .is_none_or(|cell| bloom::may_contain(cell, key))
+        .is_none_or(|cell| bloom::may_contain(cell, key, make))
 }

@@ -7,16 +7,21 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use towpath_query::promql::Labels;
 
 use super::bloom::{self, CELL};
 use super::{block, record};
 use crate::bytes::{Cursor, put_bytes, put_uvarint, put_varint};
+use crate::objects::Object;
+use crate::segment::Data;
 
-const MAGIC: &[u8; 8] = b"TPLOGS\0\x01";
+const MAGIC: &[u8; 8] = b"TPLOGS\0\x03";
+/// Of segments whose filters have no checksums, and of those whose index does not say either what
+/// kind of filter a block has. They are read.
+const EARLIER: [&[u8]; 2] = [b"TPLOGS\0\x02", b"TPLOGS\0\x01"];
 const FOOTER: usize = 8 + 8 + 8 + 4 + 8;
 /// The longest index that is read, packed and unpacked.
 const MAX_INDEX: usize = 256 << 20;
@@ -35,6 +40,7 @@ pub(super) struct Meta {
     checksum: u32,
     bloom: u64,
     cells: u32,
+    make: bloom::Make,
     pub(super) escapes: bool,
 }
 
@@ -42,7 +48,9 @@ pub(super) struct Meta {
 pub(super) struct Segment {
     pub(super) number: u64,
     pub(super) path: PathBuf,
-    file: File,
+    data: Arc<Data>,
+    /// Where filters and index begin.
+    pub(super) tail_at: u64,
     pub(super) blocks: Vec<Meta>,
     pub(super) times: (i64, i64),
     pub(super) bytes: u64,
@@ -52,7 +60,7 @@ pub(super) struct Segment {
     pub(super) replaces: Vec<u64>,
 }
 
-fn damaged(what: &str) -> io::Error {
+pub(super) fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
@@ -60,7 +68,8 @@ pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:012}.seg"))
 }
 
-/// The numbers of the segments in a directory, in order. What was not finished is removed.
+/// The numbers of the segments in a directory, in order; of those in a bucket the tails are here.
+/// What was not finished is removed.
 pub(super) fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
     let mut out = Vec::new();
     for entry in std::fs::read_dir(dir)? {
@@ -69,11 +78,12 @@ pub(super) fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
         let Some(name) = name.to_str() else { continue };
         if name.ends_with(".seg.part") {
             std::fs::remove_file(entry.path())?;
-        } else if let Some(number) = name.strip_suffix(".seg") {
+        } else if let Some((number, "seg" | "tail")) = name.split_once('.') {
             out.extend(number.parse::<u64>().ok());
         }
     }
     out.sort_unstable();
+    out.dedup();
     Ok(out)
 }
 
@@ -111,25 +121,52 @@ impl Writer {
 
     /// Adds a block. Blocks of a stream come one after the other.
     pub(super) fn add(&mut self, labels: &Labels, block: &block::Encoded) -> io::Result<()> {
-        if self.streams.last() != Some(labels) {
-            self.streams.push(labels.clone());
-        }
-        self.out.write_all(&block.bytes)?;
-        self.blocks.push(Meta {
-            stream: self.streams.len() as u32 - 1,
+        let meta = Meta {
+            stream: 0,
             first: block.first,
             last: block.last,
             rows: block.rows,
             raw: block.raw,
-            offset: self.at,
+            offset: 0,
             length: block.bytes.len() as u32,
             checksum: crc32c::crc32c(&block.bytes),
             bloom: 0,
             cells: (block.bloom.len() / CELL) as u32,
+            make: block.make,
             escapes: block.escapes,
+        };
+        self.put(labels, meta, &block.bytes, block.bloom.clone())
+    }
+
+    /// Adds a block of another segment as it is, with its filter.
+    pub(super) fn copy(
+        &mut self,
+        labels: &Labels,
+        meta: &Meta,
+        bytes: &[u8],
+        filter: Vec<u8>,
+    ) -> io::Result<()> {
+        self.put(labels, meta.clone(), bytes, filter)
+    }
+
+    fn put(
+        &mut self,
+        labels: &Labels,
+        meta: Meta,
+        bytes: &[u8],
+        filter: Vec<u8>,
+    ) -> io::Result<()> {
+        if self.streams.last() != Some(labels) {
+            self.streams.push(labels.clone());
+        }
+        self.out.write_all(bytes)?;
+        self.blocks.push(Meta {
+            stream: self.streams.len() as u32 - 1,
+            offset: self.at,
+            ..meta
         });
-        self.at += block.bytes.len() as u64;
-        self.blooms.push(block.bloom.clone());
+        self.at += bytes.len() as u64;
+        self.blooms.push(filter);
         Ok(())
     }
 
@@ -198,7 +235,8 @@ fn index(streams: &[Labels], blocks: &[Meta], replaces: &[u64]) -> Vec<u8> {
         out.extend_from_slice(&block.checksum.to_le_bytes());
         put_uvarint(&mut out, block.bloom);
         put_uvarint(&mut out, u64::from(block.cells));
-        out.push(u8::from(block.escapes));
+        let make = u8::from(block.make.lean) << 1 | u8::from(block.make.sealed) << 2;
+        out.push(u8::from(block.escapes) | make);
     }
     out
 }
@@ -236,7 +274,7 @@ fn read_index(bytes: &[u8]) -> Option<Index> {
 
 fn read_meta(cursor: &mut Cursor<'_>, streams: usize) -> Option<Meta> {
     let small = |value: Option<u64>| u32::try_from(value?).ok();
-    let meta = Meta {
+    let mut meta = Meta {
         stream: small(cursor.uvarint())?,
         first: cursor.varint()?,
         last: cursor.varint()?,
@@ -247,10 +285,58 @@ fn read_meta(cursor: &mut Cursor<'_>, streams: usize) -> Option<Meta> {
         checksum: cursor.u32()?,
         bloom: cursor.uvarint()?,
         cells: small(cursor.uvarint())?,
-        escapes: cursor.u8()? != 0,
+        make: bloom::Make {
+            lean: false,
+            sealed: false,
+        },
+        escapes: false,
     };
-    ((meta.stream as usize) < streams && meta.length as usize <= block::MAX_UNPACKED)
-        .then_some(meta)
+    let flags = cursor.u8()?;
+    meta.escapes = flags & 1 != 0;
+    meta.make = bloom::Make {
+        lean: flags & 2 != 0,
+        sealed: flags & 4 != 0,
+    };
+    let sound = (meta.stream as usize) < streams
+        && meta.length as usize <= block::MAX_UNPACKED
+        && meta.cells as usize <= bloom::MAX_CELLS;
+    sound.then_some(meta)
+}
+
+/// What the end of a segment says.
+struct Tables {
+    index: Index,
+    /// Where the index is.
+    at: u64,
+    log: u64,
+}
+
+fn read_tables(file: &Data) -> io::Result<Tables> {
+    let start = file
+        .bytes()
+        .checked_sub(FOOTER as u64)
+        .ok_or_else(|| damaged("the segment is too short"))?;
+    let mut footer = [0; FOOTER];
+    file.read_exact_at(&mut footer, start)?;
+    let mut cursor = Cursor::new(&footer);
+    let fields = (cursor.u64(), cursor.u64(), cursor.u64(), cursor.u32());
+    let (Some(at), Some(length), Some(log), Some(checksum)) = fields else {
+        return Err(damaged("the segment has no footer"));
+    };
+    let known = cursor.rest() == MAGIC || EARLIER.contains(&cursor.rest());
+    if !known || at.checked_add(length) != Some(start) {
+        return Err(damaged("the segment has no footer"));
+    }
+    if length > MAX_INDEX as u64 {
+        return Err(damaged("the index of the segment is too long"));
+    }
+    let mut index = vec![0; length as usize];
+    file.read_exact_at(&mut index, at)?;
+    if crc32c::crc32c(&index) != checksum {
+        return Err(damaged("the index of the segment has another checksum"));
+    }
+    let index = read_index(&index).ok_or_else(|| damaged("the index cannot be read"))?;
+    Ok(Tables { index, at, log })
 }
 
 impl Segment {
@@ -258,76 +344,85 @@ impl Segment {
     pub(super) fn open(
         dir: &Path,
         number: u64,
-        mut intern: impl FnMut(&Labels) -> u32,
+        object: Option<Object>,
+        intern: impl FnMut(&Labels) -> u32,
     ) -> io::Result<Self> {
         let path = path(dir, number);
-        let file = File::open(&path)?;
-        let bytes = file.metadata()?.len();
-        let start = bytes
-            .checked_sub(FOOTER as u64)
-            .ok_or_else(|| damaged("the segment is too short"))?;
-        let mut footer = [0; FOOTER];
-        file.read_exact_at(&mut footer, start)?;
-        let mut cursor = Cursor::new(&footer);
-        let fields = (cursor.u64(), cursor.u64(), cursor.u64(), cursor.u32());
-        let (Some(at), Some(length), Some(log), Some(checksum)) = fields else {
-            return Err(damaged("the segment has no footer"));
+        let data = Arc::new(Data::open(&path, object)?);
+        let (data, found) = match read_tables(&data) {
+            Ok(found) => (data, found),
+            Err(error) => {
+                let other = data.instead().map(Arc::new);
+                let Some((other, found)) = other.and_then(|other| {
+                    let found = read_tables(&other).ok()?;
+                    Some((other, found))
+                }) else {
+                    return Err(error);
+                };
+                data.replace(&other);
+                (other, found)
+            }
         };
-        if cursor.rest() != MAGIC || at.checked_add(length) != Some(start) {
-            return Err(damaged("the segment has no footer"));
-        }
-        if length > MAX_INDEX as u64 {
-            return Err(damaged("the index of the segment is too long"));
-        }
-        let mut index = vec![0; length as usize];
-        file.read_exact_at(&mut index, at)?;
-        if crc32c::crc32c(&index) != checksum {
-            return Err(damaged("the index of the segment has another checksum"));
-        }
-        let index = read_index(&index).ok_or_else(|| damaged("the index cannot be read"))?;
-        let ids: Vec<u32> = index.streams.iter().map(&mut intern).collect();
+        let Tables { index, at, log } = found;
+        let ids: Vec<u32> = index.streams.iter().map(intern).collect();
         let mut blocks = index.blocks;
         for block in &mut blocks {
             block.stream = ids[block.stream as usize];
         }
         let first = blocks.iter().map(|block| block.first).min();
         let last = blocks.iter().map(|block| block.last).max();
+        let filters = blocks.iter().map(|block| block.bloom).min();
         Ok(Self {
             number,
             path,
-            file,
+            bytes: data.bytes(),
+            data,
+            tail_at: filters.unwrap_or(at).min(at),
             times: (first.unwrap_or(i64::MAX), last.unwrap_or(i64::MIN)),
             blocks,
-            bytes,
             log,
             replaces: index.replaces,
         })
     }
 
+    /// Its bytes.
+    pub(super) fn data(&self) -> &Arc<Data> {
+        &self.data
+    }
+
     /// Whether a block may contain what all keys stand for.
     pub(super) fn may_contain(&self, meta: &Meta, keys: &[u64]) -> io::Result<bool> {
-        let mut cell = [0; CELL];
+        let whole = |cell: Vec<u8>| match bloom::is_sound(&cell, meta.make) {
+            true => Ok(cell),
+            false => Err(cell),
+        };
         for key in keys {
             let at = bloom::cell(*key, meta.cells as usize) as u64 * CELL as u64;
-            self.file.read_exact_at(&mut cell, meta.bloom + at)?;
-            if !bloom::may_contain(&cell, *key) {
+            let (Ok(cell) | Err(cell)) = self.data.part(meta.bloom + at, CELL, whole)?;
+            if !bloom::may_contain(&cell, *key, meta.make) {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Reads a block.
-    pub(super) fn read(&self, meta: &Meta) -> io::Result<block::Decoded> {
+    /// The filter of a block.
+    pub(super) fn filter_of(&self, meta: &Meta) -> io::Result<Vec<u8>> {
+        let mut filter = vec![0; meta.cells as usize * CELL];
+        self.data.read_exact_at(&mut filter, meta.bloom)?;
+        Ok(filter)
+    }
+
+    /// The bytes of a block.
+    pub(super) fn bytes_of(&self, meta: &Meta) -> io::Result<Vec<u8>> {
         if meta.offset + u64::from(meta.length) > self.bytes {
             return Err(damaged("a block lies outside of its segment"));
         }
-        let mut bytes = vec![0; meta.length as usize];
-        self.file.read_exact_at(&mut bytes, meta.offset)?;
-        if crc32c::crc32c(&bytes) != meta.checksum {
-            return Err(damaged("a block has another checksum"));
-        }
-        block::decode(&bytes).ok_or_else(|| damaged("a block cannot be read"))
+        let read = |bytes: Vec<u8>| match crc32c::crc32c(&bytes) == meta.checksum {
+            true => Ok(bytes),
+            false => Err(damaged("a block has another checksum")),
+        };
+        self.data.part(meta.offset, meta.length as usize, read)?
     }
 }
 

@@ -1,156 +1,32 @@
-//! The store: taking lines, and what it is asked beside queries.
+//! The store, and what it is asked beside queries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, broadcast};
-use towpath_query::promql::{Labels, Matcher};
 use towpath_stdx::Clock;
 
 use super::block::Encoded;
 use super::deletion::{self, Active, Deletion};
-use super::head::{Lines, Open};
+use super::head::Lines;
+use super::options::Options;
+use super::push::{self, PushError, Stream};
 use super::record;
 use super::registry::Registry;
 use super::segment::{self, Segment};
-use crate::wal::{self, Disk, Log, NotTaken};
-
-/// How the store works.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Bytes of text after which lines of a stream become a block.
-    pub block_bytes: usize,
-    /// Bytes of the head after which it is written as a segment.
-    pub head_bytes: u64,
-    /// The most bytes of the head; beyond it nothing is taken.
-    pub max_head_bytes: u64,
-    /// How long lines stay in the head.
-    pub flush_after: Duration,
-    /// How long lines are kept; zero for ever.
-    pub retention: Duration,
-    /// The most bytes of segments; zero for no limit.
-    pub max_disk_bytes: u64,
-    /// The most streams.
-    pub max_streams: usize,
-    /// The most labels of a stream.
-    pub max_labels: usize,
-    /// The longest line, in bytes.
-    pub max_line_bytes: usize,
-    /// How far ahead of the clock a line may be.
-    pub max_ahead: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            block_bytes: 1 << 20,
-            head_bytes: 64 << 20,
-            max_head_bytes: 192 << 20,
-            flush_after: Duration::from_secs(300),
-            retention: Duration::from_secs(14 * 24 * 3600),
-            max_disk_bytes: 20 << 30,
-            max_streams: 50_000,
-            max_labels: 30,
-            max_line_bytes: 256 << 10,
-            max_ahead: Duration::from_secs(600),
-        }
-    }
-}
-
-/// One line.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Line {
-    /// Nanoseconds since the epoch.
-    pub at: i64,
-    /// The line.
-    pub text: String,
-    /// The labels of the line alone.
-    pub metadata: Vec<(String, String)>,
-}
-
-/// Lines of one stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stream {
-    /// What the stream is.
-    pub labels: Labels,
-    /// Its lines, in any order.
-    pub lines: Vec<Line>,
-}
-
-/// Why a line was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RefusedLine {
-    /// It is older than lines are kept.
-    #[error("entry for stream '{stream}' has timestamp too old: {at}")]
-    TooOld {
-        /// The stream.
-        stream: String,
-        /// Nanoseconds since the epoch.
-        at: i64,
-    },
-    /// It is ahead of the clock.
-    #[error("entry for stream '{stream}' has timestamp too new: {at}")]
-    TooNew {
-        /// The stream.
-        stream: String,
-        /// Nanoseconds since the epoch.
-        at: i64,
-    },
-    /// It is too long.
-    #[error(
-        "max entry size {limit} bytes exceeded for stream '{stream}' while adding an entry with length {bytes} bytes"
-    )]
-    TooLong {
-        /// The stream.
-        stream: String,
-        /// The limit.
-        limit: usize,
-        /// Its length.
-        bytes: usize,
-    },
-    /// The labels are no stream.
-    #[error("{0}")]
-    Labels(String),
-    /// A limit is reached.
-    #[error("{0}")]
-    Limit(String),
-}
-
-/// How a push went.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pushed {
-    /// Lines taken.
-    pub taken: usize,
-    /// Lines not taken.
-    pub refused_count: usize,
-    /// Why, of the first few.
-    pub refused: Vec<RefusedLine>,
-}
-
-/// Why nothing is taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PushError {
-    /// For now: the disk is full or does not keep up.
-    #[error("lines are not taken now: {0}")]
-    Full(String),
-    /// Until the store is opened again.
-    #[error("write lines to disk: {0}")]
-    Failed(String),
-}
-
-impl From<NotTaken> for PushError {
-    fn from(why: NotTaken) -> Self {
-        match why {
-            NotTaken::Failed(why) => Self::Failed(why.to_string()),
-            NotTaken::Full(why) => Self::Full(why.to_string()),
-        }
-    }
-}
+use super::tap::LineTap;
+use crate::freed::Freed;
+use crate::metrics::Shed;
+use crate::metrics::budget::Budget;
+use crate::objects::{Depot, ObjectsError, ObjectsStats, adopted_until};
+use crate::room::Room;
+use crate::segment::remove;
+use crate::wal::{self, Disk, Log};
 
 /// What fails beside pushes and queries.
 #[derive(Debug, thiserror::Error)]
@@ -173,6 +49,9 @@ pub enum StoreError {
     /// The log takes nothing.
     #[error("{0}")]
     Log(PushError),
+    /// What it has in a bucket cannot be used.
+    #[error("open log store")]
+    Objects(#[from] ObjectsError),
     /// A query of a deletion is none.
     #[error("{0}")]
     Query(String),
@@ -209,27 +88,17 @@ pub struct Health {
     pub lines: u64,
     /// Bytes of lines taken since the store was opened.
     pub bytes: u64,
-}
-
-/// How much a stream has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Volume {
-    /// The stream.
-    pub labels: Labels,
-    /// Bytes of lines.
-    pub bytes: u64,
-    /// Lines.
-    pub lines: u64,
-    /// Blocks.
-    pub blocks: u64,
+    /// Bytes of the disk that were freed since then, by what for: `retention`, `size` or `deleted`.
+    pub freed: [(&'static str, u64); 3],
+    /// Lines that were refused for a limit, by source: `job`, else `namespace`, else
+    /// `service_name`.
+    pub shed: Vec<Shed>,
+    /// What is in a bucket, where there is one.
+    pub objects: Option<ObjectsStats>,
 }
 
 /// How many pushes may wait to be seen by those who follow.
 const FOLLOWED: usize = 256;
-/// How many refusals are told.
-const TOLD: usize = 10;
-/// Lines of one record of the log, in bytes.
-const RECORD: usize = 4 << 20;
 
 /// A store of log lines.
 pub struct LogStore {
@@ -249,12 +118,23 @@ pub struct LogStore {
     pub(super) deletions: RwLock<Vec<Arc<Active>>>,
     /// One at a time writes segments.
     pub(super) writing: Mutex<()>,
+    /// Segments of which a part cannot be read: they are left as they are.
+    pub(super) unreadable: Mutex<BTreeSet<u64>>,
+    /// On which day segments were looked through for what is kept no longer.
+    pub(super) trimmed: Mutex<BTreeMap<u64, i64>>,
+    pub(super) freed: Freed,
+    pub(super) room: Room,
+    /// What of the head is whose.
+    pub(super) budget: Budget,
     /// Tells that the head is large.
-    work: Notify,
-    followers: broadcast::Sender<Arc<Stream>>,
-    damaged: u64,
-    taken: AtomicU64,
-    taken_bytes: AtomicU64,
+    pub(super) work: Notify,
+    pub(super) followers: broadcast::Sender<Arc<Stream>>,
+    /// Segments that could not be read when the store was opened.
+    pub(super) broken: Vec<u64>,
+    pub(super) depot: Option<Arc<Depot>>,
+    pub(super) taken: AtomicU64,
+    pub(super) taken_bytes: AtomicU64,
+    pub(super) tap: OnceLock<Arc<dyn LineTap>>,
 }
 
 impl LogStore {
@@ -269,9 +149,12 @@ impl LogStore {
         };
         let log_dir = dir.join("wal");
         std::fs::create_dir_all(&log_dir).map_err(fault)?;
+        let depot = super::objects::open(dir, &options, &clock)?;
         let mut registry = Registry::default();
-        let (segments, damaged) = open_segments(dir, &mut registry).map_err(fault)?;
-        let from = segments.iter().map(|one| one.log).max().unwrap_or(1);
+        let (segments, broken) =
+            open_segments(dir, depot.as_deref(), &mut registry).map_err(fault)?;
+        let from = segments.iter().map(|one| one.log).max();
+        let from = from.unwrap_or(1).max(1);
         wal::remove_before(&log_dir, from).map_err(fault)?;
         let mut head_bytes = 0;
         let replayed = wal::replay(&log_dir, from, |bytes| {
@@ -283,7 +166,7 @@ impl LogStore {
             if let Some(entry) = registry.entry(id) {
                 let mut open = entry.open.lock();
                 for line in lines {
-                    head_bytes += open.push(line, options.block_bytes);
+                    head_bytes += open.push(&line, options.block_bytes);
                 }
             }
         })
@@ -299,7 +182,15 @@ impl LogStore {
             0
         };
         let newest = segment::numbers(dir).map_err(fault)?.last().copied();
+        let newest = newest.max(depot.as_ref().and_then(|depot| depot.last()));
+        let limit = usize::try_from(options.max_head_bytes).unwrap_or(usize::MAX);
+        let budget = Budget::new("logs", limit, "source".to_owned());
+        for (_, entry) in registry.entries() {
+            let bytes = entry.open.lock().bytes();
+            budget.change(push::source(&budget, &entry.labels), bytes as isize);
+        }
         Ok(Self {
+            budget,
             dir: dir.to_path_buf(),
             options,
             clock,
@@ -315,165 +206,18 @@ impl LogStore {
             oldest: AtomicI64::new(oldest),
             deletions: RwLock::new(deletions),
             writing: Mutex::default(),
+            unreadable: Mutex::default(),
+            trimmed: Mutex::default(),
+            freed: Freed::default(),
+            room: Room::new(dir),
             work: Notify::new(),
             followers: broadcast::Sender::new(FOLLOWED),
-            damaged,
+            broken,
+            depot,
             taken: AtomicU64::new(0),
             taken_bytes: AtomicU64::new(0),
+            tap: OnceLock::new(),
         })
-    }
-
-    /// Takes lines. They can be queried at once; [`LogStore::sync`] waits until they are durable.
-    ///
-    /// # Errors
-    /// Nothing is taken now, or any more.
-    pub fn push(&self, streams: Vec<Stream>) -> Result<Pushed, PushError> {
-        let head = self.head_bytes.load(Ordering::Relaxed).max(0) as u64;
-        if head > self.options.max_head_bytes {
-            self.work.notify_one();
-            return Err(PushError::Full(format!(
-                "{head} bytes of lines wait to be written to segments"
-            )));
-        }
-        let mut out = Pushed::default();
-        for mut stream in streams {
-            if let Err(why) = self.check_labels(&stream.labels) {
-                out.refuse(why, stream.lines.len());
-                continue;
-            }
-            self.check_lines(&mut stream, &mut out);
-            if stream.lines.is_empty() {
-                continue;
-            }
-            let Some(id) = self.resolve(&stream.labels) else {
-                let limit = self.options.max_streams;
-                let why = RefusedLine::Limit(format!(
-                    "maximum active stream limit exceeded, limit: {limit}, stream: '{}'",
-                    stream.labels
-                ));
-                out.refuse(why, stream.lines.len());
-                continue;
-            };
-            out.taken += stream.lines.len();
-            self.put(id, stream)?;
-        }
-        Ok(out)
-    }
-
-    fn resolve(&self, labels: &Labels) -> Option<u32> {
-        if let Some(id) = self.registry.read().find(labels) {
-            return Some(id);
-        }
-        let mut registry = self.registry.write();
-        (registry.len() < self.options.max_streams).then(|| registry.intern(labels))
-    }
-
-    fn put(&self, id: u32, stream: Stream) -> Result<(), PushError> {
-        let Some(entry) = self.registry.read().entry(id).cloned() else {
-            return Ok(());
-        };
-        let stream = Arc::new(stream);
-        let mut rest = stream.lines.as_slice();
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let count = rest
-                .iter()
-                .take_while(|line| {
-                    bytes += line.text.len();
-                    bytes <= RECORD
-                })
-                .count();
-            let (now, later) = rest.split_at(count.max(1));
-            rest = later;
-            let record = record::encode(&stream.labels, now);
-            let _gate = self.gate.read();
-            self.log.push(&record)?;
-            let mut grown = 0;
-            {
-                let mut open = entry.open.lock();
-                for line in now {
-                    grown += open.push(line.clone(), self.options.block_bytes);
-                }
-            }
-            let raw: usize = now.iter().map(|line| line.text.len()).sum();
-            self.taken.fetch_add(now.len() as u64, Ordering::Relaxed);
-            self.taken_bytes.fetch_add(raw as u64, Ordering::Relaxed);
-            let head = self.head_bytes.fetch_add(grown, Ordering::Relaxed) + grown;
-            if self.oldest.load(Ordering::Relaxed) == 0 {
-                let now = millis(self.clock.as_ref());
-                self.oldest.store(now, Ordering::Relaxed);
-            }
-            if head > self.options.head_bytes as i64 {
-                self.work.notify_one();
-            }
-        }
-        // Nobody may be listening.
-        let _ = self.followers.send(stream);
-        Ok(())
-    }
-
-    fn check_labels(&self, labels: &Labels) -> Result<(), RefusedLine> {
-        let count = labels.iter().count();
-        if count == 0 {
-            return Err(RefusedLine::Labels(
-                "error at least one label pair is required per stream".to_owned(),
-            ));
-        }
-        if count > self.options.max_labels {
-            return Err(RefusedLine::Labels(format!(
-                "entry for stream '{labels}' has {count} label names; limit {}",
-                self.options.max_labels
-            )));
-        }
-        match labels
-            .iter()
-            .find(|(name, value)| name.len() > 1024 || value.len() > 2048)
-        {
-            Some((name, _)) => Err(RefusedLine::Labels(format!(
-                "stream has a label name or value that is too long: {name:.100}"
-            ))),
-            None => Ok(()),
-        }
-    }
-
-    fn check_lines(&self, stream: &mut Stream, out: &mut Pushed) {
-        let now = self.clock.since_epoch().as_nanos() as i64;
-        let newest = now.saturating_add(nanos(self.options.max_ahead));
-        let oldest = match nanos(self.options.retention) {
-            0 => i64::MIN,
-            kept => now.saturating_sub(kept),
-        };
-        let limit = self.options.max_line_bytes;
-        let labels = &stream.labels;
-        let mut refused = Vec::new();
-        stream.lines.retain(|line| {
-            let name = || labels.to_string();
-            let own: usize = line.metadata.iter().map(|(n, v)| n.len() + v.len()).sum();
-            let why = if line.text.len() + own > limit {
-                RefusedLine::TooLong {
-                    stream: name(),
-                    limit,
-                    bytes: line.text.len() + own,
-                }
-            } else if line.at < oldest {
-                RefusedLine::TooOld {
-                    stream: name(),
-                    at: line.at,
-                }
-            } else if line.at > newest {
-                RefusedLine::TooNew {
-                    stream: name(),
-                    at: line.at,
-                }
-            } else {
-                return true;
-            };
-            refused.push(why);
-            false
-        });
-        for why in refused {
-            out.refuse(why, 1);
-        }
     }
 
     /// Waits until all that was pushed before is durable.
@@ -482,6 +226,12 @@ impl LogStore {
     /// It is not, and perhaps never will be.
     pub async fn sync(&self) -> Result<(), PushError> {
         Ok(self.log.sync().await?)
+    }
+
+    /// From now on this one is told of every line that is taken; the first call counts.
+    pub fn tap(&self, tap: Arc<dyn LineTap>) {
+        // There is one place that calls it.
+        let _ = self.tap.set(tap);
     }
 
     /// Lines as they are pushed, from now on. Who is slow misses some.
@@ -494,78 +244,6 @@ impl LogStore {
         self.work.notified().await;
     }
 
-    /// Streams that may have lines between two times, nanoseconds since the epoch, the second not
-    /// included, and that pass one of the lists of matchers; no list means all.
-    pub fn streams(&self, sets: &[Vec<Matcher>], start: i64, end: i64) -> Vec<Labels> {
-        let volumes = self.volumes(sets, start, end);
-        volumes.into_iter().map(|volume| volume.labels).collect()
-    }
-
-    /// How much streams have in blocks between two times, in the order of their labels. A block
-    /// counts in the share of its time that lies between them.
-    pub fn volumes(&self, sets: &[Vec<Matcher>], start: i64, end: i64) -> Vec<Volume> {
-        let _gate = self.gate.read();
-        let registry = self.registry.read();
-        let wanted: BTreeSet<u32> = if sets.is_empty() {
-            registry.select(&[])
-        } else {
-            sets.iter().flat_map(|set| registry.select(set)).collect()
-        };
-        let mut found: BTreeMap<u32, (u64, u64, u64)> = BTreeMap::new();
-        let mut count = |stream: u32, (first, last): (i64, i64), bytes: u64, rows: u64| {
-            if last < start || first >= end || !wanted.contains(&stream) {
-                return;
-            }
-            let length = (last as f64 - first as f64).max(1.0);
-            let inside = (last.min(end) as f64 - first.max(start) as f64).max(0.0);
-            let share = if first >= start && last < end {
-                1.0
-            } else {
-                (inside / length).clamp(0.0, 1.0)
-            };
-            let sums = found.entry(stream).or_default();
-            sums.0 += (bytes as f64 * share).round() as u64;
-            sums.1 += (rows as f64 * share).round() as u64;
-            sums.2 += 1;
-        };
-        let parts = self.parts.read();
-        for segment in &parts.segments {
-            if segment.times.1 < start || segment.times.0 >= end {
-                continue;
-            }
-            for block in &segment.blocks {
-                count(
-                    block.stream,
-                    (block.first, block.last),
-                    block.raw,
-                    u64::from(block.rows),
-                );
-            }
-        }
-        for one in &parts.flushing {
-            head_volume(one.stream, &one.lines, &one.sealed, &mut count);
-        }
-        for id in &wanted {
-            if let Some(entry) = registry.entry(*id) {
-                let Open { lines, sealed } = &*entry.open.lock();
-                head_volume(*id, lines, sealed, &mut count);
-            }
-        }
-        let mut out: Vec<Volume> = found
-            .into_iter()
-            .filter_map(|(id, (bytes, lines, blocks))| {
-                Some(Volume {
-                    labels: registry.entry(id)?.labels.clone(),
-                    bytes,
-                    lines,
-                    blocks,
-                })
-            })
-            .collect();
-        out.sort_by(|a, b| a.labels.cmp(&b.labels));
-        out
-    }
-
     /// How the store is.
     pub fn health(&self) -> Health {
         let parts = self.parts.read();
@@ -574,9 +252,12 @@ impl LogStore {
             segments: parts.segments.len(),
             disk_bytes: parts.segments.iter().map(|segment| segment.bytes).sum(),
             head_bytes: self.head_bytes.load(Ordering::Relaxed).max(0) as u64,
-            damaged: self.damaged,
+            damaged: self.broken.len() as u64,
+            objects: self.depot.as_ref().map(|depot| depot.stats()),
             lines: self.taken.load(Ordering::Relaxed),
             bytes: self.taken_bytes.load(Ordering::Relaxed),
+            freed: self.freed.told(),
+            shed: self.budget.sheds(),
         }
     }
 
@@ -636,36 +317,31 @@ impl LogStore {
     /// Makes what was pushed durable and stops taking lines.
     pub fn close(&self) {
         self.log.close();
+        if let Some(depot) = &self.depot {
+            depot.release();
+        }
     }
 }
 
-fn head_volume(
-    stream: u32,
-    lines: &Lines,
-    sealed: &[Arc<Encoded>],
-    count: &mut impl FnMut(u32, (i64, i64), u64, u64),
-) {
-    if let Some(times) = lines.times() {
-        count(stream, times, lines.text_bytes() as u64, lines.len() as u64);
-    }
-    for block in sealed {
-        count(
-            stream,
-            (block.first, block.last),
-            block.raw,
-            u64::from(block.rows),
-        );
-    }
-}
-
-fn open_segments(dir: &Path, registry: &mut Registry) -> io::Result<(Vec<Arc<Segment>>, u64)> {
-    let (mut segments, mut damaged) = (Vec::new(), 0);
+fn open_segments(
+    dir: &Path,
+    depot: Option<&Depot>,
+    registry: &mut Registry,
+) -> io::Result<(Vec<Arc<Segment>>, Vec<u64>)> {
+    let (mut segments, mut broken) = (Vec::new(), Vec::new());
+    let adopted = adopted_until(dir)?;
     for number in segment::numbers(dir)? {
-        match Segment::open(dir, number, |labels| registry.intern(labels)) {
-            Ok(segment) => segments.push(Arc::new(segment)),
+        let object = depot.and_then(|depot| depot.object(number));
+        match Segment::open(dir, number, object, |labels| registry.intern(labels)) {
+            Ok(mut segment) => {
+                if number <= adopted {
+                    segment.log = 0;
+                }
+                segments.push(Arc::new(segment));
+            }
             Err(error) => {
                 tracing::error!(number, %error, "a segment of lines cannot be read");
-                damaged += 1;
+                broken.push(number);
             }
         }
     }
@@ -675,12 +351,12 @@ fn open_segments(dir: &Path, registry: &mut Registry) -> io::Result<(Vec<Arc<Seg
         .collect();
     segments.retain(|segment| {
         let stale = replaced.contains(&segment.number);
-        if stale && let Err(error) = std::fs::remove_file(&segment.path) {
+        if stale && let Err(error) = remove(&segment.path) {
             tracing::warn!(%error, "a segment that was replaced cannot be removed");
         }
         !stale
     });
-    Ok((segments, damaged))
+    Ok((segments, broken))
 }
 
 fn read_deletions(dir: &Path) -> io::Result<Vec<Arc<Active>>> {
@@ -709,13 +385,4 @@ pub(super) fn millis(clock: &dyn Clock) -> i64 {
 
 pub(super) fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
-}
-
-impl Pushed {
-    fn refuse(&mut self, why: RefusedLine, lines: usize) {
-        self.refused_count += lines;
-        if self.refused.len() < TOLD {
-            self.refused.push(why);
-        }
-    }
 }

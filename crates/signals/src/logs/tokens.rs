@@ -4,6 +4,9 @@
 //! long ones (identifiers mostly) a few parts are kept: in every window of 16 bytes the part of 8
 //! bytes with the smallest hash. Who looks for 16 bytes out of a long word knows at least one part
 //! that must be there, wherever the word was cut.
+//!
+//! Of times that services write into their lines nothing is kept: each line has another one, and
+//! nobody looks for one line by them. What could be the part of one is therefore not expected.
 
 /// Bytes of a part.
 const PART: usize = 8;
@@ -14,9 +17,38 @@ const SHORT: usize = 3;
 /// Numbers with fewer digits are in every block and not kept.
 const SHORT_NUMBER: usize = 6;
 
+/// Of each byte whether it belongs to a word (1), is a digit (2), a small hexadecimal one (4).
+const CLASSES: [u8; 256] = {
+    let mut out = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        if byte.is_ascii_alphanumeric() || byte >= 0x80 {
+            out[at] |= 1;
+        }
+        if byte.is_ascii_digit() {
+            out[at] |= 2;
+        }
+        if byte.is_ascii_digit() || matches!(byte, b'a'..=b'f') {
+            out[at] |= 4;
+        }
+        at += 1;
+    }
+    out
+};
+
+pub(super) const WORD: u8 = 1;
+pub(super) const DIGIT: u8 = 2;
+pub(super) const HEX: u8 = 4;
+
+/// What kind of byte it is.
+pub(super) fn class(byte: u8) -> u8 {
+    CLASSES[usize::from(byte)]
+}
+
 /// Whether a byte belongs to a word.
 pub(super) fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte >= 0x80
+    class(byte) & WORD != 0
 }
 
 /// Spreads a number over 64 bits (the finalizer of MurmurHash3).
@@ -46,10 +78,16 @@ fn part_hash(part: &[u8]) -> u64 {
 
 /// The parts of a long word, some of them more than once.
 fn parts(word: &[u8], keep: &mut impl FnMut(u64)) {
-    let hashes: Vec<u64> = word.windows(PART).map(part_hash).collect();
+    // The hashes of a window, each at the rest of its place.
+    const MANY: usize = WINDOW - PART + 1;
+    let mut hashes = [0u64; MANY];
     let mut last = None;
-    for window in hashes.windows(WINDOW - PART + 1) {
-        let least = window.iter().copied().min();
+    for (at, part) in word.windows(PART).enumerate() {
+        hashes[at % MANY] = part_hash(part);
+        if at + 1 < MANY {
+            continue;
+        }
+        let least = hashes.iter().copied().min();
         if least != last {
             // The smallest hashes are all alike in their upper bits, by which filters choose cells.
             least.into_iter().map(mix).for_each(&mut *keep);
@@ -78,6 +116,18 @@ pub(super) fn text(text: &[u8], keep: &mut impl FnMut(u64)) {
     }
 }
 
+/// Whether a word could be of a time: `02T03`, `05Z`, the fraction of a second.
+fn may_be_time(before: u8, word: &[u8]) -> bool {
+    let number = word.strip_suffix(b"Z").unwrap_or(word);
+    let digits = |text: &[u8]| text.iter().all(u8::is_ascii_digit);
+    match before {
+        b'-' => word.len() == 5 && word[2] == b'T',
+        b':' => digits(number) && number.len() == 2,
+        b'.' | b',' => digits(number) && number.len() <= 9,
+        _ => false,
+    }
+}
+
 /// What must have been kept of any text that contains the needle.
 pub(super) fn needle(needle: &[u8]) -> Vec<u64> {
     let mut out = Vec::new();
@@ -93,12 +143,21 @@ pub(super) fn needle(needle: &[u8]) -> Vec<u64> {
         let whole = start > 0 && start + length < needle.len();
         if found.len() >= WINDOW {
             parts(found, &mut |hash| out.push(hash));
-        } else if whole {
+        } else if whole && !may_be_time(needle[start - 1], found) {
             word(found, &mut |hash| out.push(hash));
         }
         start += length;
     }
     out
+}
+
+/// The longest word of a needle, if it is as long as identifiers are: it is part of one word of any
+/// text that contains the needle.
+pub(super) fn longest(needle: &[u8]) -> Option<&[u8]> {
+    let words = needle.split(|byte| !is_word(*byte));
+    words
+        .max_by_key(|word| word.len())
+        .filter(|word| word.len() >= PART)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::records::{self, Entry};
+use super::records;
 use super::store::Store;
 use crate::wal::{Damage, MAX_RECORD, frame, records as pieces};
 
@@ -119,21 +119,30 @@ pub(crate) fn write(store: &Store, number: u64, whole: bool, from: u32) -> io::R
     moving.finish()
 }
 
-/// Reads a checkpoint file. What is damaged in it is told and left out.
-pub(crate) fn read(path: &Path, mut apply: impl FnMut(Entry)) -> io::Result<Vec<Damage>> {
+/// What became of a record.
+pub(crate) struct Told {
+    /// How many entries there were, but for the end.
+    pub(crate) entries: u64,
+    /// How many there ought to have been so far, in the last record.
+    pub(crate) end: Option<u64>,
+    /// All of it makes sense.
+    pub(crate) whole: bool,
+}
+
+/// Gives the records of a checkpoint file to `apply`. What is damaged in it is told and left out.
+pub(crate) fn read(path: &Path, mut apply: impl FnMut(&[u8]) -> Told) -> io::Result<Vec<Damage>> {
     let mut file = BufReader::with_capacity(1 << 20, File::open(path)?);
     let mut damage = Vec::new();
     let mut offset = 0u64;
     let mut bytes = Vec::new();
     let (mut entries, mut ended) = (0, false);
     let mut each = |record: &[u8]| {
-        records::read(record, |entry| match entry {
-            Entry::End(count) => ended = count == entries,
-            entry => {
-                entries += 1;
-                apply(entry);
-            }
-        })
+        let told = apply(record);
+        entries += told.entries;
+        if let Some(count) = told.end {
+            ended = count == entries;
+        }
+        told.whole
     };
     loop {
         // One record at a time, so that a file never is in memory as a whole.

@@ -1,4 +1,4 @@
-//! Making few large segments of many small ones, and dropping what is too old or deleted.
+//! Making few large segments of many small ones, and leaving out what is deleted or kept no longer.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,19 +7,23 @@ use std::sync::Arc;
 use towpath_query::promql::{Labels, Matcher};
 
 use super::chunk::Found;
+use super::downsample::{self, Copies};
 use super::manifest::{Listed, Tombstone};
-use super::segment::{Segment, Writer, labels};
+use super::retention::Cuts;
+use super::segment::{Part, Segment, Writer, labels};
 use super::select::told;
 use super::store::Store;
 use super::upkeep::{Upkeep, UpkeepError, segment_path, step, sync_dir};
-use crate::{Delete, WriteError};
+use crate::freed::Reason;
+use crate::segment::{SegmentError, remove};
+use crate::{Delete, WriteError, matching};
 
-const DAY: i64 = 86_400_000;
+pub(crate) const DAY: i64 = 86_400_000;
 /// How long the segments of each level are, in milliseconds; those of the first are the head's.
 const LEVELS: [i64; 2] = [DAY, 7 * DAY];
 
 /// Whether a series lies under a tombstone.
-fn covers(stone: &Tombstone, labels: &Labels) -> bool {
+pub(crate) fn covers(stone: &Tombstone, labels: &Labels) -> bool {
     stone
         .matchers
         .iter()
@@ -45,21 +49,33 @@ impl Store {
                 let Some(group) = joinable(&upkeep.manifest.segments, level, length, &left) else {
                     break;
                 };
-                self.rewrite(upkeep, &group, level)?;
+                let of = |listed: &&Listed| group.contains(&listed.number);
+                let joined = upkeep.manifest.segments.iter().filter(of);
+                if !self.has_room(joined.map(|listed| listed.bytes).sum()) {
+                    return Ok(());
+                }
+                self.rewrite(upkeep, &group, level, None)?;
             }
         }
         Ok(())
     }
 
     /// Segments that are left as they are.
-    fn unreadable(&self, upkeep: &Upkeep) -> BTreeSet<u64> {
+    pub(crate) fn unreadable(&self, upkeep: &Upkeep) -> BTreeSet<u64> {
         let mut out = upkeep.unreadable.clone();
         out.extend(self.view().broken.iter().map(|one| one.number));
         out
     }
 
-    /// Writes segments anew as one, without what is deleted; tells the bytes freed.
-    fn rewrite(&self, upkeep: &mut Upkeep, group: &[u64], level: u8) -> Result<i64, UpkeepError> {
+    /// Writes segments anew as one, without what is deleted or kept no longer; tells the bytes
+    /// freed, and counts them where there is a reason for it.
+    pub(crate) fn rewrite(
+        &self,
+        upkeep: &mut Upkeep,
+        group: &[u64],
+        level: u8,
+        reason: Option<Reason>,
+    ) -> Result<i64, UpkeepError> {
         let view = self.view();
         let number = upkeep.manifest.next;
         let path = segment_path(&self.dir, number);
@@ -70,9 +86,18 @@ impl Store {
             .cloned()
             .collect();
         drop(view);
-        let merged = match merge(&open, &path, &upkeep.manifest.tombstones) {
+        let end = open.iter().map(|segment| segment.end).max().unwrap_or(0);
+        let thin = self.thin(end);
+        let stones = &upkeep.manifest.tombstones;
+        let with_copies = level > 0 || thin > 0;
+        let cuts = |labels: &Labels| self.cuts(labels, end);
+        let merged = match merge(&open, &path, stones, with_copies, cuts) {
             Ok(merged) => merged,
             Err(UpkeepError::Segment(error)) => {
+                if self.is_out_of_reach(&open) {
+                    fs::remove_file(&path)?;
+                    return Err(error.into());
+                }
                 tracing::error!(error = %told(&error), "segments of metrics are not joined");
                 upkeep.unreadable.extend(group);
                 fs::remove_file(&path)?;
@@ -101,6 +126,7 @@ impl Store {
                 end,
                 level,
                 bytes,
+                thin,
             });
             manifest.segments.sort_by_key(|listed| listed.min);
         } else {
@@ -109,49 +135,14 @@ impl Store {
         drop(open);
         self.publish(upkeep, manifest)?;
         for listed in old {
-            fs::remove_file(segment_path(&self.dir, listed.number))?;
+            remove(&segment_path(&self.dir, listed.number))?;
             step();
         }
-        Ok(before as i64 - after as i64)
-    }
-
-    /// Drops segments that are too old or too much.
-    pub(crate) fn retain(&self, upkeep: &mut Upkeep) -> Result<(), UpkeepError> {
-        let oldest = self.head.max().saturating_sub(self.options.retention_ms);
-        let mut manifest = upkeep.manifest.clone();
-        let limit = match self.options.retention_bytes {
-            0 => u64::MAX,
-            limit => limit,
-        };
-        let mut total: u64 = manifest.segments.iter().map(|listed| listed.bytes).sum();
-        let mut gone = Vec::new();
-        manifest.segments.retain(|listed| {
-            let keep = listed.end > oldest && total <= limit;
-            if !keep {
-                total -= listed.bytes;
-                gone.push(listed.clone());
-            }
-            keep
-        });
-        if gone.is_empty() {
-            return Ok(());
+        let freed = before as i64 - after as i64;
+        if let Some(reason) = reason {
+            self.freed.add(reason, freed);
         }
-        let flushed = manifest.flushed;
-        let first = manifest
-            .segments
-            .first()
-            .map_or(flushed, |listed| listed.min);
-        manifest.tombstones.retain(|stone| stone.end >= first);
-        self.publish(upkeep, manifest)?;
-        for listed in &gone {
-            fs::remove_file(segment_path(&self.dir, listed.number))?;
-            tracing::info!(
-                segment = listed.number,
-                bytes = listed.bytes,
-                "dropped metrics that were kept long enough"
-            );
-        }
-        Ok(())
+        Ok(freed)
     }
 
     /// Deletes the samples of series that pass all matchers, from `start` to `end`. They are out of
@@ -172,37 +163,57 @@ impl Store {
         self.publish(&mut upkeep, manifest)
     }
 
-    /// Frees what deleted samples take in segments; tells how many bytes.
+    /// Frees what deleted samples take in segments; tells how many bytes. Upkeep does it too.
     ///
     /// # Errors
     /// The disk fails, or a segment cannot be read.
     pub fn clean(&self) -> Result<u64, UpkeepError> {
         let mut upkeep = self.upkeep.lock();
+        self.free_deleted(&mut upkeep)
+    }
+
+    pub(crate) fn free_deleted(&self, upkeep: &mut Upkeep) -> Result<u64, UpkeepError> {
         let stones = upkeep.manifest.tombstones.clone();
+        if stones.is_empty() {
+            return Ok(0);
+        }
         let mut freed = 0;
-        let left = self.unreadable(&upkeep);
-        let touched: Vec<Listed> = upkeep
-            .manifest
-            .segments
-            .iter()
-            .filter(|listed| {
-                let within =
-                    |stone: &Tombstone| stone.start < listed.end && stone.end >= listed.min;
-                stones.iter().any(within) && !left.contains(&listed.number)
-            })
-            .cloned()
-            .collect();
-        for listed in touched {
-            freed += self.rewrite(&mut upkeep, &[listed.number], listed.level)?;
+        let left = self.unreadable(upkeep);
+        for listed in upkeep.manifest.segments.clone() {
+            if !left.contains(&listed.number) && self.has_deleted(&listed, &stones)? {
+                let reason = Some(Reason::Deleted);
+                freed += self.rewrite(upkeep, &[listed.number], listed.level, reason)?;
+            }
         }
         // Those that reach into the head are needed until its samples are in a segment.
         let mut manifest = upkeep.manifest.clone();
         let flushed = manifest.flushed;
-        if self.unreadable(&upkeep).is_empty() {
+        if self.unreadable(upkeep).is_empty() {
             manifest.tombstones.retain(|stone| stone.end >= flushed);
         }
-        self.publish(&mut upkeep, manifest)?;
+        if manifest.tombstones.len() < stones.len() {
+            self.publish(upkeep, manifest)?;
+        }
         Ok(u64::try_from(freed).unwrap_or(0))
+    }
+
+    /// Whether a segment has samples of which some may be deleted.
+    fn has_deleted(&self, listed: &Listed, stones: &[Tombstone]) -> Result<bool, SegmentError> {
+        let view = self.view();
+        let Some(segment) = view.segments.iter().find(|s| s.number == listed.number) else {
+            return Ok(false);
+        };
+        let within = |stone: &&Tombstone| stone.start < listed.end && stone.end >= listed.min;
+        for stone in stones.iter().filter(within) {
+            for id in matching::select(&segment.file, &stone.matchers)? {
+                let (_, parts) = segment.series(id)?;
+                let inside = |part: &Part| part.min <= stone.end && part.max >= stone.start;
+                if parts.iter().any(inside) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -236,7 +247,9 @@ fn joinable(segments: &[Listed], level: u8, length: i64, left: &BTreeSet<u64>) -
         let group: Vec<&Listed> = same.collect();
         at += group.len();
         let over = newest.end >= own.saturating_add(1).saturating_mul(length);
-        let may = |listed: &&Listed| listed.level < level && !left.contains(&listed.number);
+        let may = |listed: &&Listed| {
+            listed.level < level && listed.thin == 0 && !left.contains(&listed.number)
+        };
         let within = group.iter().all(may);
         if over && within && group.len() > 1 {
             return Some(group.iter().map(|listed| listed.number).collect());
@@ -250,6 +263,8 @@ fn merge(
     from: &[Arc<Segment>],
     path: &std::path::Path,
     stones: &[Tombstone],
+    with_copies: bool,
+    cuts: impl Fn(&Labels) -> Cuts,
 ) -> Result<Option<(u64, super::segment::Summary)>, UpkeepError> {
     let mut writer = Writer::create(path)?;
     let mut next: Vec<(u32, Option<Entry>)> = Vec::with_capacity(from.len());
@@ -262,21 +277,63 @@ fn merge(
             break;
         };
         let mut found = Found::default();
+        let mut old = Copies::default();
         for (segment, (at, now)) in from.iter().zip(&mut next) {
             if let Some((own, parts)) = now
                 && *own == key
             {
                 segment.read(parts, i64::MIN, i64::MAX, true, &mut found)?;
+                if !parts.iter().any(Part::is_plain) {
+                    for (level, old) in old.iter_mut().enumerate() {
+                        *old = segment.buckets(parts, level)?;
+                    }
+                }
                 *at += 1;
                 *now = entry(segment, *at)?;
             }
         }
         let labels = labels(&key).unwrap_or_default();
         bury(&mut found, &labels, stones);
-        writer.series(key, labels, &found)?;
+        let mut made = match with_copies && !found.floats.is_empty() {
+            true => downsample::copies(&found.floats),
+            false => old,
+        };
+        for stone in stones.iter().filter(|stone| covers(stone, &labels)) {
+            let kept = |time: i64| time < stone.start || time > stone.end;
+            made.iter_mut().flatten().for_each(|one| one.retain(kept));
+        }
+        cut(&mut found, &mut made, cuts(&labels));
+        writer.add(key, labels, &found, &made)?;
     }
     let (bytes, summary) = writer.finish()?;
     Ok((summary.samples > 0).then_some((bytes, summary)))
+}
+
+/// Takes away what is kept no longer.
+fn cut(found: &mut Found, made: &mut Copies, cuts: Cuts) {
+    // Samples stay in the place of copies that were not worth making.
+    let mut samples = cuts.samples;
+    for (made, cut) in made.iter_mut().zip(cuts.copies) {
+        match made {
+            None => samples = samples.min(cut),
+            Some(copies) => copies.retain(|time| time >= cut),
+        }
+        if made.as_ref().is_some_and(|copies| copies.len() == 0) {
+            *made = None;
+        }
+    }
+    if found
+        .floats
+        .times
+        .first()
+        .is_some_and(|first| *first < samples)
+    {
+        let kept = found.floats.iter().filter(|(time, _)| *time >= samples);
+        (found.floats.times, found.floats.values) = kept.unzip();
+    }
+    // There are no copies of histograms.
+    let all = cuts.copies.into_iter().fold(cuts.samples, i64::min);
+    found.histograms.retain(|(time, _)| *time >= all);
 }
 
 type Entry = (Vec<u8>, Vec<super::segment::Part>);

@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::ids::Quick;
+use towpath_stdx::keyed::Quick;
+
 use crate::{Exemplar, Refused};
 
 /// The most letters the labels of an exemplar may have, as OpenMetrics has it.

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use towpath_query::promql::Labels;
 
 use super::budget::Budget;
-use super::chunk::{Chunk, histogram};
+use super::chunk::{Chunk, Kind, histogram};
 use super::registry::{Pairs, Registry};
 use super::series::{Rules, Series, Taken};
 use crate::{Outcome, Refused, Sample, SeriesRef, Value};
@@ -41,6 +41,24 @@ pub(crate) struct Head {
     /// What the registry takes, as of a while ago.
     registry_bytes: AtomicUsize,
     next: AtomicUsize,
+}
+
+/// What is gathered while a head is read back.
+#[derive(Default)]
+pub(crate) struct Back {
+    /// The page of the series before: the next one is on it, mostly.
+    page: Option<(usize, Page)>,
+    /// Bytes by source.
+    grown: Vec<isize>,
+    /// The first and the last time.
+    times: Option<(i64, i64)>,
+}
+
+impl Back {
+    fn saw(&mut self, first: i64, last: i64) {
+        let (oldest, newest) = self.times.unwrap_or((first, last));
+        self.times = Some((oldest.min(first), newest.max(last)));
+    }
 }
 
 /// How the head is bounded.
@@ -128,15 +146,13 @@ impl Head {
             return Ok(SeriesRef(u64::from(id)));
         }
         let count = registry.ids().len();
-        if count >= self.max_series {
-            self.budget.shed_of(labels, "series", 1);
-            return Err(Refused::Limit(format!(
-                "limit of {} series is reached",
-                self.max_series
-            )));
+        let source = self.budget.source_of(|name| labels.get(name));
+        if let Some(limit) = self.budget.crowded(source, count, self.max_series) {
+            self.budget.shed(source, "series", 1);
+            return Err(limit);
         }
-        if let Some(limit) = self.budget.exceeded(self.bytes()) {
-            self.budget.shed_of(labels, "memory", 1);
+        if let Some(limit) = self.budget.exceeded(source, self.bytes()) {
+            self.budget.shed(source, "memory", 1);
             return Err(limit);
         }
         let id = u32::try_from(self.next.load(Ordering::Relaxed))
@@ -148,12 +164,7 @@ impl Head {
     }
 
     /// The series with this hash whose labels `is` accepts.
-    fn find(
-        &self,
-        registry: &Registry,
-        hash: u64,
-        is: impl Fn(&[(u32, u32)]) -> bool,
-    ) -> Option<u32> {
+    fn find(&self, registry: &Registry, hash: u64, is: impl Fn(&[u32]) -> bool) -> Option<u32> {
         registry.find(hash, |id| {
             self.with(id, |series| {
                 let same = is(&series.labels);
@@ -171,6 +182,7 @@ impl Head {
             found.map_or("", |at| labels[at].1)
         });
         self.budget.change(source, own_bytes(pairs.len()) as isize);
+        self.budget.change_series(source, 1);
         let (page, slot) = (id as usize / PAGE, id as usize % PAGE);
         let mut pages = self.pages.write();
         if pages.len() <= page {
@@ -191,7 +203,7 @@ impl Head {
     pub(crate) fn restore(&self, id: u32, labels: &[(&str, &str)]) -> u32 {
         let mut registry = self.registry.write();
         let hash = registry.hash(labels.iter().copied());
-        let is = |own: &[(u32, u32)]| registry.is(own, labels.iter().copied());
+        let is = |own: &[u32]| registry.is(own, labels.iter().copied());
         if let Some(known) = self.find(&registry, hash, is) {
             return known;
         }
@@ -229,6 +241,17 @@ impl Head {
     pub(crate) fn labels(&self, id: u32) -> Option<Labels> {
         let registry = self.registry.read_recursive();
         self.with(id, |series| registry.labels(&series.labels))
+    }
+
+    /// Whether a series is there and has these labels.
+    pub(crate) fn is(&self, id: u32, labels: &[(&str, &str)]) -> bool {
+        let registry = self.registry.read_recursive();
+        let same = self.with(id, |series| {
+            let same = registry.is(&series.labels, labels.iter().copied());
+            series.touched |= same;
+            same
+        });
+        same.unwrap_or(false)
     }
 
     /// Takes samples; `taken` is told of each that is new. Samples after `latest` are refused.
@@ -303,7 +326,7 @@ impl Head {
         };
         let mut slot = page[id % PAGE].lock();
         let series = slot.as_deref_mut().ok_or_else(unknown)?;
-        if let Some(limit) = self.budget.exceeded(self.bytes()) {
+        if let Some(limit) = self.budget.exceeded(series.source, self.bytes()) {
             self.budget.shed(series.source, "memory", 1);
             return Err(limit);
         }
@@ -345,34 +368,88 @@ impl Head {
         })
     }
 
+    /// Does something to a series that is read back; `f` tells how much more it takes than before.
+    fn read_back<R>(
+        &self,
+        back: &mut Back,
+        id: u32,
+        f: impl FnOnce(&mut Series) -> (R, isize),
+    ) -> Option<R> {
+        let at = id as usize / PAGE;
+        if back.page.as_ref().is_none_or(|(own, _)| *own != at) {
+            let pages = self.pages.read_recursive();
+            back.page = Some((at, pages.get(at).and_then(Clone::clone)?));
+        }
+        let (_, page) = back.page.as_ref()?;
+        let mut slot = page[id as usize % PAGE].lock();
+        let series = slot.as_deref_mut()?;
+        let (done, grown) = f(series);
+        let source = series.source as usize;
+        if back.grown.len() <= source {
+            back.grown.resize(source + 1, 0);
+        }
+        back.grown[source] += grown;
+        Some(done)
+    }
+
     /// Puts in a sample of a log; whether the series is there and it could be placed.
-    pub(crate) fn replay(&self, id: u32, time: i64, value: &Value) -> bool {
+    pub(crate) fn replay(&self, back: &mut Back, id: u32, time: i64, value: &Value) -> bool {
         if time < self.min_valid() {
             return true;
         }
-        let done = self.with(id, |series| {
-            let (closed, open) = (series.packed.closed.len(), open_bytes(series));
-            let newest = series.packed.max().is_none_or(|max| time > max);
-            if !newest {
+        back.saw(time, time);
+        let done = self.read_back(back, id, |series| {
+            if series.packed.max().is_some_and(|max| time <= max) {
                 let before = series.bytes() as isize;
                 let done = series.insert(time, value, self.block).is_ok();
-                return (done, series.source, series.bytes() as isize - before);
+                return (done, series.bytes() as isize - before);
             }
+            let (closed, open) = (series.packed.closed.len(), open_bytes(series));
             series.packed.push(time, value, self.block);
-            let grown: usize = series.packed.closed[closed..]
-                .iter()
-                .map(Chunk::bytes)
-                .sum();
-            let grown = (grown + open_bytes(series)) as isize - open as isize;
-            (true, series.source, grown)
+            let new = series.packed.closed[closed..].iter().map(Chunk::bytes);
+            let now = new.sum::<usize>() + open_bytes(series);
+            (true, now as isize - open as isize)
         });
-        let done = done.map(|(done, source, grown)| {
-            self.budget.change(source, grown);
-            done
-        });
-        self.saw(time);
-        self.holds(time);
         done.unwrap_or(false)
+    }
+
+    /// Puts in a closed chunk of a checkpoint.
+    pub(crate) fn replay_chunk(&self, back: &mut Back, id: u32, chunk: Chunk) {
+        back.saw(chunk.min, chunk.max());
+        self.read_back(back, id, |series| {
+            let before = series.bytes() as isize;
+            series.restore(chunk);
+            ((), series.bytes() as isize - before)
+        });
+    }
+
+    /// Puts in the open chunk of a checkpoint.
+    pub(crate) fn replay_open(&self, back: &mut Back, id: u32, kind: Kind, data: &[u8]) {
+        let times = self.read_back(back, id, |series| {
+            let before = series.bytes() as isize;
+            let times = series.restore_open(kind, data).and_then(|()| {
+                let open = &series.packed.open;
+                open.first().zip(open.last())
+            });
+            (times, series.bytes() as isize - before)
+        });
+        if let Some(Some((first, last))) = times {
+            back.saw(first, last);
+        }
+    }
+
+    /// All that is on the disk has been read back, or all of a share.
+    pub(crate) fn is_back(&self, back: &Back) {
+        for (source, bytes) in (0..).zip(&back.grown) {
+            self.budget.change(source, *bytes);
+        }
+        if let Some((oldest, newest)) = back.times {
+            self.saw(newest);
+            self.holds(oldest.max(self.min_valid()));
+        }
+        let registry = self.registry.read_recursive();
+        self.registry_bytes
+            .store(registry.bytes(), Ordering::Relaxed);
     }
 
     /// Forgets all samples before `boundary`, and the series that have none left and were not
@@ -413,6 +490,7 @@ impl Head {
             if still && let Some(series) = slot.take() {
                 let own = own_bytes(series.labels.len());
                 self.budget.change(series.source, -(own as isize));
+                self.budget.change_series(series.source, -1);
                 gone.push((id, series.labels));
             }
         }
@@ -436,7 +514,7 @@ impl Head {
 
 /// What a series takes beside its chunks.
 fn own_bytes(labels: usize) -> usize {
-    size_of::<Series>() + 16 + labels * size_of::<(u32, u32)>()
+    size_of::<Series>() + 16 + labels * size_of::<u32>()
 }
 
 fn open_bytes(series: &Series) -> usize {

@@ -24,6 +24,9 @@ pub(crate) struct Listed {
     pub(crate) level: u8,
     /// Its length.
     pub(crate) bytes: u64,
+    /// What is kept no longer of series without a rule: 0 nothing, 1 samples, 2 the copies of five
+    /// minutes too.
+    pub(crate) thin: u8,
 }
 
 /// Samples that were deleted and may still be in segments.
@@ -96,6 +99,27 @@ fn code(op: MatchOp) -> u8 {
     }
 }
 
+/// A segment in a line.
+pub(crate) fn segment_line(s: &Listed) -> String {
+    let (number, level, bytes) = (s.number, s.level, s.bytes);
+    let line = format!("segment {number} {} {} {level} {bytes}", s.min, s.end);
+    match s.thin {
+        0 => line,
+        thin => format!("{line} {thin}"),
+    }
+}
+
+/// A tombstone in a line.
+pub(crate) fn tombstone_line(stone: &Tombstone) -> String {
+    let mut out = format!("tombstone {} {}", stone.start, stone.end);
+    for matcher in &stone.matchers {
+        // An empty text still has to be a word.
+        let (name, value) = (hex(&matcher.name), hex(&matcher.value));
+        let _ = write!(out, " {}:{name}:{value}", code(matcher.op));
+    }
+    out
+}
+
 impl Manifest {
     fn text(&self) -> String {
         let mut out = format!(
@@ -105,18 +129,11 @@ impl Manifest {
         for number in &self.checkpoints {
             let _ = writeln!(out, "checkpoint {number}");
         }
-        for s in &self.segments {
-            let (number, level, bytes) = (s.number, s.level, s.bytes);
-            let _ = writeln!(out, "segment {number} {} {} {level} {bytes}", s.min, s.end);
+        for segment in &self.segments {
+            let _ = writeln!(out, "{}", segment_line(segment));
         }
         for stone in &self.tombstones {
-            let _ = write!(out, "tombstone {} {}", stone.start, stone.end);
-            for matcher in &stone.matchers {
-                // An empty text still has to be a word.
-                let (name, value) = (hex(&matcher.name), hex(&matcher.value));
-                let _ = write!(out, " {}:{name}:{value}", code(matcher.op));
-            }
-            out.push('\n');
+            let _ = writeln!(out, "{}", tombstone_line(stone));
         }
         let sum = crc32c::crc32c(out.as_bytes());
         let _ = writeln!(out, "crc {sum:08x}");
@@ -130,12 +147,17 @@ impl Manifest {
         if crc32c::crc32c(&text.as_bytes()[..at]) != sum {
             return None;
         }
-        let mut out = Self::default();
-        let mut lines = body[..at].lines();
-        if lines.next()? != HEADER {
+        let (header, lines) = body[..at].split_once('\n')?;
+        if header != HEADER {
             return None;
         }
-        for line in lines {
+        Self::of_lines(lines)
+    }
+
+    /// Reads what stands behind the header.
+    pub(crate) fn of_lines(lines: &str) -> Option<Self> {
+        let mut out = Self::default();
+        for line in lines.lines() {
             let mut words = line.split(' ');
             let mut word = || words.next();
             match word()? {
@@ -150,6 +172,10 @@ impl Manifest {
                     end: word()?.parse().ok()?,
                     level: word()?.parse().ok()?,
                     bytes: word()?.parse().ok()?,
+                    thin: match word() {
+                        Some(thin) => thin.parse().ok()?,
+                        None => 0,
+                    },
                 }),
                 "tombstone" => {
                     let (start, end) = (word()?.parse().ok()?, word()?.parse().ok()?);
@@ -165,6 +191,11 @@ impl Manifest {
             }
         }
         Some(out)
+    }
+
+    /// Whether nothing was ever written.
+    pub(crate) fn is_new(&self) -> bool {
+        self.next == 1
     }
 
     /// Reads the manifest; a new one where there is none.
@@ -216,6 +247,7 @@ mod tests {
                 end: -5,
                 level: 1,
                 bytes: 99,
+                thin: 1,
             }],
             tombstones: vec![Tombstone {
                 matchers: vec![

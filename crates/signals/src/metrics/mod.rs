@@ -12,22 +12,27 @@
 //! | `*.ckp`, `*.opn` | the head as of the last checkpoint |
 //! | `*.seg` | segments |
 
-mod budget;
+pub(crate) mod budget;
 mod checkpoint;
 mod chunk;
 mod column;
 mod compact;
+mod downsample;
 mod exemplars;
+mod export;
 mod families;
 mod flush;
 mod head;
-mod ids;
+mod index;
+mod lanes;
 mod manifest;
+mod objects;
 mod options;
 mod read;
 mod records;
 mod recover;
 mod registry;
+mod retention;
 mod segment;
 mod select;
 mod series;
@@ -37,6 +42,9 @@ mod upkeep;
 mod view;
 
 pub use budget::Shed;
-pub use options::Options;
+pub use export::{FloatChunk, float_chunks, read_float_chunk};
+pub use options::{Options, Rule};
+pub(crate) use store::Bell;
 pub use store::{OpenError, Stats, Store};
 pub use upkeep::UpkeepError;
+pub(crate) use upkeep::told;

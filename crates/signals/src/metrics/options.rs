@@ -3,7 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use towpath_query::promql::Matcher;
 use towpath_stdx::Clock;
+
+use crate::objects::Objects;
+
+/// How long some series are kept, samples and copies alike.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Which series.
+    pub matchers: Vec<Matcher>,
+    /// How long, in milliseconds.
+    pub keep_ms: i64,
+}
 
 /// Options of a store of metrics.
 #[derive(Clone)]
@@ -23,6 +35,11 @@ pub struct Options {
     pub block_ms: i64,
     /// How long samples are kept, in milliseconds.
     pub retention_ms: i64,
+    /// How long copies downsampled to five minutes and to an hour are kept, in milliseconds; where
+    /// that is less than for samples, as long as those.
+    pub retention_copies_ms: [i64; 2],
+    /// Series that are kept for another time; of several rules that fit, the first one counts.
+    pub rules: Vec<Rule>,
     /// How much the segments may take, in bytes; 0 for no limit.
     pub retention_bytes: u64,
     /// How many exemplars are kept.
@@ -31,10 +48,15 @@ pub struct Options {
     pub cache_bytes: usize,
     /// How often the head is written down, so that the log before can go.
     pub checkpoint: Duration,
+    /// How long the log may get before that is done earlier, in bytes; an eighth of what is in
+    /// memory where that is more. It is what has to be read back after a crash.
+    pub log_bytes: u64,
     /// The label by which what was refused is counted.
     pub source_label: String,
     /// Whether the store looks after itself; else [`super::Store::maintain`] has to be called.
     pub background: bool,
+    /// Where segments are beside the local disk, if anywhere.
+    pub objects: Option<Objects>,
 }
 
 impl Options {
@@ -48,12 +70,16 @@ impl Options {
             future_ms: 600_000,
             block_ms: 7_200_000,
             retention_ms: 30 * 86_400_000,
+            retention_copies_ms: [0; 2],
+            rules: Vec::new(),
             retention_bytes: 0,
             exemplars: 100_000,
             cache_bytes: 32 << 20,
             checkpoint: Duration::from_secs(300),
+            log_bytes: 64 << 20,
             source_label: "job".to_owned(),
             background: true,
+            objects: None,
         }
     }
 }

@@ -1,15 +1,17 @@
 //! What a data source is asked beside samples.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use towpath_query::promql::{Labels, Matcher, NAME};
 
-use super::segment;
+use super::index::OfSegment;
+use super::segment::{self, Segment};
 use super::select::told;
 use super::store::Store;
 use crate::matching;
 use crate::segment::SegmentError;
-use crate::{Cardinality, ExemplarSeries, Metadata, Read, ReadError};
+use crate::{Block, Cardinality, ExemplarSeries, Metadata, Read, ReadError};
 
 fn limited<T>(all: BTreeSet<T>, limit: usize) -> Vec<T> {
     let limit = if limit == 0 { usize::MAX } else { limit };
@@ -42,7 +44,7 @@ impl Store {
         for segment in view.segments.iter().filter(|one| one.overlaps(start, end)) {
             let mut ids = BTreeSet::new();
             for set in sets {
-                ids.extend(matching::select(&segment.file, set).map_err(storage)?);
+                ids.extend(matching::select(&OfSegment(&segment.file), set).map_err(storage)?);
             }
             for id in ids {
                 let (key, parts) = segment.series(id).map_err(storage)?;
@@ -79,6 +81,20 @@ fn storage(error: SegmentError) -> ReadError {
 }
 
 impl Read for Store {
+    fn blocks(&self) -> Vec<Block> {
+        let view = self.view();
+        let block = |segment: &Arc<Segment>| Block {
+            number: segment.number,
+            min: segment.min,
+            end: segment.end,
+            samples: segment.samples,
+            bytes: segment.bytes,
+        };
+        let mut blocks: Vec<Block> = view.segments.iter().map(block).collect();
+        blocks.sort_by_key(|block| (block.min, block.number));
+        blocks
+    }
+
     fn series(
         &self,
         sets: &[Vec<Matcher>],

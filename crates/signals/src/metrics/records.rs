@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use towpath_query::promql::Labels;
 
-use super::chunk::{Chunk, Kind, histogram};
+use super::chunk::{Chunk, Kind, histogram, spans};
 use crate::bytes::{Cursor, put_bytes, put_uvarint, put_varint};
 use crate::{Exemplar, Metadata, Value};
 
@@ -25,9 +25,11 @@ pub(crate) enum Entry<'r> {
     Metadata(String, Metadata),
     Exemplar(u32, Exemplar),
     Chunk(u32, Chunk),
-    Open(u32, Kind, Vec<u8>),
+    Open(u32, Kind, &'r [u8]),
     /// The last record of a checkpoint file, with how many entries there were.
     End(u64),
+    /// Of a series that is not asked for.
+    Other,
 }
 
 fn put_labels<'l>(out: &mut Vec<u8>, labels: impl ExactSizeIterator<Item = (&'l str, &'l str)>) {
@@ -152,15 +154,29 @@ pub(crate) fn end(entries: u64) -> Vec<u8> {
     out
 }
 
+/// Whether a record holds samples and chunks, which can be taken series by series.
+pub(crate) fn is_of_samples(record: &[u8]) -> bool {
+    matches!(record.first(), Some(&(SAMPLES | CHUNK | OPEN)))
+}
+
 /// Reads a record; false if it makes no sense from some place on.
-pub(crate) fn read<'r>(record: &'r [u8], mut apply: impl FnMut(Entry<'r>)) -> bool {
+pub(crate) fn read<'r>(record: &'r [u8], apply: impl FnMut(Entry<'r>)) -> bool {
+    read_of(record, |_| true, apply)
+}
+
+/// Reads a record, but for samples and chunks of series that are not `wanted`.
+pub(crate) fn read_of<'r>(
+    record: &'r [u8],
+    wanted: impl Fn(u32) -> bool,
+    mut apply: impl FnMut(Entry<'r>),
+) -> bool {
     let mut cursor = Cursor::new(record);
     let Some(kind) = cursor.u8() else {
         return true;
     };
     let mut last = (0u64, 0i64);
     while !cursor.is_empty() {
-        let Some(entry) = entry(kind, &mut cursor, &mut last) else {
+        let Some(entry) = entry(kind, &mut cursor, &mut last, &wanted) else {
             return false;
         };
         apply(entry);
@@ -168,7 +184,13 @@ pub(crate) fn read<'r>(record: &'r [u8], mut apply: impl FnMut(Entry<'r>)) -> bo
     true
 }
 
-fn entry<'r>(kind: u8, cursor: &mut Cursor<'r>, last: &mut (u64, i64)) -> Option<Entry<'r>> {
+#[inline]
+fn entry<'r>(
+    kind: u8,
+    cursor: &mut Cursor<'r>,
+    last: &mut (u64, i64),
+    wanted: &impl Fn(u32) -> bool,
+) -> Option<Entry<'r>> {
     let id = |cursor: &mut Cursor<'_>| u32::try_from(cursor.uvarint()?).ok();
     Some(match kind {
         SERIES => Entry::Series(id(cursor)?, labels(cursor)?),
@@ -181,7 +203,11 @@ fn entry<'r>(kind: u8, cursor: &mut Cursor<'r>, last: &mut (u64, i64)) -> Option
                 0 => Value::Float(cursor.f64()?),
                 _ => Value::Histogram(Arc::new(histogram::get(cursor, None)?)),
             };
-            Entry::Sample(u32::try_from(last.0).ok()?, last.1, value)
+            let series = u32::try_from(last.0).ok()?;
+            if !wanted(series) {
+                return Some(Entry::Other);
+            }
+            Entry::Sample(series, last.1, value)
         }
         METADATA => {
             let mut text = || cursor.text().map(str::to_owned);
@@ -206,13 +232,20 @@ fn entry<'r>(kind: u8, cursor: &mut Cursor<'r>, last: &mut (u64, i64)) -> Option
             let min = cursor.varint()?;
             let max = min.checked_add_unsigned(cursor.uvarint()?)?;
             let count = u16::try_from(cursor.uvarint()?).ok()?;
-            let data = cursor.bytes()?.to_vec();
-            Entry::Chunk(series, Chunk::new(kind, min, max, count, data)?)
+            let data = cursor.bytes()?;
+            if !wanted(series) {
+                return spans(min, max).then_some(Entry::Other);
+            }
+            Entry::Chunk(series, Chunk::new(kind, min, max, count, data.to_vec())?)
         }
         OPEN => {
             let series = id(cursor)?;
             let kind = Kind::of(cursor.u8()?)?;
-            Entry::Open(series, kind, cursor.bytes()?.to_vec())
+            let data = cursor.bytes()?;
+            if !wanted(series) {
+                return Some(Entry::Other);
+            }
+            Entry::Open(series, kind, data)
         }
         END => Entry::End(cursor.uvarint()?),
         _ => return None,

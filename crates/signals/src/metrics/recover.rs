@@ -1,14 +1,16 @@
 //! Opening a store: manifest, segments, checkpoint, log.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::checkpoint;
+use super::checkpoint::{self, Told};
 use super::exemplars::Exemplars;
 use super::families::Families;
 use super::head::Head;
+use super::lanes::Lanes;
 use super::manifest::Manifest;
 use super::options::Options;
 use super::records::{self, Entry};
@@ -20,31 +22,52 @@ use super::view::{Broken, View};
 use crate::segment::Cache;
 use crate::wal::{self, Files, Log, Replayed};
 
-/// Takes entries of checkpoint and log.
-struct Recovery {
-    head: Head,
+/// Takes records of checkpoint and log.
+struct Recovery<'s, 'e> {
+    head: &'e Head,
+    lanes: Lanes<'s, 'e>,
     exemplars: Exemplars,
     families: Families,
     /// Numbers in the log that are another series than that of the same number here.
-    other: HashMap<u32, u32>,
-    /// Samples of series that nothing is known of: their record was damaged.
-    orphans: u64,
-    flushed: i64,
+    other: Arc<HashMap<u32, u32>>,
 }
 
-impl Recovery {
+impl Recovery<'_, '_> {
+    fn record(&mut self, record: &[u8]) -> Told {
+        let mut told = Told {
+            entries: 0,
+            end: None,
+            whole: true,
+        };
+        if records::is_of_samples(record) {
+            // Whose they are decides who takes them.
+            let series = Cell::new((u32::MAX, 0));
+            let seen = |id: u32| {
+                let (first, last) = series.get();
+                series.set((first.min(id), last.max(id)));
+                false
+            };
+            told.whole = records::read_of(record, seen, |_| told.entries += 1);
+            self.lanes.take(record, series.get(), &self.other);
+            return told;
+        }
+        told.whole = records::read(record, |entry| match entry {
+            Entry::End(count) => told.end = Some(count),
+            entry => {
+                told.entries += 1;
+                self.apply(entry);
+            }
+        });
+        told
+    }
+
     fn apply(&mut self, entry: Entry) {
         let id = |id: u32| self.other.get(&id).copied().unwrap_or(id);
         match entry {
             Entry::Series(series, labels) => {
                 let own = self.head.restore(series, &labels);
                 if own != series {
-                    self.other.insert(series, own);
-                }
-            }
-            Entry::Sample(series, time, value) => {
-                if !self.head.replay(id(series), time, &value) {
-                    self.orphans += 1;
+                    Arc::make_mut(&mut self.other).insert(series, own);
                 }
             }
             Entry::Metadata(family, said) => drop(self.families.add(&family, said)),
@@ -52,24 +75,9 @@ impl Recovery {
                 // One that is there already is refused.
                 let _ = self.exemplars.add(id(series), exemplar);
             }
-            Entry::Chunk(series, chunk) => {
-                if chunk.max() >= self.flushed {
-                    self.head.saw(chunk.max());
-                    self.head.holds(chunk.min.max(self.flushed));
-                    self.head.change(id(series), |series| series.restore(chunk));
-                }
-            }
-            Entry::Open(series, kind, data) => {
-                let last = self.head.change(id(series), |series| {
-                    series.restore_open(kind, &data)?;
-                    series.packed.open.first().zip(series.packed.max())
-                });
-                if let Some(Some((first, last))) = last {
-                    self.head.saw(last);
-                    self.head.holds(first.max(self.flushed));
-                }
-            }
-            Entry::End(_) => {}
+            // The lanes have them.
+            Entry::Sample(..) | Entry::Chunk(..) | Entry::Open(..) => {}
+            Entry::End(_) | Entry::Other => {}
         }
     }
 }
@@ -85,14 +93,16 @@ pub(crate) fn open(
     };
     let log_dir = dir.join("wal");
     fs::create_dir_all(&log_dir).map_err(io)?;
-    let manifest = Manifest::load(dir).map_err(io)?;
+    let mut manifest = Manifest::load(dir).map_err(io)?;
+    let depot = super::objects::open(dir, &options, &mut manifest)?;
     sweep(dir, &manifest).map_err(io)?;
     let cache = Arc::new(Cache::new(options.cache_bytes));
     let (mut segments, mut broken) = (Vec::new(), Vec::new());
     for listed in &manifest.segments {
         let path = segment_path(dir, listed.number);
         let times = (listed.min, listed.end);
-        match Segment::open(&path, listed.number, times, Arc::clone(&cache)) {
+        let object = depot.as_ref().and_then(|depot| depot.object(listed.number));
+        match Segment::open(&path, listed.number, times, Arc::clone(&cache), object) {
             Ok(segment) => segments.push(Arc::new(segment)),
             Err(error) => {
                 let why = told(&error);
@@ -106,51 +116,50 @@ pub(crate) fn open(
             }
         }
     }
-    let mut recovery = Recovery {
-        head: Store::head_of(&options),
-        exemplars: Exemplars::new(options.exemplars),
-        families: Families::default(),
-        other: HashMap::new(),
-        orphans: 0,
-        flushed: manifest.flushed,
-    };
-    recovery.head.numbers_from(manifest.series);
+    let head = Store::head_of(&options);
+    head.numbers_from(manifest.series);
     if manifest.flushed > i64::MIN {
-        recovery.head.refuse_before(manifest.flushed);
-        recovery.head.saw(manifest.flushed);
+        head.refuse_before(manifest.flushed);
+        head.saw(manifest.flushed);
     }
-    let mut damage = Vec::new();
-    let paths = manifest.checkpoints.iter();
-    let paths = paths.map(|number| checkpoint::path(dir, *number));
-    let moving = manifest.checkpoints.last();
-    let moving = moving.map(|number| checkpoint::open_path(dir, *number));
-    for path in paths.chain(moving) {
-        damage.extend(checkpoint::read(&path, |entry| recovery.apply(entry)).map_err(io)?);
-    }
-    let mut replayed = wal::replay(&log_dir, manifest.wal, |record| {
-        records::read(record, |entry| recovery.apply(entry));
+    let (exemplars, families, replayed) = std::thread::scope(|scope| {
+        let mut recovery = Recovery {
+            head: &head,
+            lanes: Lanes::new(scope, &head, manifest.flushed),
+            exemplars: Exemplars::new(options.exemplars),
+            families: Families::default(),
+            other: Arc::default(),
+        };
+        let mut damage = Vec::new();
+        let paths = manifest.checkpoints.iter();
+        let paths = paths.map(|number| checkpoint::path(dir, *number));
+        let moving = manifest.checkpoints.last();
+        let moving = moving.map(|number| checkpoint::open_path(dir, *number));
+        for path in paths.chain(moving) {
+            damage.extend(checkpoint::read(&path, |record| recovery.record(record))?);
+        }
+        let mut replayed = wal::replay(&log_dir, manifest.wal, |record| {
+            recovery.record(record);
+        })?;
+        replayed.damage.splice(0..0, damage);
+        let orphans = recovery.lanes.finish();
+        report(&replayed, orphans);
+        std::io::Result::Ok((recovery.exemplars, recovery.families, replayed))
     })
     .map_err(io)?;
-    replayed.damage.splice(0..0, damage);
-    report(&replayed, recovery.orphans);
     let log = Log::open(&log_dir, manifest.wal, files).map_err(io)?;
     let view = View {
         segments,
         broken,
+        listed: manifest.segments.clone(),
         flushed: manifest.flushed,
         tombstones: manifest.tombstones.clone(),
         readers: Arc::default(),
     };
-    let parts = (
-        recovery.head,
-        recovery.exemplars,
-        recovery.families,
-        replayed,
-    );
-    let upkeep = Upkeep::new(manifest, &*options.clock);
-    Ok(Store::assemble(
-        dir, options, log, parts, view, upkeep, cache,
-    ))
+    let parts = (head, exemplars, families, replayed);
+    let upkeep = Upkeep::new(manifest, parts.3.bytes, &*options.clock);
+    let own = (cache, depot);
+    Ok(Store::assemble(dir, options, log, parts, view, upkeep, own))
 }
 
 fn report(replayed: &Replayed, orphans: u64) {
@@ -187,7 +196,7 @@ fn sweep(dir: &Path, manifest: &Manifest) -> std::io::Result<()> {
         let named = match kind {
             "ckp" => manifest.checkpoints.contains(&number),
             "opn" => manifest.checkpoints.last() == Some(&number),
-            "seg" => manifest.segments.iter().any(|s| s.number == number),
+            "seg" | "tail" => manifest.segments.iter().any(|s| s.number == number),
             _ => true,
         };
         if !named {

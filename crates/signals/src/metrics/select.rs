@@ -1,123 +1,91 @@
 //! The series and samples of a query, pulled one series at a time from segments and head.
+//!
+//! Streams of a segment are in the order of their keys, so that the series of several segments are
+//! put together by walking them side by side: nothing is held but where each walk is. The keys of
+//! the head are made and sorted where there are segments beside it.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use towpath_query::promql::{Hints, Labels, Matcher, Series, Source};
+use towpath_query::promql::{Hints, Labels, Matcher, Samples, Series, Source};
 
 use super::chunk::Found;
-use super::compact::bury;
-use super::ids::Quick;
-use super::segment::{self, Segment};
+use super::compact::{bury, covers};
+use super::downsample::{Plan, Reading};
+use super::index::{OfHead, OfSegment};
+use super::manifest::Tombstone;
+use super::segment::{self, Walk};
 use super::store::Store;
 use super::view::View;
 use crate::matching;
 use crate::segment::SegmentError;
 
-/// The head among the places a series is in.
-const HEAD: u32 = u32::MAX;
-
-/// Where a series is: which segment of the view or the head, and its number there.
-type Place = (u32, u32);
-
 impl Store {
     /// The series of the head that pass.
     pub(crate) fn head_ids(&self, matchers: &[Matcher]) -> Vec<u32> {
         let registry = self.head.registry.read_recursive();
-        let Ok(ids) = matching::select(&*registry, matchers);
+        let index = OfHead {
+            head: &self.head,
+            registry: &registry,
+        };
+        let Ok(ids) = matching::select(&index, matchers);
         ids
     }
 
-    /// Every series that passes, with its places in order of time.
-    fn places(
+    /// Where the series that pass are, in order of time.
+    fn sides(
         &self,
         view: &View,
         matchers: &[Matcher],
         start: i64,
         end: i64,
-    ) -> Result<Vec<Vec<Place>>, SegmentError> {
-        let segments = view.segments.iter().zip(0u32..);
-        let segments = segments.filter(|(segment, _)| segment.overlaps(start, end));
-        let mut found: Vec<(u32, Vec<u32>)> = Vec::new();
-        for (segment, at) in segments {
-            found.push((at, matching::select(&segment.file, matchers)?));
-        }
-        if end >= view.flushed {
-            found.push((HEAD, self.head_ids(matchers)));
-        }
-        found.retain(|(_, ids)| !ids.is_empty());
-        if let [(place, ids)] = &found[..] {
-            return Ok(ids.iter().map(|id| vec![(*place, *id)]).collect());
-        }
-        // The same series has the same key everywhere; keys are compared by a seeded hash.
-        let seed = RandomState::new();
-        let mut at: HashMap<u64, usize, Quick> = HashMap::default();
-        let mut out: Vec<Vec<Place>> = Vec::new();
-        for (place, ids) in found {
-            for id in ids {
-                let hash = match place {
-                    HEAD => match self.head.labels(id) {
-                        Some(labels) => seed.hash_one(&segment::key(&labels)[..]),
-                        None => continue,
-                    },
-                    _ => {
-                        let file = &view.segments[place as usize].file;
-                        file.stream(id, |key, _| Some(seed.hash_one(key)))?
-                    }
-                };
-                let at = *at.entry(hash).or_insert_with(|| {
-                    out.push(Vec::new());
-                    out.len() - 1
-                });
-                out[at].push((place, id));
-            }
-        }
-        Ok(out)
-    }
-
-    /// The samples of one series; none if there are none.
-    fn one(
-        &self,
-        view: &View,
-        places: &[Place],
-        start: i64,
-        end: i64,
-    ) -> Result<Option<Series>, String> {
-        let mut found = Found::default();
-        let mut labels: Option<Labels> = None;
-        for (place, id) in places {
-            if *place == HEAD {
-                self.head_samples(*id, start.max(view.flushed), end, &mut found)?;
-                if labels.is_none() && !found.is_empty() {
-                    labels = self.head.labels(*id);
-                }
+    ) -> Result<Vec<Side>, SegmentError> {
+        let mut sides = Vec::new();
+        for (place, segment) in view.segments.iter().enumerate() {
+            if !segment.overlaps(start, end) {
                 continue;
             }
-            let segment: &Arc<Segment> = &view.segments[*place as usize];
-            let (key, parts) = segment.series(*id).map_err(|e| told(&e))?;
-            segment
-                .read(&parts, start, end, false, &mut found)
-                .map_err(|e| told(&e))?;
-            if labels.is_none() {
-                labels = segment::labels(&key);
+            let ids = matching::select(&OfSegment(&segment.file), matchers)?;
+            if !ids.is_empty() {
+                let of = Of::Segment(place, Walk::default());
+                sides.push(Side { ids, at: 0, of });
             }
         }
-        if self.truncated.load(Ordering::Acquire) > view.flushed && end >= view.flushed {
-            return Err("samples moved while the query ran; try again".to_owned());
+        if end >= view.flushed {
+            let ids = self.head_ids(matchers);
+            if !ids.is_empty() {
+                let of = Of::Head(Keys::default());
+                sides.push(Side { ids, at: 0, of });
+            }
         }
-        let Some(labels) = labels else {
-            return Ok(None);
-        };
-        bury(&mut found, &labels, &view.tombstones);
-        if found.is_empty() {
-            return Ok(None);
+        if sides.len() > 1
+            && let Some(Side { ids, of, .. }) = sides.last_mut()
+            && let Of::Head(keys) = of
+        {
+            self.sort(ids, keys);
         }
-        let mut series = Series::new(labels);
-        series.floats = found.floats;
-        series.histograms = found.histograms;
-        Ok(Some(series))
+        Ok(sides)
+    }
+
+    /// Brings series of the head into the order of their keys.
+    fn sort(&self, ids: &mut Vec<u32>, keys: &mut Keys) {
+        let registry = self.head.registry.read_recursive();
+        let mut places = Vec::with_capacity(ids.len());
+        for id in ids.drain(..) {
+            let begin = keys.texts.len();
+            let known = self.head.with(id, |series| {
+                registry.put_key(&series.labels, &mut keys.texts);
+            });
+            // One that is gone had no samples left.
+            if known.is_some() {
+                places.push((begin, keys.texts.len(), id));
+            }
+        }
+        drop(registry);
+        let texts = &keys.texts;
+        places.sort_unstable_by(|a, b| texts[a.0..a.1].cmp(&texts[b.0..b.1]));
+        ids.extend(places.iter().map(|(_, _, id)| *id));
+        keys.places = places.into_iter().map(|(from, to, _)| (from, to)).collect();
     }
 
     fn head_samples(&self, id: u32, start: i64, end: i64, found: &mut Found) -> Result<(), String> {
@@ -128,6 +96,172 @@ impl Store {
             Some(None) => Err("a chunk in memory is damaged".to_owned()),
             // Gone since: it had no samples left.
             None | Some(Some(())) => Ok(()),
+        }
+    }
+}
+
+/// The keys of series of the head.
+#[derive(Default)]
+struct Keys {
+    texts: Vec<u8>,
+    places: Vec<(usize, usize)>,
+}
+
+enum Of {
+    /// Which one of the view.
+    Segment(usize, Walk),
+    Head(Keys),
+}
+
+/// A segment or the head, with the series of it that pass.
+struct Side {
+    ids: Vec<u32>,
+    /// The next one.
+    at: usize,
+    of: Of,
+}
+
+impl Side {
+    /// The key of the next series; none behind the last one.
+    fn key(&mut self, view: &View) -> Result<Option<&[u8]>, SegmentError> {
+        let Some(id) = self.ids.get(self.at) else {
+            return Ok(None);
+        };
+        match &mut self.of {
+            Of::Segment(place, walk) => walk.at.key(&view.segments[*place].file, *id).map(Some),
+            Of::Head(keys) => {
+                let place = keys.places.get(self.at);
+                Ok(place.map(|(from, to)| &keys.texts[*from..*to]))
+            }
+        }
+    }
+}
+
+/// The series of a query, one after the other.
+struct Selected<'s> {
+    store: &'s Store,
+    view: Arc<View>,
+    sides: Vec<Side>,
+    plan: Plan,
+    /// Which sides have the next series.
+    now: Vec<usize>,
+    /// How many samples the one before had: the next one is like it, mostly.
+    usual: usize,
+}
+
+impl Selected<'_> {
+    /// Finds out which sides have the next series; false behind the last one.
+    fn find(&mut self) -> Result<bool, SegmentError> {
+        self.now.clear();
+        if let [only] = &self.sides[..] {
+            if only.at < only.ids.len() {
+                self.now.push(0);
+            }
+            return Ok(!self.now.is_empty());
+        }
+        let mut least: &[u8] = &[];
+        for (at, side) in self.sides.iter_mut().enumerate() {
+            let Some(key) = side.key(&self.view)? else {
+                continue;
+            };
+            let order = match self.now.is_empty() {
+                true => std::cmp::Ordering::Less,
+                false => key.cmp(least),
+            };
+            if order.is_lt() {
+                self.now.clear();
+                least = key;
+            }
+            if order.is_le() {
+                self.now.push(at);
+            }
+        }
+        Ok(!self.now.is_empty())
+    }
+
+    /// The samples of the series that was found; none if there are none.
+    fn read(&mut self) -> Result<Option<Series>, String> {
+        let (store, view) = (self.store, &self.view);
+        let (start, end) = (self.plan.start, self.plan.end);
+        let mut reading = Reading::new(&self.plan);
+        let mut found = Found {
+            floats: Samples {
+                times: Vec::with_capacity(self.usual),
+                values: Vec::with_capacity(self.usual),
+            },
+            histograms: Vec::new(),
+        };
+        let mut labels: Option<Labels> = None;
+        for at in &self.now {
+            let side = &mut self.sides[*at];
+            let id = side.ids[side.at];
+            side.at += 1;
+            match &mut side.of {
+                Of::Head(_) => {
+                    store.head_samples(id, start.max(view.flushed), end, &mut found)?;
+                    if labels.is_none() && !found.is_empty() {
+                        labels = store.head.labels(id);
+                    }
+                }
+                Of::Segment(place, walk) => {
+                    let segment = &view.segments[*place];
+                    segment.find(walk, id).map_err(|e| told(&e))?;
+                    let mut deleted = false;
+                    let within =
+                        |stone: &&Tombstone| stone.start < segment.end && stone.end >= segment.min;
+                    for stone in view.tombstones.iter().filter(within) {
+                        let key = walk.at.key(&segment.file, id).map_err(|e| told(&e))?;
+                        let labels = segment::labels(key).unwrap_or_default();
+                        deleted |= covers(stone, &labels);
+                    }
+                    reading
+                        .read(segment, walk, deleted, &mut found)
+                        .map_err(|e| told(&e))?;
+                    if labels.is_none() && !found.is_empty() {
+                        let key = walk.at.key(&segment.file, id).map_err(|e| told(&e))?;
+                        labels = segment::labels(key);
+                    }
+                }
+            }
+        }
+        if store.truncated.load(Ordering::Acquire) > view.flushed && end >= view.flushed {
+            return Err("samples moved while the query ran; try again".to_owned());
+        }
+        let Some(labels) = labels else {
+            return Ok(None);
+        };
+        let downsampled = reading.finish(&mut found, &labels, &view.tombstones);
+        bury(&mut found, &labels, &view.tombstones);
+        if found.is_empty() {
+            return Ok(None);
+        }
+        self.usual = found.floats.len();
+        let mut series = Series::new(labels);
+        series.floats = found.floats;
+        series.histograms = found.histograms;
+        series.downsampled = downsampled;
+        Ok(Some(series))
+    }
+}
+
+impl Iterator for Selected<'_> {
+    type Item = Result<Series, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let read = match self.find() {
+                Ok(false) => return None,
+                Ok(true) => self.read().transpose(),
+                Err(error) => Some(Err(told(&error))),
+            };
+            match read {
+                None => {}
+                Some(Err(why)) => {
+                    self.sides.clear();
+                    return Some(Err(why));
+                }
+                series => return series,
+            }
         }
     }
 }
@@ -149,12 +283,16 @@ impl Source for Store {
         let (start, end) = (hints.start, hints.end);
         let view = self.view();
         view.check(start, end)?;
-        let places = self
-            .places(&view, matchers, start, end)
+        let sides = self
+            .sides(&view, matchers, start, end)
             .map_err(|e| told(&e))?;
-        let each = places
-            .into_iter()
-            .filter_map(move |places| self.one(&view, &places, start, end).transpose());
-        Ok(Box::new(each))
+        Ok(Box::new(Selected {
+            store: self,
+            view,
+            sides,
+            plan: Plan::new(hints),
+            now: Vec::new(),
+            usual: 0,
+        }))
     }
 }

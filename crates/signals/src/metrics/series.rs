@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use towpath_query::promql::{Histogram, ResetHint};
+use towpath_query::promql::{Histogram, ResetHint, stale};
 
 use super::chunk::{Chunk, FULL, Found, Kind, histogram, spans, xor};
 use super::registry::Pairs;
@@ -138,6 +138,8 @@ impl Series {
     pub(crate) fn restore_open(&mut self, kind: Kind, data: &[u8]) -> Option<()> {
         let open = match kind {
             Kind::Float => Open::Float(xor::Appender::resume(data)?),
+            // Only what is closed is packed so.
+            Kind::Decimal => return None,
             Kind::Histogram => Open::Histogram(Box::new(histogram::Appender::resume(data)?)),
         };
         self.packed.cut(open.first()?);
@@ -202,7 +204,7 @@ impl Open {
     fn close(self) -> Option<Chunk> {
         match self {
             Self::None => None,
-            Self::Float(c) => Chunk::new(Kind::Float, c.first, c.last, c.count, c.into_data()),
+            Self::Float(chunk) => Chunk::floats(chunk),
             Self::Histogram(c) => {
                 Chunk::new(Kind::Histogram, c.first, c.last, c.count, c.into_data())
             }
@@ -237,6 +239,11 @@ impl Packed {
         closed + self.open.bytes()
     }
 
+    /// Whether there is a sample since a time, and the newest one marks no end.
+    pub(crate) fn goes_on(&self, since: i64) -> bool {
+        self.max().is_some_and(|max| max >= since) && !self.ends_with(&Value::Float(stale()))
+    }
+
     fn ends_with(&self, value: &Value) -> bool {
         match (&self.open, value) {
             (Open::Float(chunk), Value::Float(value)) => chunk.value().to_bits() == value.to_bits(),
@@ -256,8 +263,11 @@ impl Packed {
 
     /// Adds a sample newer than all others.
     pub(crate) fn push(&mut self, time: i64, value: &Value, block: i64) {
+        // The first one is in the same block if that began no later.
         let within = |first: i64, count: u16| {
-            count < FULL && spans(first, time) && first.div_euclid(block) == time.div_euclid(block)
+            count < FULL
+                && spans(first, time)
+                && time.saturating_sub(first) <= time.rem_euclid(block)
         };
         match (&mut self.open, value) {
             (Open::Float(chunk), Value::Float(value)) if within(chunk.first, chunk.count) => {

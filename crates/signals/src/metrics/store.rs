@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::{Condvar, Mutex, RwLock};
-use towpath_query::promql::Labels;
+use towpath_query::promql::{Labels, Matcher};
 
 use super::budget::{Budget, Shed};
 use super::exemplars::Exemplars;
@@ -15,8 +15,12 @@ use super::families::Families;
 use super::head::{Bounds, Head};
 use super::options::Options;
 use super::records;
+use super::series::Series;
 use super::upkeep::{Upkeep, background};
 use super::view::View;
+use crate::freed::Freed;
+use crate::objects::{Depot, ObjectsError, ObjectsStats};
+use crate::room::Room;
 use crate::segment::Cache;
 use crate::wal::{Disk, Files, Log, NotTaken, Replayed};
 use crate::{Append, Exemplar, Metadata, Outcome, Refused, Sample, SeriesRef, WriteError};
@@ -33,6 +37,9 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+    /// What it has in a bucket cannot be used.
+    #[error("open store of metrics")]
+    Objects(#[from] ObjectsError),
 }
 
 /// Figures of a store.
@@ -62,10 +69,15 @@ pub struct Stats {
     pub broken: Vec<String>,
     /// First time in segments or head, milliseconds since the epoch; none while it is empty.
     pub oldest: Option<i64>,
+    /// Bytes of the disk that were freed since it was opened, by what for: `retention`, `size` or
+    /// `deleted`.
+    pub freed: [(&'static str, u64); 3],
     /// Why nothing is taken now, if so.
     pub trouble: Option<String>,
     /// What opening it found in the log.
     pub replayed: Replayed,
+    /// What is in a bucket, where there is one.
+    pub objects: Option<ObjectsStats>,
 }
 
 /// Wakes the thread that looks after the store.
@@ -110,8 +122,11 @@ pub struct Store {
     pub(crate) truncated: AtomicI64,
     pub(crate) upkeep: Mutex<Upkeep>,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) depot: Option<Arc<Depot>>,
     pub(crate) bell: Arc<Bell>,
     pub(crate) replayed: Replayed,
+    pub(crate) freed: Freed,
+    pub(crate) room: Room,
     /// Series whose record the log did not take.
     unlogged: Mutex<Vec<u32>>,
     /// Samples were taken that the log did not take: only a checkpoint makes them durable.
@@ -138,12 +153,15 @@ impl Store {
     ) -> Result<Arc<Self>, OpenError> {
         let background_work = options.background;
         let store = Arc::new(super::recover::open(dir, options, files)?);
-        if background_work {
-            background(&store).map_err(|source| OpenError::Io {
-                path: dir.display().to_string(),
-                source,
-            })?;
-        }
+        let started = match background_work {
+            true => background(&store),
+            false => Ok(()),
+        };
+        let started = started.and_then(|()| store.begin_uploads());
+        started.map_err(|source| OpenError::Io {
+            path: dir.display().to_string(),
+            source,
+        })?;
         Ok(store)
     }
 
@@ -154,7 +172,7 @@ impl Store {
         parts: (Head, Exemplars, Families, Replayed),
         view: View,
         upkeep: Upkeep,
-        cache: Arc<Cache>,
+        (cache, depot): (Arc<Cache>, Option<Arc<Depot>>),
     ) -> Self {
         let (head, exemplars, families, replayed) = parts;
         Self {
@@ -168,8 +186,11 @@ impl Store {
             view: RwLock::new(Arc::new(view)),
             upkeep: Mutex::new(upkeep),
             cache,
+            depot,
             bell: Arc::default(),
             replayed,
+            freed: Freed::default(),
+            room: Room::new(dir),
             unlogged: Mutex::default(),
             unsafe_until_checkpoint: AtomicBool::new(false),
             taken: AtomicU64::new(0),
@@ -183,7 +204,11 @@ impl Store {
             window: options.out_of_order_ms,
             max_series: options.max_series,
         };
-        let budget = Budget::new(options.memory_bytes, options.source_label.clone());
+        let budget = Budget::new(
+            "metrics",
+            options.memory_bytes,
+            options.source_label.clone(),
+        );
         Head::new(&bounds, budget)
     }
 
@@ -195,6 +220,7 @@ impl Store {
         let trouble = self.log.state().err().map(|why| match why {
             NotTaken::Failed(why) | NotTaken::Full(why) => why.to_string(),
         });
+        let trouble = trouble.or_else(|| self.room.short());
         Stats {
             series: self.head.registry.read_recursive().ids().len() as u64,
             samples_taken: self.taken.load(Ordering::Relaxed),
@@ -208,7 +234,9 @@ impl Store {
             segment_samples: segments.map(|segment| segment.samples).sum(),
             broken: view.broken.iter().map(|one| one.why.clone()).collect(),
             oldest: oldest.or_else(|| self.head.min()),
+            freed: self.freed.told(),
             trouble,
+            objects: self.depot.as_ref().map(|depot| depot.stats()),
             replayed: self.replayed.clone(),
         }
     }
@@ -225,6 +253,9 @@ impl Store {
     pub fn close(&self) {
         self.bell.stop();
         self.log.close();
+        if let Some(depot) = &self.depot {
+            depot.release();
+        }
     }
 
     fn log_series(&self, id: u32, labels: &Labels) -> bool {
@@ -288,9 +319,35 @@ impl Append for Store {
         self.head.labels(u32::try_from(series.0).ok()?)
     }
 
+    fn is(&self, series: SeriesRef, labels: &[(&str, &str)]) -> bool {
+        let id = u32::try_from(series.0).unwrap_or(u32::MAX);
+        self.head.is(id, labels)
+    }
+
+    fn going_on(&self, labels: &Labels, since: i64) -> Vec<SeriesRef> {
+        let matchers: Vec<Matcher> = labels
+            .iter()
+            .map(|(name, value)| Matcher::equal(name, value))
+            .collect();
+        let mut ids = self.head_ids(&matchers);
+        let goes_on = |series: &Series| series.packed.goes_on(since);
+        ids.retain(|id| self.head.with(*id, |series| goes_on(series)) == Some(true));
+        ids.into_iter().map(|id| SeriesRef(id.into())).collect()
+    }
+
+    fn touch(&self, series: SeriesRef) -> bool {
+        let id = u32::try_from(series.0).unwrap_or(u32::MAX);
+        let touched = self.head.with(id, |series| series.touched = true);
+        touched.is_some()
+    }
+
     fn append(&self, samples: &[Sample]) -> Result<Outcome, WriteError> {
         match self.log.state() {
-            Ok(()) => {}
+            Ok(()) => {
+                if let Some(why) = self.room.short() {
+                    return Ok(self.all_refused(samples, &why));
+                }
+            }
             Err(NotTaken::Failed(why)) => return Err(WriteError(why.to_string())),
             Err(NotTaken::Full(why)) => return Ok(self.all_refused(samples, &why)),
         }

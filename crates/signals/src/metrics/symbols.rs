@@ -1,8 +1,6 @@
 //! Every text of a label, once.
 
-use std::hash::{BuildHasher, RandomState};
-
-use super::ids::Ids;
+use towpath_stdx::keyed::{Fingerprint, Ids};
 
 /// Texts by number. A number is used again after its text was let go by all who held it.
 #[derive(Default)]
@@ -10,13 +8,13 @@ pub(crate) struct Symbols {
     texts: Vec<(Box<str>, u32)>,
     ids: Ids,
     free: Vec<u32>,
-    seed: RandomState,
+    fingerprint: Fingerprint,
     bytes: usize,
 }
 
 impl Symbols {
     fn hash(&self, text: &str) -> u64 {
-        self.seed.hash_one(text)
+        self.fingerprint.of([text.as_bytes()])
     }
 
     /// The number of a text that is known.

@@ -1,7 +1,7 @@
 //! What is done beside reading and writing: checkpoints, moving samples into segments, compaction,
 //! retention. One at a time, by a thread of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,12 +56,17 @@ pub(crate) struct Upkeep {
     last: Instant,
     /// What the log had taken at the last checkpoint, in bytes.
     taken: u64,
+    /// What is in the log of before the start, in bytes.
+    replayed: u64,
     /// Segments that could not be read as a whole: they are left as they are.
     pub(crate) unreadable: BTreeSet<u64>,
+    /// Up to when segments were looked through for what is kept no longer.
+    pub(crate) trimmed: BTreeMap<u64, i64>,
 }
 
 impl Upkeep {
-    pub(crate) fn new(manifest: Manifest, clock: &dyn Clock) -> Self {
+    /// `replayed` is the length of the log that was read back, in bytes.
+    pub(crate) fn new(manifest: Manifest, replayed: u64, clock: &dyn Clock) -> Self {
         Self {
             manifest,
             series: 0,
@@ -69,7 +74,9 @@ impl Upkeep {
             whole: true,
             last: clock.monotonic(),
             taken: 0,
+            replayed,
             unreadable: BTreeSet::new(),
+            trimmed: BTreeMap::new(),
         }
     }
 }
@@ -133,6 +140,8 @@ impl Store {
     /// The disk fails; nothing is lost and it can be called again.
     pub fn maintain(&self) -> Result<(), UpkeepError> {
         let mut upkeep = self.upkeep.lock();
+        self.head.budget.settle(self.options.clock.monotonic());
+        self.room.look();
         // First, because it makes room for what follows.
         self.retain(&mut upkeep)?;
         let mut flushed = false;
@@ -142,14 +151,20 @@ impl Store {
         }
         let now = self.options.clock.monotonic();
         // While nothing comes in, there is nothing to write down.
-        let new = upkeep.whole || self.log.taken() > upkeep.taken;
-        let overdue = new && now.duration_since(upkeep.last) >= self.options.checkpoint;
+        let taken = self.log.taken();
+        let new = upkeep.whole || taken > upkeep.taken;
+        let late = new && now.duration_since(upkeep.last) >= self.options.checkpoint;
+        let log = taken.saturating_sub(upkeep.taken) + upkeep.replayed;
+        let long = log > self.options.log_bytes.max(self.head.bytes() as u64 / 8);
+        let overdue = late || long;
         let urgent = self.unsafe_until_checkpoint.load(Ordering::Acquire);
         if urgent || (overdue && !flushed) {
             self.checkpoint(&mut upkeep)?;
         }
         if flushed {
             self.compact(&mut upkeep)?;
+            self.trim(&mut upkeep)?;
+            self.free_deleted(&mut upkeep)?;
         }
         Ok(())
     }
@@ -203,6 +218,7 @@ impl Store {
                 end: boundary,
                 level: 0,
                 bytes: *bytes,
+                thin: 0,
             }),
             None => fs::remove_file(&path)?,
         }
@@ -245,7 +261,8 @@ impl Store {
                     let path = segment_path(&self.dir, listed.number);
                     let times = (listed.min, listed.end);
                     let cache = Arc::clone(&self.cache);
-                    Arc::new(Segment::open(&path, listed.number, times, cache)?)
+                    let object = self.object(listed.number);
+                    Arc::new(Segment::open(&path, listed.number, times, cache, object)?)
                 }
             });
         }
@@ -253,6 +270,7 @@ impl Store {
         let view = View {
             segments,
             broken,
+            listed: upkeep.manifest.segments.clone(),
             flushed: upkeep.manifest.flushed,
             tombstones: upkeep.manifest.tombstones.clone(),
             readers: Arc::clone(&readers),
@@ -260,6 +278,9 @@ impl Store {
         *self.view.write() = Arc::new(view);
         let old = Arc::downgrade(&before);
         drop(before);
+        if let Some(depot) = &self.depot {
+            depot.ring();
+        }
         readers.wait(&old, PATIENCE);
         Ok(())
     }
@@ -292,7 +313,7 @@ impl Store {
         manifest.store(&self.dir)?;
         upkeep.manifest = manifest;
         upkeep.series = next_series;
-        upkeep.taken = taken;
+        (upkeep.taken, upkeep.replayed) = (taken, 0);
         upkeep.whole = false;
         step();
         if urgent {

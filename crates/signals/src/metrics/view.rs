@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::manifest::Tombstone;
+use super::manifest::{Listed, Tombstone};
 use super::segment::Segment;
 
 /// A segment that counts and cannot be opened: who asks for its time is told so.
@@ -22,6 +22,8 @@ pub(crate) struct View {
     /// In order of time, none overlapping.
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) broken: Vec<Broken>,
+    /// What the manifest says of all of them.
+    pub(crate) listed: Vec<Listed>,
     /// Samples before are in segments alone.
     pub(crate) flushed: i64,
     pub(crate) tombstones: Vec<Tombstone>,

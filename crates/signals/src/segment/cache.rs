@@ -29,7 +29,7 @@ impl Cache {
         }
     }
 
-    pub(super) fn get(&self, key: Key) -> Option<Arc<[u8]>> {
+    pub(crate) fn get(&self, key: Key) -> Option<Arc<[u8]>> {
         let mut all = self.all.lock();
         if let Some(found) = all.young.get(&key) {
             return Some(Arc::clone(found));
@@ -39,7 +39,7 @@ impl Cache {
         Some(found)
     }
 
-    pub(super) fn put(&self, key: Key, block: Arc<[u8]>) {
+    pub(crate) fn put(&self, key: Key, block: Arc<[u8]>) {
         if block.len() <= self.half {
             self.all.lock().keep(key, block, self.half);
         }

@@ -16,14 +16,18 @@
 //! reader holds the footer and one key per page; all else comes through a bounded [`Cache`].
 //! A label lookup is two reads, a stream is one, a block is one.
 
+mod at;
 mod block;
 mod cache;
+mod data;
 mod reader;
 mod table;
 mod writer;
 
+pub(crate) use at::At;
 pub(crate) use block::Extent;
 pub(crate) use cache::Cache;
+pub(crate) use data::{Data, fetch_tail, remove, tail_path};
 pub(crate) use reader::Reader;
 pub(crate) use writer::Writer;
 

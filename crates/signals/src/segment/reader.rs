@@ -1,16 +1,15 @@
 //! Reading a segment, by positions in its file.
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::block::unpack;
 use super::table::{self, Page};
-use super::{Cache, Extent, MAGIC, SEPARATOR, SegmentError};
+use super::{Cache, Data, Extent, MAGIC, SEPARATOR, SegmentError};
 use crate::bytes::Cursor;
 use crate::matching::Index;
+use crate::objects::Object;
 
 const TAIL: u64 = 16;
 /// The longest stored block or footer.
@@ -18,8 +17,7 @@ const MAX_STORED: u32 = 80 << 20;
 
 /// A segment that is open.
 pub(crate) struct Reader {
-    file: File,
-    name: String,
+    data: Arc<Data>,
     /// Tells it from others in the cache.
     number: u64,
     cache: Arc<Cache>,
@@ -27,24 +25,48 @@ pub(crate) struct Reader {
     count: u32,
     postings: Vec<Page>,
     own: Vec<u8>,
-    bytes: u64,
+    /// Where the list of labels and all behind it begins.
+    tail_at: u64,
 }
 
 impl Reader {
-    /// Opens a file; its tables are read when they are needed.
-    pub(crate) fn open(path: &Path, number: u64, cache: Arc<Cache>) -> Result<Self, SegmentError> {
-        let name = path.display().to_string();
+    /// Opens a file, or where there is none what the bucket has of it; its tables are read when
+    /// they are needed.
+    pub(crate) fn open(
+        path: &Path,
+        number: u64,
+        cache: Arc<Cache>,
+        object: Option<Object>,
+    ) -> Result<Self, SegmentError> {
+        let data = Data::open(path, object).map_err(|source| SegmentError::Io {
+            file: path.display().to_string(),
+            source,
+        })?;
+        let data = Arc::new(data);
+        let opened = Self::of(Arc::clone(&data), number, Arc::clone(&cache));
+        let Some(other) = opened.is_err().then(|| data.instead()).flatten() else {
+            return opened;
+        };
+        match Self::of(Arc::new(other), number, cache) {
+            Ok(own) => {
+                data.replace(&own.data);
+                Ok(own)
+            }
+            Err(_) => opened,
+        }
+    }
+
+    fn of(file: Arc<Data>, number: u64, cache: Arc<Cache>) -> Result<Self, SegmentError> {
         let io = |source| SegmentError::Io {
-            file: name.clone(),
+            file: file.name(),
             source,
         };
         let damaged = |offset, what| SegmentError::Damaged {
-            file: name.clone(),
+            file: file.name(),
             offset,
             what,
         };
-        let file = File::open(path).map_err(io)?;
-        let length = file.metadata().map_err(io)?.len();
+        let length = file.bytes();
         let tail_at = length
             .checked_sub(TAIL)
             .ok_or_else(|| damaged(0, "file is too short"))?;
@@ -73,22 +95,34 @@ impl Reader {
             return Err(damaged(footer_at, "directory makes no sense"));
         };
         let own = own.to_vec();
+        let tail_at = postings
+            .first()
+            .map_or(footer_at, |page| page.extent.offset);
         Ok(Self {
-            file,
-            name,
+            data: file,
             number,
             cache,
             streams,
             count,
+            tail_at: tail_at.min(footer_at),
             postings,
             own,
-            bytes: length,
         })
     }
 
-    /// How long the file is.
+    /// How long the segment is.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        self.data.bytes()
+    }
+
+    /// Its bytes.
+    pub(crate) fn data(&self) -> &Arc<Data> {
+        &self.data
+    }
+
+    /// Where the list of labels and all behind it begins.
+    pub(crate) fn tail_at(&self) -> u64 {
+        self.tail_at
     }
 
     /// What the signal added to the footer.
@@ -103,7 +137,7 @@ impl Reader {
 
     pub(crate) fn damaged(&self, offset: u64, what: &'static str) -> SegmentError {
         SegmentError::Damaged {
-            file: self.name.clone(),
+            file: self.data.name(),
             offset,
             what,
         }
@@ -132,14 +166,15 @@ impl Reader {
         if extent.bytes > MAX_STORED {
             return Err(self.damaged(extent.offset, "block is too long"));
         }
-        let mut stored = vec![0; extent.bytes as usize];
-        self.file
-            .read_exact_at(&mut stored, extent.offset)
-            .map_err(|source| SegmentError::Io {
-                file: self.name.clone(),
-                source,
-            })?;
-        unpack(&stored).map_err(|what| self.damaged(extent.offset, what))
+        let length = extent.bytes as usize;
+        let read = self
+            .data
+            .part(extent.offset, length, |stored| unpack(&stored));
+        let read = read.map_err(|source| SegmentError::Io {
+            file: self.data.name(),
+            source,
+        })?;
+        read.map_err(|what| self.damaged(extent.offset, what))
     }
 
     /// Key and value of a stream, given to `f`.
@@ -148,14 +183,18 @@ impl Reader {
         id: u32,
         f: impl FnOnce(&[u8], &[u8]) -> Option<R>,
     ) -> Result<R, SegmentError> {
-        let page = self.streams.partition_point(|page| page.first <= id);
-        let Some(page) = page.checked_sub(1).map(|at| &self.streams[at]) else {
-            return Err(self.damaged(0, "no such stream"));
-        };
+        let page = self.page(id)?;
         let raw = self.block(page.extent)?;
         table::entry(&raw, (id - page.first) as usize)
             .and_then(|(key, value)| f(key, value))
             .ok_or_else(|| self.damaged(page.extent.offset, "entry makes no sense"))
+    }
+
+    /// The page that a stream is in.
+    pub(super) fn page(&self, id: u32) -> Result<&Page, SegmentError> {
+        let page = self.streams.partition_point(|page| page.first <= id);
+        let page = page.checked_sub(1).map(|at| &self.streams[at]);
+        page.ok_or_else(|| self.damaged(0, "no such stream"))
     }
 
     /// Every label `name`, with its value and its list, in the order of the values; all labels
@@ -203,6 +242,26 @@ impl Reader {
             f(value);
             Ok(true)
         })
+    }
+
+    /// The streams that have this label with a value that is accepted, in any order, unless the
+    /// label has more than `values` values or more than `most` streams are found.
+    pub(crate) fn few(
+        &self,
+        name: &str,
+        values: usize,
+        most: usize,
+        accept: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Option<Vec<u32>>, SegmentError> {
+        let (mut out, mut seen) = (Vec::new(), 0);
+        self.labels(Some(name), |_, value, list| {
+            seen += 1;
+            if seen <= values && accept(value) {
+                self.list(list, &mut out)?;
+            }
+            Ok(seen <= values && out.len() <= most)
+        })?;
+        Ok((seen <= values && out.len() <= most).then_some(out))
     }
 
     /// Gives every name of a label to `f`, in order, some more than once.

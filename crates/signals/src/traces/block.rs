@@ -11,6 +11,7 @@ use super::bloom::Bloom;
 use super::group::{self, Group, MANY, Outline, index_value};
 use crate::bytes::{Cursor, put_bytes, put_uvarint};
 use crate::matching::Index;
+use crate::objects::Object;
 use crate::segment::{Cache, Reader, SegmentError, Writer};
 
 /// What stands in the footer of a block.
@@ -155,9 +156,14 @@ pub(super) fn write(
 }
 
 impl Block {
-    pub(super) fn open(dir: &Path, number: u64, cache: Arc<Cache>) -> Result<Self, SegmentError> {
+    pub(super) fn open(
+        dir: &Path,
+        number: u64,
+        cache: Arc<Cache>,
+        object: Option<Object>,
+    ) -> Result<Self, SegmentError> {
         let path = path(dir, number);
-        let reader = Reader::open(&path, number, cache)?;
+        let reader = Reader::open(&path, number, cache, object)?;
         let meta = Meta::read(reader.own());
         let meta = meta.ok_or_else(|| reader.damaged(0, "footer makes no sense"))?;
         if meta.groups.len() != reader.len() as usize {

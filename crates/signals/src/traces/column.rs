@@ -1,32 +1,48 @@
 //! Columns of a group of spans: a value for some or all rows, each distinct value once.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+
+use towpath_stdx::keyed::Quick;
 
 use crate::bytes::{Cursor, put_bytes, put_uvarint};
+use crate::hash::hash;
 
 /// A column that is filled from the first row to the last.
 #[derive(Default)]
 pub(super) struct Builder {
-    distinct: HashMap<Vec<u8>, u32>,
-    order: Vec<Vec<u8>>,
+    /// Numbers of values by their hash.
+    known: HashMap<u64, u32, Quick>,
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
     rows: Vec<(u32, u32)>,
 }
 
 impl Builder {
+    fn value(&self, number: usize) -> &[u8] {
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start as usize..self.ends[number] as usize]
+    }
+
+    /// The values, each once.
+    pub(super) fn values(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.ends.len()).map(|number| self.value(number))
+    }
+
     /// Adds the value of a row; rows come in order, and of two values of a row the first stays.
     pub(super) fn add(&mut self, row: u32, value: &[u8]) {
         if self.rows.last().is_some_and(|(last, _)| *last == row) {
             return;
         }
-        let number = match self.distinct.entry(value.to_vec()) {
-            Entry::Occupied(found) => *found.get(),
-            Entry::Vacant(empty) => {
-                let number = self.order.len() as u32;
-                self.order.push(value.to_vec());
-                *empty.insert(number)
-            }
-        };
+        let next = self.ends.len() as u32;
+        let mut number = *self.known.entry(hash(value)).or_insert(next);
+        if number != next && self.value(number as usize) != value {
+            // Another value has the same hash.
+            number = next;
+        }
+        if number == next {
+            self.bytes.extend_from_slice(value);
+            self.ends.push(self.bytes.len() as u32);
+        }
         self.rows.push((row, number));
     }
 
@@ -34,7 +50,7 @@ impl Builder {
     /// and which value each has where they are shared.
     pub(super) fn finish(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        let shared = self.order.len() * 2 <= self.rows.len() || self.order.len() <= 16;
+        let shared = self.ends.len() * 2 <= self.rows.len() || self.ends.len() <= 16;
         out.push(u8::from(shared));
         put_uvarint(&mut out, self.rows.len() as u64);
         let mut last = 0;
@@ -43,15 +59,13 @@ impl Builder {
             last = *row;
         }
         if shared {
-            put_uvarint(&mut out, self.order.len() as u64);
-            self.order
-                .iter()
-                .for_each(|value| put_bytes(&mut out, value));
+            put_uvarint(&mut out, self.ends.len() as u64);
+            self.values().for_each(|value| put_bytes(&mut out, value));
             let numbers = self.rows.iter().map(|(_, number)| *number);
             numbers.for_each(|number| put_uvarint(&mut out, number.into()));
         } else {
             let numbers = self.rows.iter().map(|(_, number)| *number as usize);
-            numbers.for_each(|number| put_bytes(&mut out, &self.order[number]));
+            numbers.for_each(|number| put_bytes(&mut out, self.value(number)));
         }
         out
     }

@@ -4,17 +4,20 @@
 //! labels what occurs in it: `span.<name>`, `resource.<name>`, `event.<name>`, … with values that
 //! tell their type. A label with too many values has the value [`MANY`] instead of the rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
 use towpath_query::traceql::{
     AttributeScope, Attributes, Intrinsic, Resource, Scope, Span, Trace, TraceId, Value, Wanted,
 };
+use towpath_stdx::keyed::Quick;
 
 use super::codec;
 use super::column::{self, Builder};
-use crate::bytes::{Cursor, put_bytes, put_uvarint, put_varint};
+use super::spine;
+use crate::bytes::{Cursor, put_bytes, put_uvarint};
+use crate::hash::{chained, hash};
 use crate::segment::{Extent, Reader, SegmentError, Writer};
 
 /// Spans of a group, unless one trace has more.
@@ -61,14 +64,42 @@ impl Index {
 
     fn attributes(&mut self, scope: AttributeScope, attributes: &Attributes) {
         for (name, value) in attributes {
-            let label = format!("{}.{name}", scope.name());
-            match value {
-                Value::List(values) => values.iter().for_each(|v| self.add(&label, v)),
-                value => self.add(&label, value),
+            self.attribute(&format!("{}.{name}", scope.name()), value);
+        }
+    }
+
+    fn attribute(&mut self, label: &str, value: &Value) {
+        match value {
+            Value::List(values) => values.iter().for_each(|v| self.add(label, v)),
+            value => self.add(label, value),
+        }
+    }
+
+    /// What occurs in a column, each value once.
+    fn column(&mut self, name: &str, column: &Builder) {
+        let text = |value: &[u8]| Value::text(String::from_utf8_lossy(value));
+        for value in column.values() {
+            match name {
+                "name" | "statusMessage" => self.add(name, &text(value)),
+                "codes" => {
+                    let (kind, status) = codec::codes(value.first().copied().unwrap_or(0));
+                    self.add("status", &Value::Status(status));
+                    self.add("kind", &Value::Kind(kind));
+                }
+                _ if name.starts_with(SPAN) => {
+                    // It was written a moment ago.
+                    if let Some(value) = codec::value(&mut Cursor::new(value)) {
+                        self.attribute(name, &value);
+                    }
+                }
+                _ => {}
             }
         }
     }
 }
+
+/// Begins the names of columns of attributes of spans.
+const SPAN: &str = "span.";
 
 /// What is known of a group without reading it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,9 +111,39 @@ pub(super) struct Outline {
     pub(super) spans: u32,
 }
 
+/// Columns by name, most of them asked for in the same order again and again.
+#[derive(Default)]
+struct Columns {
+    /// With the name of the attribute behind `span.`.
+    all: Vec<(String, Builder)>,
+    known: HashMap<u64, usize, Quick>,
+}
+
+impl Columns {
+    /// The column `<prefix><name>`.
+    fn of(&mut self, prefix: &str, name: &str) -> &mut Builder {
+        let hash = chained(hash(prefix.as_bytes()), name.as_bytes());
+        let is = |own: &str| own.strip_prefix(prefix) == Some(name);
+        let known = self.known.get(&hash).copied();
+        let known = known.filter(|at| is(&self.all[*at].0));
+        // Another name has the same hash once in an age.
+        let known = known.or_else(|| {
+            let at = self.all.iter().position(|(own, _)| is(own))?;
+            Some(at)
+        });
+        let at = known.unwrap_or_else(|| {
+            self.all
+                .push((format!("{prefix}{name}"), Builder::default()));
+            self.known.insert(hash, self.all.len() - 1);
+            self.all.len() - 1
+        });
+        &mut self.all[at].1
+    }
+}
+
 /// Writes traces, which come in the order of their ids, as the next group.
 pub(super) fn write(writer: &mut Writer, number: u32, traces: &[Trace]) -> io::Result<Outline> {
-    let mut columns: BTreeMap<String, Builder> = BTreeMap::new();
+    let mut columns = Columns::default();
     let mut index = Index::default();
     let mut outline = Outline {
         first: traces.first().map(|t| t.id).unwrap_or_default(),
@@ -90,47 +151,25 @@ pub(super) fn write(writer: &mut Writer, number: u32, traces: &[Trace]) -> io::R
         start_ns: u64::MAX,
         ..Outline::default()
     };
-    let (mut ids, mut times) = (Vec::new(), Vec::new());
     let (mut resources, mut scopes) = (codec::Shared::new(), codec::Shared::new());
-    put_uvarint(&mut ids, traces.len() as u64);
-    for trace in traces {
-        ids.extend_from_slice(&trace.id);
-        put_uvarint(&mut ids, trace.spans.len() as u64);
-    }
-    let mut last_start = 0i64;
     let mut buffer = Vec::new();
     for (row, span) in traces.iter().flat_map(|t| &t.spans).enumerate() {
         let row = row as u32;
-        ids.extend_from_slice(&span.id);
-        ids.extend_from_slice(&span.parent_id);
-        let start = span.start_ns as i64;
-        put_varint(&mut times, start.wrapping_sub(last_start));
-        put_uvarint(&mut times, span.duration_ns);
-        last_start = start;
         outline.start_ns = outline.start_ns.min(span.start_ns);
         outline.end_ns = outline.end_ns.max(span.end_ns());
         outline.spans += 1;
-        let mut put = |name: &str, value: &[u8]| match columns.get_mut(name) {
-            Some(column) => column.add(row, value),
-            None => columns.entry(name.to_string()).or_default().add(row, value),
-        };
-        put("name", span.name.as_bytes());
-        index.add("name", &Value::Text(Arc::clone(&span.name)));
+        columns.of("", "name").add(row, span.name.as_bytes());
         if !span.status_message.is_empty() {
-            put("statusMessage", span.status_message.as_bytes());
-            index.add(
-                "statusMessage",
-                &Value::Text(Arc::clone(&span.status_message)),
-            );
+            let message = span.status_message.as_bytes();
+            columns.of("", "statusMessage").add(row, message);
         }
         if !span.trace_state.is_empty() {
-            put("traceState", span.trace_state.as_bytes());
+            let state = span.trace_state.as_bytes();
+            columns.of("", "traceState").add(row, state);
         }
         buffer.clear();
         codec::put_codes(&mut buffer, span);
-        put("codes", &buffer);
-        index.add("status", &Value::Status(span.status));
-        index.add("kind", &Value::Kind(span.kind));
+        columns.of("", "codes").add(row, &buffer);
         let shared = [
             ("resource", resources.number(&span.resource)),
             ("scope", scopes.number(&span.scope)),
@@ -138,18 +177,17 @@ pub(super) fn write(writer: &mut Writer, number: u32, traces: &[Trace]) -> io::R
         for (name, number) in shared {
             buffer.clear();
             put_uvarint(&mut buffer, number as u64);
-            put(name, &buffer);
+            columns.of("", name).add(row, &buffer);
         }
         for (name, value) in &span.attributes {
             buffer.clear();
             codec::put_value(&mut buffer, value);
-            put(&format!("span.{name}"), &buffer);
+            columns.of(SPAN, name).add(row, &buffer);
         }
-        index.attributes(AttributeScope::Span, &span.attributes);
         if !span.events.is_empty() {
             buffer.clear();
             codec::put_events(&mut buffer, span);
-            put("events", &buffer);
+            columns.of("", "events").add(row, &buffer);
         }
         for event in &span.events {
             index.add("event:name", &Value::Text(Arc::clone(&event.name)));
@@ -158,11 +196,15 @@ pub(super) fn write(writer: &mut Writer, number: u32, traces: &[Trace]) -> io::R
         if !span.links.is_empty() {
             buffer.clear();
             codec::put_links(&mut buffer, &span.links);
-            put("links", &buffer);
+            columns.of("", "links").add(row, &buffer);
         }
         for link in &span.links {
             index.attributes(AttributeScope::Link, &link.attributes);
         }
+    }
+    columns.all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (name, column) in &columns.all {
+        index.column(name, column);
     }
     let mut all = Vec::new();
     put_uvarint(&mut all, resources.all().len() as u64);
@@ -183,7 +225,7 @@ pub(super) fn write(writer: &mut Writer, number: u32, traces: &[Trace]) -> io::R
         }
     }
     let mut directory = Vec::new();
-    put_uvarint(&mut directory, columns.len() as u64 + 4);
+    put_uvarint(&mut directory, columns.all.len() as u64 + 3);
     let mut add = |writer: &mut Writer, name: &str, raw: &[u8]| {
         let extent = writer.block(raw)?;
         put_bytes(&mut directory, name.as_bytes());
@@ -191,11 +233,10 @@ pub(super) fn write(writer: &mut Writer, number: u32, traces: &[Trace]) -> io::R
         put_uvarint(&mut directory, extent.bytes.into());
         io::Result::Ok(())
     };
-    add(writer, "ids", &ids)?;
-    add(writer, "times", &times)?;
+    add(writer, spine::NAME, &spine::write(traces))?;
     add(writer, "resources", &all)?;
     add(writer, "scopes", &libraries)?;
-    for (name, column) in &columns {
+    for (name, column) in &columns.all {
         add(writer, name, &column.finish())?;
     }
     let labels = index.0.iter().flat_map(|(name, values)| {
@@ -258,9 +299,15 @@ impl<'r> Group<'r> {
         wanted: &Wanted,
         only: Option<&TraceId>,
     ) -> Result<Vec<Trace>, SegmentError> {
-        let ids = self.block("ids")?.unwrap_or_default();
-        let times = self.block("times")?.unwrap_or_default();
-        let mut traces = bare(&ids, &times).ok_or_else(|| self.wrong("ids"))?;
+        let mut traces = match self.block(spine::NAME)? {
+            Some(block) => spine::read(&block).ok_or_else(|| self.wrong(spine::NAME))?,
+            // Groups of the first version.
+            None => {
+                let ids = self.block("ids")?.unwrap_or_default();
+                let times = self.block("times")?.unwrap_or_default();
+                spine::read_first(&ids, &times).ok_or_else(|| self.wrong("ids"))?
+            }
+        };
         let total: usize = traces.iter().map(|t| t.spans.len()).sum();
         let mut first = 0;
         if let Some(only) = only {
@@ -345,7 +392,7 @@ impl<'r> Group<'r> {
         let of_span =
             |scope: AttributeScope| matches!(scope, AttributeScope::Any | AttributeScope::Span);
         for column in self.columns.keys() {
-            let Some(name) = column.strip_prefix("span.") else {
+            let Some(name) = column.strip_prefix(SPAN) else {
                 continue;
             };
             let mut asked = wanted.attributes.iter();
@@ -418,32 +465,4 @@ impl Rows<'_, '_> {
         let at = row.checked_sub(self.first)?;
         self.rows.get_mut(at).map(|span| &mut **span)
     }
-}
-
-/// Traces with the ids and times of their spans.
-fn bare(ids: &[u8], times: &[u8]) -> Option<Vec<Trace>> {
-    let (mut ids, mut times) = (Cursor::new(ids), Cursor::new(times));
-    let count = ids.count()?;
-    let mut traces = Vec::with_capacity(count);
-    for _ in 0..count {
-        let id = ids.take(16)?.try_into().ok()?;
-        let spans = usize::try_from(ids.uvarint()?).ok()?;
-        traces.push((id, spans));
-    }
-    let mut start = 0i64;
-    let traces = traces.into_iter().map(|(id, count)| {
-        let mut spans = Vec::new();
-        for _ in 0..count {
-            start = start.wrapping_add(times.varint()?);
-            spans.push(Span {
-                id: ids.take(8)?.try_into().ok()?,
-                parent_id: ids.take(8)?.try_into().ok()?,
-                start_ns: start as u64,
-                duration_ns: times.uvarint()?,
-                ..Span::default()
-            });
-        }
-        Some(Trace { id, spans })
-    });
-    traces.collect()
 }

@@ -17,6 +17,9 @@ mod column;
 mod group;
 mod head;
 mod merge;
+mod objects;
+mod retention;
+mod spine;
 mod store;
 mod tags;
 #[cfg(test)]
@@ -26,11 +29,23 @@ mod upkeep;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use towpath_query::promql::Matcher;
+
+use crate::objects::{Objects, ObjectsError, ObjectsStats};
 use crate::segment::SegmentError;
 use crate::wal;
 
 pub use store::Store;
 pub use tags::TagValue;
+
+/// How long some traces are kept.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Which: conditions on attributes of the resource, where `service` stands for `service.name`.
+    pub matchers: Vec<Matcher>,
+    /// How long.
+    pub keep: Duration,
+}
 
 /// Where traces are kept, and how much of them.
 #[derive(Clone, Debug)]
@@ -39,6 +54,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// How long they are kept.
     pub retention: Duration,
+    /// What is kept for another time; of several rules that fit, the first one counts.
+    pub rules: Vec<Rule>,
     /// How much of the disk their blocks take.
     pub max_bytes: u64,
     /// Traces go into a block when those in memory take so much.
@@ -51,6 +68,8 @@ pub struct Options {
     pub trace_max_bytes: usize,
     /// Memory for parts of blocks that were read lately.
     pub cache_bytes: usize,
+    /// Where blocks are beside the local disk, if anywhere.
+    pub objects: Option<Objects>,
 }
 
 impl Options {
@@ -59,12 +78,14 @@ impl Options {
         Self {
             dir,
             retention: Duration::from_secs(7 * 86_400),
+            rules: Vec::new(),
             max_bytes: 10 << 30,
             flush_bytes: 32 << 20,
             flush_age: Duration::from_secs(300),
             head_max_bytes: 128 << 20,
             trace_max_bytes: 8 << 20,
             cache_bytes: 32 << 20,
+            objects: None,
         }
     }
 }
@@ -115,6 +136,9 @@ pub enum Error {
     /// A block cannot be read.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// What it has in a bucket cannot be used.
+    #[error("open the store of traces")]
+    Objects(#[from] ObjectsError),
     /// The log takes nothing.
     #[error("begin a file of the log: {0}")]
     Log(String),
@@ -134,7 +158,7 @@ impl Error {
 }
 
 /// How much there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Traces in memory.
     pub live_traces: usize,
@@ -150,4 +174,11 @@ pub struct Statistics {
     pub taken_spans: u64,
     /// Spans that were refused since the start.
     pub refused_spans: u64,
+    /// Bytes of the disk that were freed since the start, by what for: `retention`, `size` or
+    /// `deleted`.
+    pub freed: [(&'static str, u64); 3],
+    /// Blocks that could not be opened; their spans are missing from answers.
+    pub damaged: u64,
+    /// What is in a bucket, where there is one.
+    pub objects: Option<ObjectsStats>,
 }

@@ -1,6 +1,6 @@
 //! The store: takes spans in, and answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,9 @@ use super::head::{Head, Live, Part};
 use super::merge::Merge;
 use super::{Error, NotTaken, Options, Statistics, Taken};
 use crate::bytes::{Cursor, put_bytes};
+use crate::freed::Freed;
+use crate::objects::Depot;
+use crate::room::Room;
 use crate::segment::Cache;
 use crate::wal::{self, Disk, Log, Replayed};
 
@@ -34,6 +37,13 @@ pub(super) struct Inner {
     pub(super) state: Mutex<State>,
     /// Held by whoever makes or removes blocks.
     pub(super) upkeep: Mutex<()>,
+    /// Blocks of which a part cannot be read: they are left as they are.
+    pub(super) unreadable: Mutex<BTreeSet<u64>>,
+    /// On which day blocks were looked through for what is kept no longer.
+    pub(super) trimmed: Mutex<BTreeMap<u64, u64>>,
+    pub(super) freed: Freed,
+    pub(super) room: Room,
+    pub(super) depot: Option<Arc<Depot>>,
 }
 
 #[derive(Default)]
@@ -45,6 +55,8 @@ pub(super) struct State {
     /// In the order of their numbers.
     pub(super) blocks: Vec<Arc<Block>>,
     pub(super) next_block: u64,
+    /// Blocks that could not be read when the store was opened.
+    pub(super) broken: Vec<u64>,
     pub(super) taken_spans: u64,
     pub(super) refused_spans: u64,
 }
@@ -65,7 +77,8 @@ impl Store {
             next_block: 1,
             ..State::default()
         };
-        super::upkeep::open_blocks(&blocks_dir, &cache, &mut state)?;
+        let depot = super::objects::open(&blocks_dir, &log_dir, &options, &clock)?;
+        super::upkeep::open_blocks(&blocks_dir, &cache, depot.as_deref(), &mut state)?;
         let covered = state
             .blocks
             .iter()
@@ -85,6 +98,7 @@ impl Store {
         let replayed = read.map_err(|e| Error::io("read", &log_dir, e))?;
         let log = Log::open(&log_dir, covered, Arc::new(Disk));
         let log = log.map_err(|e| Error::io("begin a log in", &log_dir, e))?;
+        let room = Room::new(&options.dir);
         let inner = Inner {
             options,
             blocks_dir,
@@ -94,8 +108,15 @@ impl Store {
             cache,
             state: Mutex::new(state),
             upkeep: Mutex::new(()),
+            unreadable: Mutex::default(),
+            trimmed: Mutex::default(),
+            freed: Freed::default(),
+            room,
+            depot,
         };
-        Ok((Self(Arc::new(inner)), replayed))
+        let store = Self(Arc::new(inner));
+        store.begin_uploads()?;
+        Ok((store, replayed))
     }
 
     /// Takes traces, or parts of them. They can be queried at once; [`Store::sync`] waits until
@@ -107,6 +128,11 @@ impl Store {
         let parts: Vec<Part> = traces.iter().map(Part::of).collect();
         let options = &self.0.options;
         let now = self.0.clock.monotonic();
+        if let Some(why) = self.0.room.short() {
+            let spans = parts.iter().map(|part| part.spans as u64);
+            self.0.state.lock().refused_spans += spans.sum::<u64>();
+            return Err(NotTaken::Busy(why));
+        }
         let mut state = self.0.state.lock();
         let bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();
         if state.head.bytes + state.leaving_bytes + bytes > options.head_max_bytes {
@@ -158,8 +184,11 @@ impl Store {
             blocks: state.blocks.len(),
             block_bytes: state.blocks.iter().map(|b| b.reader.bytes()).sum(),
             block_spans: state.blocks.iter().map(|b| b.meta.spans).sum(),
+            damaged: state.broken.len() as u64,
             taken_spans: state.taken_spans,
             refused_spans: state.refused_spans,
+            freed: self.0.freed.told(),
+            objects: self.0.depot.as_ref().map(|depot| depot.stats()),
         }
     }
 

@@ -1,16 +1,18 @@
 //! What is done from time to time: traces that are complete go into blocks, small blocks into
-//! larger ones, old ones away.
+//! larger ones. What goes is in [`super::retention`].
 
 use std::path::Path;
 use std::sync::Arc;
 
-use towpath_query::traceql::Wanted;
+use towpath_query::traceql::{Trace, Wanted};
 
 use super::Error;
 use super::block::{self, Block, Meta, Unwritten};
 use super::merge::Merge;
 use super::store::{IDLE, Records, State, Store};
-use crate::segment::Cache;
+use crate::freed::Reason;
+use crate::objects::{Depot, adopted_until};
+use crate::segment::{self, Cache};
 use crate::wal;
 
 /// So many blocks of a size become one.
@@ -19,33 +21,30 @@ const FAN_IN: usize = 8;
 const TIERS: [u64; 2] = [32 << 20, 256 << 20];
 
 /// Opens the blocks of a directory. What others stand for, and what was never finished, goes.
-pub(super) fn open_blocks(dir: &Path, cache: &Arc<Cache>, state: &mut State) -> Result<(), Error> {
-    let listing = std::fs::read_dir(dir).map_err(|e| Error::io("list", dir, e))?;
-    let mut numbers = Vec::new();
-    for entry in listing {
-        let path = entry.map_err(|e| Error::io("list", dir, e))?.path();
-        let extension = path
-            .extension()
-            .and_then(|e| e.to_str())
-            .unwrap_or_default();
-        let stem = path
-            .file_stem()
-            .and_then(|s| s.to_str())
-            .unwrap_or_default();
-        match (extension, stem.parse::<u64>()) {
-            ("traces", Ok(number)) => numbers.push(number),
-            ("partial", _) => {
-                std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?
-            }
-            _ => {}
-        }
-    }
-    numbers.sort_unstable();
-    state.next_block = numbers.last().map_or(1, |last| last + 1);
+pub(super) fn open_blocks(
+    dir: &Path,
+    cache: &Arc<Cache>,
+    depot: Option<&Depot>,
+    state: &mut State,
+) -> Result<(), Error> {
+    let numbers = numbers(dir)?;
+    let newest = numbers.last().copied().max(depot.and_then(Depot::last));
+    state.next_block = newest.map_or(1, |last| last + 1);
+    let adopted = adopted_until(dir).map_err(|e| Error::io("read", dir, e))?;
     for number in numbers {
-        match Block::open(dir, number, Arc::clone(cache)) {
-            Ok(block) => state.blocks.push(Arc::new(block)),
-            Err(error) => tracing::error!(%error, number, "a block of traces is left out"),
+        let object = depot.and_then(|depot| depot.object(number));
+        match Block::open(dir, number, Arc::clone(cache), object) {
+            Ok(mut block) => {
+                if number <= adopted {
+                    block.meta.covers = 0;
+                }
+                state.blocks.push(Arc::new(block));
+            }
+            Err(error) => {
+                let error = crate::metrics::told(&error);
+                tracing::error!(error, number, "a block of traces is left out");
+                state.broken.push(number);
+            }
         }
     }
     let replaced: Vec<u64> = state
@@ -63,8 +62,36 @@ pub(super) fn open_blocks(dir: &Path, cache: &Arc<Cache>, state: &mut State) -> 
     Ok(())
 }
 
-fn remove(block: &Block) {
-    if let Err(error) = std::fs::remove_file(&block.path) {
+/// The numbers of the blocks in a directory, in order; of those in a bucket the tails are here.
+/// What was never finished goes.
+pub(super) fn numbers(dir: &Path) -> Result<Vec<u64>, Error> {
+    let listing = std::fs::read_dir(dir).map_err(|e| Error::io("list", dir, e))?;
+    let mut numbers = Vec::new();
+    for entry in listing {
+        let path = entry.map_err(|e| Error::io("list", dir, e))?.path();
+        let extension = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default();
+        let stem = path
+            .file_stem()
+            .and_then(|s| s.to_str())
+            .unwrap_or_default();
+        match (extension, stem.parse::<u64>()) {
+            ("traces" | "tail", Ok(number)) => numbers.push(number),
+            ("partial", _) => {
+                std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?
+            }
+            _ => {}
+        }
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    Ok(numbers)
+}
+
+pub(super) fn remove(block: &Block) {
+    if let Err(error) = segment::remove(&block.path) {
         tracing::warn!(%error, path = %block.path.display(), "remove a block of traces");
     }
 }
@@ -76,6 +103,9 @@ impl Store {
     /// A block cannot be written; what should be in it stays in memory and in the log.
     pub fn upkeep(&self) -> Result<(), Error> {
         let guard = self.0.upkeep.lock();
+        self.0.room.look();
+        // First, because it makes room for what follows.
+        self.expire();
         let options = &self.0.options;
         let now = self.0.clock.monotonic();
         let (bytes, oldest) = {
@@ -87,8 +117,8 @@ impl Store {
             // With twice as much as there should be, nothing is waited for.
             self.flush_locked(bytes >= 2 * options.flush_bytes)?;
         }
+        self.trim()?;
         self.compact()?;
-        self.expire();
         drop(guard);
         Ok(())
     }
@@ -156,6 +186,7 @@ impl Store {
             Ok(block) => {
                 state.blocks.push(block);
                 drop(state);
+                self.changed();
                 // What stayed must be durable behind the new file before the old ones go: a
                 // rotation syncs, and files behind it are never removed with those before.
                 let durable = self.0.log.rotate().is_ok();
@@ -177,26 +208,46 @@ impl Store {
             Unwritten::Write(e) => Error::io("write", &path, e),
             Unwritten::Read(why) => Error::Merge(why),
         })?;
-        let block = Block::open(&self.0.blocks_dir, number, Arc::clone(&self.0.cache))?;
+        let block = Block::open(&self.0.blocks_dir, number, Arc::clone(&self.0.cache), None)?;
         Ok(Arc::new(block))
     }
 
-    fn now_ns(&self) -> u64 {
+    pub(super) fn now_ns(&self) -> u64 {
         u64::try_from(self.0.clock.since_epoch().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Merges blocks of like size, where there are enough of them.
     fn compact(&self) -> Result<(), Error> {
+        if self.rests() {
+            return Ok(());
+        }
         let blocks = self.0.state.lock().blocks.clone();
         let tier = |block: &Block| TIERS.iter().position(|most| block.reader.bytes() < *most);
+        let unreadable = self.0.unreadable.lock().clone();
+        let readable = |block: &&Arc<Block>| !unreadable.contains(&block.number);
         let due = (0..TIERS.len()).find_map(|wanted| {
             let same = blocks.iter().filter(|block| tier(block) == Some(wanted));
-            let same: Vec<Arc<Block>> = same.take(FAN_IN).cloned().collect();
+            let same: Vec<Arc<Block>> = same.filter(readable).take(FAN_IN).cloned().collect();
             (same.len() == FAN_IN).then_some(same)
         });
         let Some(due) = due else {
             return Ok(());
         };
+        self.rewrite(&due, None).map(drop)
+    }
+
+    /// Makes one block of some, without what is kept no longer, and counts what that frees where
+    /// there is a reason for it. Tells its number, if something is left. Blocks that cannot be read are named in the server's log and left
+    /// as they are from then on.
+    pub(super) fn rewrite(
+        &self,
+        due: &[Arc<Block>],
+        reason: Option<Reason>,
+    ) -> Result<Option<u64>, Error> {
+        let before: u64 = due.iter().map(|block| block.reader.bytes()).sum();
+        if !self.0.room.fits(before) {
+            return Ok(None);
+        }
         let number = {
             let mut state = self.0.state.lock();
             state.next_block += 1;
@@ -208,47 +259,76 @@ impl Store {
             made_ns: due.iter().map(|b| b.meta.made_ns).max().unwrap_or(0),
             ..Meta::default()
         };
-        let wanted = Arc::new(Wanted::everything(0, u64::MAX));
-        let mut sources: Vec<Box<dyn Iterator<Item = _>>> = Vec::new();
-        for block in &due {
-            let traces = Arc::clone(block).traces(Arc::clone(&wanted), true)?;
-            sources.push(Box::new(traces.map(|t| t.map_err(|e| e.to_string()))));
+        let newest_ns = due.iter().map(|block| age(block)).max().unwrap_or(0);
+        let keeps = |trace: &Result<Trace, String>| match trace {
+            Ok(trace) => self.keeps(trace, newest_ns),
+            Err(_) => true,
+        };
+        let sources = everything(due).inspect_err(|_| {
+            // So that it is not tried again at once.
+            self.is_out_of_reach(due);
+        })?;
+        let traces = Merge::new(sources).filter(keeps);
+        let made = block::write(&self.0.blocks_dir, number, meta, traces);
+        if let Err(Unwritten::Read(why)) = &made {
+            if !self.is_out_of_reach(due) {
+                self.set_aside(due);
+            }
+            let partial = block::path(&self.0.blocks_dir, number).with_extension("partial");
+            std::fs::remove_file(&partial).map_err(|e| Error::io("remove", &partial, e))?;
+            return Err(Error::Merge(why.clone()));
         }
-        let made = block::write(&self.0.blocks_dir, number, meta, Merge::new(sources));
         let block = self.opened(number, made.map(drop))?;
+        let empty = block.meta.traces == 0;
+        let after = if empty { 0 } else { block.reader.bytes() };
         let gone = block.meta.replaces.clone();
         let mut state = self.0.state.lock();
         state.blocks.retain(|block| !gone.contains(&block.number));
-        state.blocks.push(block);
+        if !empty {
+            state.blocks.push(Arc::clone(&block));
+        }
         drop(state);
         due.iter().for_each(|block| remove(block));
-        Ok(())
+        self.changed();
+        if empty {
+            remove(&block);
+        }
+        if let Some(reason) = reason {
+            self.0.freed.add(reason, before as i64 - after as i64);
+        }
+        Ok((!empty).then_some(number))
     }
 
-    /// Lets go what is too old, and the oldest of what is too much.
-    fn expire(&self) {
-        let options = &self.0.options;
-        let keep_ns = u64::try_from(options.retention.as_nanos()).unwrap_or(u64::MAX);
-        let oldest_ns = self.now_ns().saturating_sub(keep_ns);
-        // Clocks of senders may be wrong; a block is no younger than its making.
-        let age = |block: &Block| block.meta.end_ns.min(block.meta.made_ns);
-        let mut gone = Vec::new();
-        let mut state = self.0.state.lock();
-        let mut total: u64 = state.blocks.iter().map(|b| b.reader.bytes()).sum();
-        let mut by_age = state.blocks.clone();
-        by_age.sort_by_key(|block| age(block));
-        for block in by_age {
-            if age(&block) >= oldest_ns && total <= options.max_bytes {
-                break;
+    /// Finds out which of some blocks cannot be read, so that the others can go on.
+    fn set_aside(&self, due: &[Arc<Block>]) {
+        for block in due {
+            let why = match everything(std::slice::from_ref(block)) {
+                Ok(read) => read.into_iter().flatten().find_map(Result::err),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(error) = why {
+                let path = block.reader.data().name();
+                tracing::error!(path, %error, "a block of traces is left as it is");
+                self.0.unreadable.lock().insert(block.number);
             }
-            total -= block.reader.bytes();
-            gone.push(block);
         }
-        let gone_numbers: Vec<u64> = gone.iter().map(|block| block.number).collect();
-        state
-            .blocks
-            .retain(|block| !gone_numbers.contains(&block.number));
-        drop(state);
-        gone.iter().for_each(|block| remove(block));
     }
+}
+
+type Parts = Box<dyn Iterator<Item = Result<Trace, String>>>;
+
+/// All traces of blocks.
+fn everything(blocks: &[Arc<Block>]) -> Result<Vec<Parts>, Error> {
+    let wanted = Arc::new(Wanted::everything(0, u64::MAX));
+    let mut sources: Vec<Parts> = Vec::new();
+    for block in blocks {
+        let traces = Arc::clone(block).traces(Arc::clone(&wanted), true)?;
+        sources.push(Box::new(traces.map(|t| t.map_err(|e| e.to_string()))));
+    }
+    Ok(sources)
+}
+
+/// How old a block is, as a time. Clocks of senders may be wrong; it is no younger than its making.
+pub(super) fn age(block: &Block) -> u64 {
+    block.meta.end_ns.min(block.meta.made_ns)
 }

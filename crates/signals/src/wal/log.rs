@@ -21,8 +21,10 @@ const AGE: Duration = Duration::from_millis(50);
 const QUEUE: usize = 16 << 20;
 /// How long an append waits for room in the buffer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A file is closed when it is this long, in bytes.
-const FILE: u64 = 32 << 20;
+/// Buffers that are empty keep no more than this, in bytes: a quiet log takes no memory.
+const KEPT: usize = 128 << 10;
+/// A file is closed when it is this long, in bytes. A replay holds one as a whole.
+const FILE: u64 = 8 << 20;
 /// How often a full disk is tried again. Nothing tells when room is made.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -376,7 +378,7 @@ impl Writer {
         self.length += self.buffer.len() as u64;
         self.durable += self.buffer.len() as u64;
         self.buffer.clear();
-        self.buffer.shrink_to(2 * GROUP);
+        self.buffer.shrink_to(KEPT);
         Ok(())
     }
 

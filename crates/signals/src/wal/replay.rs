@@ -47,10 +47,12 @@ const TOLD: usize = 1000;
 pub(crate) fn replay(dir: &Path, from: u64, mut apply: impl FnMut(&[u8])) -> io::Result<Replayed> {
     let mut done = Replayed::default();
     let all: Vec<u64> = numbers(dir)?.into_iter().filter(|n| *n >= from).collect();
+    // One for all files.
+    let mut bytes = Vec::new();
     for number in &all {
         let last = all.last() == Some(number);
         let path = path(dir, *number);
-        let mut bytes = Vec::new();
+        bytes.clear();
         File::open(&path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
         done.files += 1;
         done.bytes += bytes.len() as u64;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use towpath_query::promql::{Hints, Labels, Matcher, Source};
-use towpath_signals::metrics::Store;
+use towpath_signals::metrics::{Options, Store};
 use towpath_signals::{Append, Delete, Exemplar, Metadata, Read, Refused, Sample, Value};
 
-use crate::{Set, folder, options, wait};
+use crate::{Set, copy, folder, options, wait};
 
 fn series(number: usize) -> Labels {
     [
@@ -96,6 +96,82 @@ fn memory_is_limited_and_freed_early() {
     );
     assert!(stats.segments > 0);
     assert!(stats.shed.iter().any(|shed| shed.reason == "memory"));
+}
+
+/// Series of a source, as many as are taken; each with a sample at a time.
+fn scrape(store: &Store, job: &str, numbers: std::ops::Range<usize>, at: i64) -> Vec<Refused> {
+    let mut refused = Vec::new();
+    for number in numbers {
+        let pairs = [
+            ("__name__", "requests_total".to_owned()),
+            ("job", job.to_owned()),
+            ("id", format!("identifier-{number}")),
+        ];
+        match store.resolve(&pairs.into_iter().collect()) {
+            Ok(series) => {
+                let outcome = store.append(&[sample(series, at, number as f64)]).unwrap();
+                refused.extend(outcome.refused.into_iter().map(|(_, why)| why));
+            }
+            Err(why) => refused.push(why),
+        }
+    }
+    refused
+}
+
+#[test]
+fn the_source_that_grew_pays_first() {
+    let dir = folder();
+    let clock = Set::new(NOW);
+    let mut options = options(&clock);
+    options.memory_bytes = 3 << 20;
+    let store = Store::open(dir.path(), options).unwrap();
+    let mut shed = 0;
+    for round in 0..300i64 {
+        let at = NOW + round * 60_000;
+        clock.0.store(at, Ordering::SeqCst);
+        // Two that are as they always were, and one whose labels explode after some hours.
+        for (job, count) in [("steady", 500), ("quiet", 50)] {
+            assert_eq!(scrape(&store, job, 0..count, at), [], "{round}");
+        }
+        let numbers = if round < 200 {
+            0..50
+        } else {
+            round as usize * 1000..round as usize * 1000 + 1000
+        };
+        let refused = scrape(&store, "exploding", numbers, at);
+        shed += refused.len() as u64;
+        for why in refused {
+            let Refused::Limit(text) = &why else {
+                panic!("{why}");
+            };
+            assert!(text.contains("job \"exploding\" grew"), "{text}");
+        }
+        if round % 4 == 0 {
+            store.maintain().unwrap();
+        }
+    }
+    let stats = store.stats();
+    assert!(shed > 1000, "{shed}");
+    assert!(stats.memory_bytes < 3 << 20);
+    assert!(stats.shed.iter().all(|one| one.source == "exploding"));
+    assert_eq!(stats.shed.iter().map(|one| one.count).sum::<u64>(), shed);
+}
+
+#[test]
+fn the_source_with_more_and_more_series_is_refused_first() {
+    let dir = folder();
+    let clock = Set::new(NOW);
+    let mut options = options(&clock);
+    options.max_series = 1000;
+    let store = Store::open(dir.path(), options).unwrap();
+    assert_eq!(scrape(&store, "steady", 0..200, NOW), []);
+    let refused = scrape(&store, "exploding", 0..900, NOW);
+    assert_eq!(refused.len(), 150);
+    assert_eq!(
+        refused[0].to_string(),
+        "limit of 1000 series is near, and job \"exploding\" grew"
+    );
+    assert_eq!(scrape(&store, "steady", 200..240, NOW), []);
 }
 
 #[test]
@@ -320,4 +396,61 @@ fn what_is_deleted_is_out_of_sight_and_frees_bytes() {
     assert_eq!(store.stats().segment_bytes, before - freed);
     assert!(freed > before / 3, "{freed} of {before}");
     assert_eq!(store.select(&job, &hints).unwrap().count(), 0);
+}
+
+/// Samples that come fast, with a look now and then whether something is due; what a crash leaves.
+fn fast(log_bytes: u64) -> (tempfile::TempDir, Options) {
+    let clock = Set::new(NOW);
+    let mut options = options(&clock);
+    options.log_bytes = log_bytes;
+    let dir = folder();
+    let store = Store::open(dir.path(), options.clone()).unwrap();
+    let labels: Labels = [("__name__", "up")].into_iter().collect();
+    let series = store.resolve(&labels).unwrap();
+    for at in 0..MANY {
+        let value = (at * 7919 % 1000) as f64 / 7.0;
+        store.append(&[sample(series, NOW + at, value)]).unwrap();
+        if at % 1000 == 0 {
+            wait(store.sync()).unwrap();
+            store.maintain().unwrap();
+        }
+    }
+    wait(store.sync()).unwrap();
+    (copy(dir.path()), options)
+}
+
+const MANY: i64 = 100_000;
+
+/// However fast samples come, what has to be read back after a crash stays short.
+#[test]
+fn a_long_log_is_written_down_early() {
+    let (left, options) = fast(64 << 10);
+    let store = Store::open(left.path(), options).unwrap();
+    let replayed = store.stats().replayed.bytes;
+    assert!(replayed < 256 << 10, "{replayed} bytes");
+    assert_eq!(count(&store), MANY as usize);
+    // A long one that is found is not left for the next crash, either.
+    let (left, mut options) = fast(u64::MAX);
+    options.log_bytes = 64 << 10;
+    let store = Store::open(left.path(), options.clone()).unwrap();
+    let replayed = store.stats().replayed.bytes;
+    assert!(replayed > 256 << 10, "{replayed} bytes");
+    store.maintain().unwrap();
+    let left = copy(left.path());
+    let store = Store::open(left.path(), options).unwrap();
+    assert_eq!(store.stats().replayed.records, 0);
+    assert_eq!(count(&store), MANY as usize);
+}
+
+fn count(store: &Store) -> usize {
+    let hints = Hints {
+        start: 0,
+        end: i64::MAX,
+        step: 0,
+        range: 0,
+        function: "",
+    };
+    let all = store.select(&[], &hints).unwrap();
+    all.map(|series| series.unwrap().floats.iter().count())
+        .sum()
 }

@@ -78,6 +78,10 @@ fn sync(store: &LogStore) {
 
 /// All lines that a query finds, oldest first, as `seconds app line`.
 fn query(store: &LogStore, query: &str) -> Vec<String> {
+    try_query(store, query).expect("an answer")
+}
+
+fn try_query(store: &LogStore, query: &str) -> Result<Vec<String>, String> {
     let query = logql::parse_log(query).expect("a query");
     let settings = Settings {
         max_entries: 1_000_000,
@@ -85,10 +89,11 @@ fn query(store: &LogStore, query: &str) -> Vec<String> {
     };
     let all = (0, i64::MAX);
     let answer = logql::logs(&query, all, Direction::Forward, 1_000_000, store, &settings);
-    let entries = answer.expect("an answer").entries.into_iter();
-    entries
+    let entries = answer.map_err(|error| error.to_string())?.entries;
+    let entries = entries.into_iter();
+    Ok(entries
         .map(|one| format!("{} {} {}", one.at / SECOND, one.stream.get("app"), one.line))
-        .collect()
+        .collect())
 }
 
 fn many(from: i64, count: i64) -> Vec<Line> {
@@ -349,6 +354,39 @@ fn damage_is_told_and_costs_one_segment() {
     assert_eq!(query(&store, "{app=\"a\"}").len(), 100);
 }
 
+/// Whatever byte the disk loses: the lines are found, or it is told that something is damaged.
+#[test]
+fn no_damage_hides_lines_in_silence() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let clock = clock();
+    let store = open(dir.path(), &clock);
+    push(&store, "a", many(NOW as i64 - 400, 150));
+    store.flush().expect("flushed");
+    drop(store);
+    let needle = "{app=\"a\"} |= \"request 999677 took\"";
+    let file = dir.path().join("000000000001.seg");
+    let whole = std::fs::read(&file).expect("a segment");
+    let (mut found, mut told) = (0, 0);
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] = if bytes[at] == 0 { 0xff } else { 0 };
+        std::fs::write(&file, bytes).expect("written");
+        let store = open(dir.path(), &clock);
+        match try_query(&store, needle) {
+            Ok(lines) if lines.len() == 1 => found += 1,
+            Ok(lines) => {
+                assert_eq!((lines.len(), store.health().damaged), (0, 1), "byte {at}");
+                told += 1;
+            }
+            Err(why) => {
+                assert!(why.contains("000000000001.seg"), "byte {at}: {why}");
+                told += 1;
+            }
+        }
+    }
+    assert!(found > 100 && told > 100, "{found} {told}");
+}
+
 #[test]
 fn volumes_are_counted() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -364,7 +402,7 @@ fn volumes_are_counted() {
     assert_eq!(late, [labels("b")]);
 }
 
-/// What a line of JSON takes on the disk. The figures of speed are in `docs/performance.md`.
+/// What a line of JSON takes on the disk.
 #[test]
 fn lines_are_small_on_the_disk() {
     let megabytes = std::env::var("TOWPATH_LOG_MEGABYTES").ok();

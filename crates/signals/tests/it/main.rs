@@ -4,10 +4,16 @@
 
 mod damage;
 mod disk;
+mod downsample;
 mod limits;
 mod logs;
+mod logs_first;
+mod logs_kept;
 mod model;
+mod objects;
 mod promql;
+mod retention;
+mod traces;
 
 use std::future::Future;
 use std::path::Path;

@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
+use axum::extract::{DefaultBodyLimit, Extension, Path, RawQuery, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use towpath_alerting::alertmanager::{Alert, Muted, SilenceError, SilenceState, parse_matchers};
+use towpath_kit::traits::Principal;
 use towpath_query::promql::Matcher;
 
 use super::wire::{self, PostedAlert, PostedSilence};
 use super::{Alertmanager, Refusal};
-use crate::prometheus::Door;
+use crate::door::Door;
 
 /// No request is larger.
 const BODY_BYTES: usize = 16 << 20;
@@ -23,9 +24,9 @@ const BODY_BYTES: usize = 16 << 20;
 type Own = State<Arc<Alertmanager>>;
 
 impl Alertmanager {
-    /// The routes, under `/alertmanager`. Who asks is checked by `door`: reading wants the right
-    /// to read signals, alerts and silences that to create them, ending a silence that to delete
-    /// them; health wants nothing.
+    /// The routes, under `/alertmanager` and `/api/v1/receivers`. Who asks is checked by `door`:
+    /// reading wants the right to read signals; alerts, silences and messages that test receivers
+    /// that to create them, ending a silence that to delete them; health wants nothing.
     pub fn router(self: &Arc<Self>, door: Door) -> Router {
         let api = Router::new()
             .route("/alertmanager/api/v2/status", get(status))
@@ -41,6 +42,8 @@ impl Alertmanager {
             .route("/alertmanager/api/v2/alerts", get(alerts).post(post_alerts))
             .route("/alertmanager/api/v2/alerts/groups", get(groups))
             .route("/alertmanager/-/reload", post(reload))
+            .route("/api/v1/receivers", get(super::status::receivers))
+            .route("/api/v1/receivers/{name}/test", post(super::status::test))
             .layer(DefaultBodyLimit::max(BODY_BYTES))
             .layer(axum::middleware::from_fn_with_state(door, pass))
             .with_state(Arc::clone(self));
@@ -51,14 +54,18 @@ impl Alertmanager {
     }
 }
 
-async fn pass(State(door): State<Door>, request: Request, next: Next) -> Response {
+async fn pass(State(door): State<Door>, mut request: Request, next: Next) -> Response {
     let verb = match *request.method() {
         Method::GET | Method::HEAD => "get",
         Method::DELETE => "delete",
         _ => "create",
     };
     match door.pass(request.headers(), verb).await {
-        Ok(_) => next.run(request).await,
+        Ok(principal) => {
+            // Who asks, for what is noted in the ledger.
+            request.extensions_mut().insert(principal);
+            next.run(request).await
+        }
         Err(refusal) => refusal.map(Body::new),
     }
 }
@@ -199,21 +206,29 @@ async fn apart<T: Send + 'static>(
     }
 }
 
-async fn post_silence(State(own): Own, body: Bytes) -> Response {
+async fn post_silence(
+    State(own): Own,
+    Extension(by): Extension<Principal>,
+    body: Bytes,
+) -> Response {
     let posted: Result<PostedSilence, _> = serde_json::from_slice(&body);
     let silence = posted.map_err(|error| error.to_string());
     let silence = match silence.and_then(PostedSilence::read) {
         Ok(silence) => silence,
         Err(why) => return bad(why),
     };
-    match apart(move || own.silence(silence)).await {
+    match apart(move || own.silence(silence, &by)).await {
         Ok(id) => axum::Json(json!({"silenceID": id})).into_response(),
         Err(response) => response,
     }
 }
 
-async fn delete_silence(State(own): Own, Path(id): Path<String>) -> Response {
-    match apart(move || own.expire(&id)).await {
+async fn delete_silence(
+    State(own): Own,
+    Extension(by): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Response {
+    match apart(move || own.expire(&id, &by)).await {
         Ok(()) => StatusCode::OK.into_response(),
         Err(response) => response,
     }
@@ -231,11 +246,14 @@ async fn post_alerts(State(own): Own, body: Bytes) -> Response {
     for one in posted {
         match one.read(now, timeout) {
             Ok(alert) => alerts.push(alert),
-            Err(why) => faults.push(why),
+            Err(why) => {
+                own.meters.invalid();
+                faults.push(why);
+            }
         }
     }
     // Those that are well are taken, whatever is wrong with others.
-    if own.take(alerts) > 0 {
+    if own.posted(alerts) > 0 {
         let why = "too many alerts are held";
         return fault(StatusCode::TOO_MANY_REQUESTS, why);
     }

@@ -21,6 +21,8 @@ struct File {
 
 pub(super) struct Kept {
     path: PathBuf,
+    /// What is written before it takes the place of the other; no other server's.
+    fresh: PathBuf,
     /// What is on disk, by its checksum: the same is not written again.
     last: Mutex<Option<u32>>,
 }
@@ -29,8 +31,17 @@ impl Kept {
     pub(super) fn open(directory: &Path) -> Result<Self, Error> {
         std::fs::create_dir_all(directory)
             .map_err(|error| Error::Keep(directory.to_owned(), error.to_string()))?;
+        // What one that ended was writing is of no use, and it shall not finish it.
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("alerts.") && name.ends_with(".new") {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        let id = towpath_stdx::id::uuid(&towpath_stdx::SystemRandom);
         Ok(Self {
             path: directory.join("alerts.json"),
+            fresh: directory.join(format!("alerts.{id}.new")),
             last: Mutex::default(),
         })
     }
@@ -70,13 +81,12 @@ impl Kept {
         if *last == Some(sum) {
             return Ok(());
         }
-        let fresh = self.path.with_extension("new");
-        let mut out = std::fs::File::create(&fresh).map_err(fail)?;
+        let mut out = std::fs::File::create(&self.fresh).map_err(fail)?;
         out.write_all(format!("{sum:08x}\n").as_bytes())
             .and_then(|()| out.write_all(&body))
             .and_then(|()| out.sync_all())
             .map_err(fail)?;
-        std::fs::rename(&fresh, &self.path).map_err(fail)?;
+        std::fs::rename(&self.fresh, &self.path).map_err(fail)?;
         if let Some(folder) = self.path.parent() {
             std::fs::File::open(folder)
                 .and_then(|d| d.sync_all())

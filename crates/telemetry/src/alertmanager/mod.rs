@@ -6,24 +6,35 @@
 //! same idempotency key.
 
 mod api;
+mod history;
 mod kept;
+mod meters;
 mod sender;
+mod silenced;
+mod status;
 mod wire;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use towpath_alerting::alertmanager::{
-    Alert, Config, Dispatcher, Messages, Outcome, Send, Silence, SilenceError,
+    Alert, Config, Dispatcher, Event, Messages, Outcome, Send, Silence, SilenceError, SilenceState,
 };
 use towpath_alerting::rules::Notice;
+use towpath_kit::traits::Principal;
+use towpath_signals::logs::LogStore;
 use towpath_stdx::Clock;
 
-use crate::rules::Told;
+use crate::cases::{Circumstances, Hearing};
+use crate::ledger::{Change, Ledger};
+use crate::rules::{Settled, Told};
+pub use history::JOB as HISTORY_JOB;
+pub use meters::AlertmanagerTarget;
 
 /// Messages on their way at a time.
 const SENDING: usize = 16;
@@ -57,6 +68,9 @@ pub enum Error {
     Keep(PathBuf, String),
 }
 
+/// What we know of receivers beyond upstream: a file beside the configuration.
+const RECEIVERS_FILE: &str = "receivers.yml";
+
 /// What counts without a file: alerts are held and shown, and nobody is told.
 const NOBODY: &str = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n";
 
@@ -71,7 +85,13 @@ pub struct Alertmanager {
     sender: sender::Sender,
     woken: Notify,
     places: Arc<Semaphore>,
-    failures: Mutex<std::collections::BTreeMap<String, String>>,
+    records: Mutex<BTreeMap<String, status::Record>>,
+    history: OnceLock<history::History>,
+    changes: OnceLock<Ledger>,
+    cases: OnceLock<Hearing>,
+    meters: meters::Meters,
+    /// Whether the configuration was read the last time, and when it was.
+    loaded: Mutex<(bool, i64)>,
 }
 
 /// Reads the configuration and the templates it names.
@@ -90,6 +110,14 @@ fn load(settings: &Settings) -> Result<(Config, Messages), Error> {
     let refused = |why: String| Error::Config(path.clone(), why);
     let config = Config::read(&text).map_err(|finding| refused(finding.to_string()))?;
     let folder = path.parent().map(PathBuf::from).unwrap_or_default();
+    let mut config = config;
+    let more = folder.join(RECEIVERS_FILE);
+    if settings.config_file.is_some() && more.exists() {
+        let text = read(&more)?;
+        config
+            .extend(&text)
+            .map_err(|finding| Error::Config(more, finding.to_string()))?;
+    }
     let mut files = Vec::new();
     for pattern in &config.templates {
         for file in named(&folder.join(pattern)) {
@@ -145,7 +173,12 @@ impl Alertmanager {
             kept,
             woken: Notify::new(),
             places: Arc::new(Semaphore::new(SENDING)),
-            failures: Mutex::default(),
+            records: Mutex::default(),
+            history: OnceLock::new(),
+            changes: OnceLock::new(),
+            cases: OnceLock::new(),
+            meters: meters::Meters::default(),
+            loaded: Mutex::new((true, now)),
             settings,
             clock,
         }))
@@ -160,7 +193,10 @@ impl Alertmanager {
     /// # Errors
     /// The configuration is refused.
     pub fn reload(&self) -> Result<(), Error> {
-        let (config, messages) = load(&self.settings)?;
+        let read = load(&self.settings);
+        self.loaded.lock().0 = read.is_ok();
+        let (config, messages) = read?;
+        self.loaded.lock().1 = self.now();
         *self.messages.lock() = Arc::new(messages);
         self.dispatcher.lock().reload(Arc::new(config), self.now());
         self.woken.notify_one();
@@ -169,7 +205,11 @@ impl Alertmanager {
 
     /// Takes alerts.
     pub fn take(&self, alerts: Vec<Alert>) -> usize {
-        let refused = self.dispatcher.lock().alerts(alerts, self.now());
+        let now = self.now();
+        for alert in &alerts {
+            self.meters.received(!alert.resolved_at(now));
+        }
+        let refused = self.dispatcher.lock().alerts(alerts, now);
         if refused > 0 {
             tracing::warn!(refused, "too many alerts are held");
         }
@@ -177,28 +217,127 @@ impl Alertmanager {
         refused
     }
 
-    /// The last failure of each integration, by its name.
-    pub fn failures(&self) -> Vec<(String, String)> {
-        let failures = self.failures.lock();
-        failures
-            .iter()
-            .map(|(n, why)| (n.clone(), why.clone()))
-            .collect()
+    /// Keeps what happens in a store of lines from now on; only the first one counts.
+    pub fn keep_history(&self, store: Arc<LogStore>) {
+        let _ = self.history.set(history::History::new(store));
     }
 
-    fn silence(&self, silence: Silence) -> Result<String, Refusal> {
-        let fresh = wire::fresh_id();
-        let made = self.dispatcher.lock().silence(silence, fresh, self.now())?;
+    /// Notes silences in a ledger from now on; only the first one counts.
+    pub fn note_changes(&self, ledger: Ledger) {
+        let _ = self.changes.set(ledger);
+    }
+
+    /// Tells cases of alerts from now on, first of those that are held; only the first one counts.
+    pub fn tell_cases(&self, cases: Hearing) {
+        if self.cases.set(cases).is_ok() {
+            self.tell_held();
+        }
+    }
+
+    /// Tells cases of what is held. Rules and others tell again what fires; what was told once,
+    /// for long, is known only here.
+    fn tell_held(&self) {
+        let Some(cases) = self.cases.get() else {
+            return;
+        };
+        let now = self.now();
+        let dispatcher = self.dispatcher.lock();
+        let held = dispatcher.all().filter(|alert| !alert.resolved_at(now));
+        for alert in held {
+            let silenced = dispatcher.silenced(&alert.labels, now);
+            let how = Circumstances {
+                silenced,
+                held: true,
+            };
+            cases.alert(alert, how);
+        }
+    }
+
+    /// Tells cases what is held once a silence has ended by itself.
+    pub(crate) fn silences_ended(&self, silencing: &mut BTreeSet<String>) {
+        let now = self.now();
+        let active: BTreeSet<String> = {
+            let dispatcher = self.dispatcher.lock();
+            let all = dispatcher.silences();
+            let active = all.filter(|silence| silence.state(now) == SilenceState::Active);
+            active.map(|silence| silence.id.clone()).collect()
+        };
+        if silencing.difference(&active).next().is_some() {
+            self.tell_held();
+        }
+        *silencing = active;
+    }
+
+    /// Takes alerts that others tell; how many are not taken.
+    pub(crate) fn posted(&self, alerts: Vec<Alert>) -> usize {
+        if let Some(cases) = self.cases.get() {
+            let now = self.now();
+            let dispatcher = self.dispatcher.lock();
+            for alert in &alerts {
+                let silenced = dispatcher.silenced(&alert.labels, now);
+                let how = Circumstances {
+                    silenced,
+                    held: false,
+                };
+                cases.alert(alert, how);
+            }
+        }
+        self.take(alerts)
+    }
+
+    fn note(&self, (events, lost): (Vec<Event>, u64)) {
+        if lost > 0 {
+            tracing::warn!(lost, "history of alerts is not kept");
+        }
+        if let Some(history) = self.history.get() {
+            history.events(&events);
+        }
+    }
+
+    fn silence(&self, silence: Silence, by: &Principal) -> Result<String, Refusal> {
+        let (fresh, now) = (wire::fresh_id(), self.now());
+        let made = self.dispatcher.lock().silence(silence, fresh, now)?;
         self.keep()?;
+        self.changed(&made, |silence| silenced::made(silence, by, now));
         self.woken.notify_one();
         Ok(made)
     }
 
-    fn expire(&self, id: &str) -> Result<(), Refusal> {
-        self.dispatcher.lock().expire(id, self.now())?;
+    pub(crate) fn expire(&self, id: &str, by: &Principal) -> Result<(), Refusal> {
+        let now = self.now();
+        self.dispatcher.lock().expire(id, now)?;
         self.keep()?;
+        self.changed(id, |silence| silenced::ended(silence, by, now));
+        self.tell_held();
         self.woken.notify_one();
         Ok(())
+    }
+
+    /// Silences alerts of one name for an hour.
+    #[cfg(test)]
+    pub(crate) fn quiet(&self, name: &str, now: i64, by: &Principal) -> Result<String, Refusal> {
+        let silence = Silence {
+            id: String::new(),
+            matchers: vec![("alertname".into(), "=".into(), name.into())],
+            starts_at: now,
+            ends_at: now + 3_600_000,
+            updated_at: now,
+            created_by: by.name.clone(),
+            comment: "known".into(),
+            annotations: Default::default(),
+            matched: false,
+        };
+        self.silence(silence, by)
+    }
+
+    fn changed(&self, id: &str, change: impl FnOnce(&Silence) -> Change) {
+        let Some(ledger) = self.changes.get() else {
+            return;
+        };
+        let dispatcher = self.dispatcher.lock();
+        if let Some(silence) = dispatcher.silences().find(|silence| silence.id == id) {
+            ledger.note(change(silence));
+        }
     }
 
     fn keep(&self) -> Result<(), Error> {
@@ -208,13 +347,17 @@ impl Alertmanager {
 
     /// Sends what is due, until it is cancelled.
     pub async fn run(self: Arc<Self>, cancel: CancellationToken) {
+        let mut silencing = BTreeSet::new();
         while !cancel.is_cancelled() {
             let now = self.now();
-            let (sends, next) = {
+            let (sends, next, events) = {
                 let mut dispatcher = self.dispatcher.lock();
                 let sends = dispatcher.tick(now);
-                (sends, dispatcher.next())
+                (sends, dispatcher.next(), dispatcher.events())
             };
+            // Before the state that says that they happened.
+            self.note(events);
+            self.silences_ended(&mut silencing);
             for send in sends {
                 let own = Arc::clone(&self);
                 let places = Arc::clone(&self.places);
@@ -252,25 +395,9 @@ impl Alertmanager {
             self.finish(send.id, &Outcome::Refused).await;
             return;
         };
-        let messages = Arc::clone(&self.messages.lock());
-        let name = format!("{}/{}", send.receiver, integration.name());
-        let result = self.sender.send(integration, &send, &messages).await;
-        let outcome = match result {
-            Ok(()) => {
-                self.failures.lock().remove(&name);
-                Outcome::Delivered
-            }
-            Err(failure) => {
-                tracing::warn!(
-                    receiver = name,
-                    attempt = send.attempt,
-                    why = failure.why,
-                    "alerts are not told"
-                );
-                self.failures.lock().insert(name, failure.why);
-                failure.outcome
-            }
-        };
+        let sent = self.attempt(integration, &send.message, send.attempt, false);
+        let (attempt, _) = sent.await;
+        let outcome = attempt.outcome();
         self.finish(send.id, &outcome).await;
     }
 
@@ -283,7 +410,7 @@ impl Alertmanager {
 
 /// Why something asked for is not done.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+pub(crate) enum Refusal {
     #[error(transparent)]
     Silence(#[from] SilenceError),
     #[error(transparent)]
@@ -297,12 +424,25 @@ fn millis(clock: &dyn Clock) -> i64 {
 impl Told for Alertmanager {
     fn told(&self, notices: Vec<Notice>) {
         let now = self.now();
-        let alerts = notices.into_iter().map(|notice| Alert {
-            labels: notice
-                .labels
-                .iter()
+        let labels = |notice: &Notice| {
+            let pairs = notice.labels.iter();
+            pairs
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
+                .collect()
+        };
+        if let Some(cases) = self.cases.get() {
+            let dispatcher = self.dispatcher.lock();
+            for notice in &notices {
+                let silenced = dispatcher.silenced(&labels(notice), now);
+                let how = Circumstances {
+                    silenced,
+                    held: false,
+                };
+                cases.rule(notice, how);
+            }
+        }
+        let alerts = notices.into_iter().map(|notice| Alert {
+            labels: labels(&notice),
             annotations: notice.annotations,
             starts_at: notice.starts_at,
             ends_at: notice.ends_at,
@@ -318,5 +458,12 @@ impl Told for Alertmanager {
             "{}/alertmanager/api/v2/alerts",
             self.settings.external_url
         )]
+    }
+    fn waits(&self) -> bool {
+        self.cases.get().is_some_and(Hearing::waits)
+    }
+
+    fn settled(&self, rules: Vec<Settled>) -> bool {
+        self.cases.get().is_none_or(|cases| cases.settled(rules))
     }
 }

@@ -100,6 +100,8 @@ pub(super) struct PostedSilence {
     ends_at: String,
     created_by: String,
     comment: String,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 impl PostedSilence {
@@ -123,6 +125,8 @@ impl PostedSilence {
             updated_at: 0,
             created_by: self.created_by,
             comment: self.comment,
+            annotations: self.annotations.unwrap_or_default(),
+            matched: false,
         })
     }
 }
@@ -154,7 +158,7 @@ pub(super) fn silence(of: &Silence, now: i64) -> Value {
         "endsAt": time(of.ends_at),
         "matchers": matchers,
         "startsAt": time(of.starts_at),
-        "annotations": {},
+        "annotations": of.annotations,
     })
 }
 

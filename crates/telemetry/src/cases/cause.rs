@@ -1,6 +1,8 @@
 //! Which change, or which trouble elsewhere, is behind a symptom.
 
+use super::case::Ranked;
 use super::finding::{Finding, Kind};
+use super::proof::{Evidence, Proof};
 use super::score;
 use crate::ledger::{Change, ChangeKind, Object};
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,8 @@ pub enum SymptomKind {
     Latency,
     /// Memory that only grows.
     Leak,
+    /// What a rule measures, whatever that is.
+    Measured,
     /// What the objects say, nothing else.
     Objects,
 }
@@ -56,7 +60,7 @@ pub struct Cause {
     /// 0 to 1: how well it explains what is seen.
     pub score: f64,
     /// What speaks for it.
-    pub evidence: Vec<String>,
+    pub evidence: Vec<Evidence>,
     /// What speaks against it.
     pub dissent: Vec<String>,
 }
@@ -71,6 +75,8 @@ const STRONG: f64 = 0.5;
 const OVERTAKEN: f64 = 0.75;
 /// Explanations beyond these do not help anybody.
 const MOST: usize = 3;
+/// Changes that are ranked.
+const RANKED: usize = 30;
 
 /// The best explanations of a symptom, best first, at most three; none where nothing is wrong or
 /// nothing explains it. `calls` are pairs of caller and called.
@@ -101,7 +107,8 @@ pub fn causes(
                     && *strength >= STRONG
             });
             let share = if later { share * OVERTAKEN } else { *share };
-            let evidence = format!("{}: {}", finding.workload, finding.words);
+            let words = format!("{}: {}", finding.workload, finding.words);
+            let evidence = Evidence::new(words, Proof::of(finding));
             blame(&mut found, change, weight * share, evidence, finding);
         }
         if alone {
@@ -110,7 +117,7 @@ pub fn causes(
                     finding: Box::new(finding.clone()),
                 },
                 score: weight * 0.75,
-                evidence: vec![finding.words.clone()],
+                evidence: vec![Evidence::new(finding.words.clone(), Proof::of(finding))],
                 dissent: Vec::new(),
             });
         }
@@ -122,17 +129,52 @@ pub fn causes(
                 continue;
             }
             let before = (symptom.since - change.at).max(0) / 1000;
-            let evidence = format!("{} seconds before it began: {}", before, change.words);
+            let words = format!("{} seconds before it began: {}", before, change.words);
+            let evidence = Evidence::new(words, Proof::change(change));
             add(&mut found, change, share * 0.8, evidence);
         }
     }
+    let likely = ranked(symptom, findings, changes, calls);
     for cause in &mut found {
-        cause.dissent.extend(dissent(cause, symptom, changes));
+        cause.dissent.extend(dissent(cause, symptom, &likely));
     }
     found.retain(|cause| cause.score >= LEAST);
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found.truncate(MOST);
     found
+}
+
+/// Changes that could explain a symptom, likeliest first.
+pub(super) fn ranked(
+    symptom: &Symptom,
+    findings: &[Finding],
+    changes: &[Change],
+    calls: &[(Object, Object)],
+) -> Vec<Ranked> {
+    let mut all: Vec<Ranked> = changes
+        .iter()
+        .map(|change| {
+            let of_findings = findings.iter().map(|finding| {
+                let near = nearness(symptom, finding, calls) * finding.kind.severity();
+                near * score::explains(change, finding)
+            });
+            let own = match symptom.kind {
+                SymptomKind::Objects => 0.0,
+                _ => score::fits(change, symptom, calls) * 0.8,
+            };
+            Ranked {
+                change: change.clone(),
+                score: of_findings.fold(own, f64::max),
+            }
+        })
+        .filter(|ranked| ranked.score > 0.0)
+        .collect();
+    all.sort_by(|a, b| {
+        let by_score = b.score.total_cmp(&a.score);
+        by_score.then_with(|| b.change.at.cmp(&a.change.at))
+    });
+    all.truncate(RANKED);
+    all
 }
 
 // How much a trouble concerns who feels the symptom: its own, that of whom it calls, that of the
@@ -156,14 +198,18 @@ fn nearness(symptom: &Symptom, finding: &Finding, calls: &[(Object, Object)]) ->
     }
 }
 
-fn blame(found: &mut Vec<Cause>, change: &Change, score: f64, evidence: String, of: &Finding) {
+fn blame(found: &mut Vec<Cause>, change: &Change, score: f64, evidence: Evidence, of: &Finding) {
     add(found, change, score, evidence);
     if of.others_well && change.kind == ChangeKind::Deploy {
         let words = format!("other pods of {} are well", of.workload);
         if let Some(cause) = of_change(found, change)
-            && !cause.evidence.contains(&words)
+            && !cause.evidence.iter().any(|known| known.words == words)
         {
-            cause.evidence.push(words);
+            let workload = &of.workload;
+            let query = format!("-n {} get pods", workload.namespace);
+            cause
+                .evidence
+                .push(Evidence::new(words, Proof::new("kubectl", query)));
         }
     }
 }
@@ -175,7 +221,7 @@ fn of_change<'a>(found: &'a mut [Cause], change: &Change) -> Option<&'a mut Caus
 }
 
 // What several things speak for is likelier than what one does, but never certain.
-fn add(found: &mut Vec<Cause>, change: &Change, score: f64, evidence: String) {
+fn add(found: &mut Vec<Cause>, change: &Change, score: f64, evidence: Evidence) {
     if let Some(cause) = of_change(found, change) {
         cause.score = 1.0 - (1.0 - cause.score) * (1.0 - score * 0.5);
         cause.evidence.push(evidence);
@@ -191,7 +237,7 @@ fn add(found: &mut Vec<Cause>, change: &Change, score: f64, evidence: String) {
     });
 }
 
-fn dissent(cause: &Cause, symptom: &Symptom, changes: &[Change]) -> Vec<String> {
+fn dissent(cause: &Cause, symptom: &Symptom, likely: &[Ranked]) -> Vec<String> {
     let Culprit::Change { change } = &cause.culprit else {
         return Vec::new();
     };
@@ -199,8 +245,9 @@ fn dissent(cause: &Cause, symptom: &Symptom, changes: &[Change]) -> Vec<String> 
     if symptom.since - change.at > 3_600_000 {
         words.push("it was made more than an hour before".into());
     }
-    let others = changes
+    let others = likely
         .iter()
+        .map(|ranked| &ranked.change)
         .filter(|other| other.id != change.id && (other.at - change.at).abs() < 60_000)
         .count();
     if others > 0 {

@@ -86,7 +86,7 @@ pub enum Step {
 }
 
 /// One thing that is wrong, of one workload or object.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// What is wrong.
@@ -96,10 +96,10 @@ pub struct Finding {
     /// What it belongs to: the Deployment of a pod; itself otherwise.
     pub workload: Object,
     /// The container, where it is about one.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub container: String,
     /// Objects that the trouble names, such as the Secret that is not there.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<Object>,
     /// Since when, milliseconds since the epoch.
     pub since: i64,

@@ -38,7 +38,7 @@ pub(super) fn distance(from: &Object, to: &Object, calls: &[(Object, Object)]) -
 /// How likely a change at `change` shows at `symptom` by its time alone.
 fn lead(change: i64, symptom: i64, fade_ms: f64) -> f64 {
     let passed = symptom - change;
-    if passed < -SKEW_MS || passed > WINDOW_MS {
+    if !(-SKEW_MS..=WINDOW_MS).contains(&passed) {
         return 0.0;
     }
     // Never quite nothing within the window: what a change broke may show at the next restart.
@@ -72,6 +72,9 @@ pub(super) fn explains(change: &Change, finding: &Finding) -> f64 {
             _ => 0.2,
         },
         ChangeKind::Policy if finding.kind == Kind::Denied || finding.kind == Kind::Quota => 0.9,
+        ChangeKind::Access if finding.kind == Kind::Denied => 0.9,
+        // What was tested, and who is told, changes nothing that runs.
+        ChangeKind::Run | ChangeKind::Silence => 0.0,
         ChangeKind::Node if finding.kind == Kind::NodeDown && touches(&finding.about) => 0.9,
         _ if named => 0.9,
         _ if touches(&finding.workload) => 0.5,
@@ -107,7 +110,9 @@ pub(super) fn fits(change: &Change, symptom: &Symptom, calls: &[(Object, Object)
         (ChangeKind::Config | ChangeKind::Policy, _) => 0.8,
         (ChangeKind::Scale, SymptomKind::Latency) => 0.7,
         (ChangeKind::Scale | ChangeKind::Node, _) => 0.3,
+        (ChangeKind::Access, _) => 0.5,
         (ChangeKind::Manual, _) => 0.6,
+        (ChangeKind::Namespace | ChangeKind::Run | ChangeKind::Silence, _) => 0.0,
     };
     let fade = match symptom.kind {
         SymptomKind::Leak => SLOW_FADE_MS,

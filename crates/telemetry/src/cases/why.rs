@@ -1,40 +1,48 @@
 //! Looks at a namespace and says what is wrong there and which change is behind it.
 
 use super::analyze::{Snapshot, analyze};
-use super::cause::{Cause, Symptom, SymptomKind, causes};
-use super::finding::{Finding, Step};
-use crate::ledger::{Change, Ledger, Object, Observed};
-use k8s_openapi::api::core::v1::{Event, Pod};
+use super::case::{News, Ranked};
+use super::cause::{Cause, Culprit, Symptom, SymptomKind, causes, ranked};
+use super::finding::Finding;
+use super::look::{self, Looked};
+use super::measure::{Felt, Figures, Measured, Wanted};
+use super::news::Lines;
+use super::proof::{Evidence, Proof};
+use super::score;
+use super::spans::Spans;
+use crate::ledger::{Change, ChangeKind, Ledger, Object, Observed};
 use kube::Client;
-use kube::api::{Api, ListParams, LogParams};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
-use towpath_kit::copies::Copies;
 use towpath_stdx::Clock;
 
-/// For each call to the API.
-const CALL: Duration = Duration::from_secs(5);
 /// Changes before a symptom that are looked at.
 const WINDOW_MS: i64 = 24 * 3_600_000;
-const EVENTS: u32 = 500;
-/// Steps that are done by themselves.
-const STEPS: usize = 4;
-const LOG_LINES: i64 = 30;
-const LOG_BYTES: i64 = 16 << 10;
+/// Changes of one namespace that are looked at.
+const CHANGES: usize = 1_000;
+/// Workloads of a namespace whose metrics are looked at where none is asked for.
+const WORKLOADS: usize = 8;
+/// Namespaces beside the one in question whose workloads it calls.
+const CALLED: usize = 8;
+/// A finding at least this grave is what the symptom is about, whatever metrics say.
+const GRAVE: f64 = 0.85;
 
-/// What was looked at, and what it showed.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Looked {
-    /// What.
-    pub step: Step,
-    /// What it showed, or why it could not be looked at.
-    pub output: String,
+/// What is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// Where.
+    pub namespace: String,
+    /// Of whom; `None` for all.
+    pub workload: Option<Object>,
+    /// What is felt, where somebody says so.
+    pub felt: Option<SymptomKind>,
+    /// Since when an alert fires, milliseconds since the epoch, and what it is about.
+    pub alert: Option<(i64, SymptomKind)>,
 }
 
 /// The answer to "why".
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// What it is about; `None` where nothing is wrong.
@@ -45,10 +53,17 @@ pub struct Explanation {
     pub findings: Vec<Finding>,
     /// Changes of the last day, newest first.
     pub changes: Vec<Change>,
+    /// Those of them that could explain it, likeliest first.
+    pub ranked: Vec<Ranked>,
+    /// What was never seen before the last change.
+    pub news: Vec<News>,
     /// The next steps, done.
     pub looked: Vec<Looked>,
     /// What could not be looked at, and why.
     pub unseen: Vec<String>,
+    /// Pairs of caller and called.
+    #[serde(skip)]
+    pub calls: Vec<(Object, Object)>,
 }
 
 /// Explains.
@@ -56,142 +71,259 @@ pub struct Explanation {
 pub struct Why {
     /// Reads events and logs.
     pub client: Client,
-    /// Pods.
-    pub copies: Copies,
-    /// Everything else.
+    /// Objects.
     pub observed: Observed,
     /// What changed.
     pub ledger: Ledger,
+    /// Metrics, where there are any.
+    pub figures: Option<Figures>,
+    /// Lines of logs, where there are any.
+    pub lines: Option<Lines>,
+    /// Spans, where there are any.
+    pub spans: Option<Spans>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Why {
-    /// What is wrong in a namespace, or with one workload in it, and why. With `felt` a symptom
-    /// that the objects do not show is explained: errors, slowness, a leak.
-    pub async fn explain(
-        &self,
-        namespace: &str,
-        workload: Option<Object>,
-        felt: Option<SymptomKind>,
-    ) -> Explanation {
-        let now = i64::try_from(self.clock.since_epoch().as_millis()).unwrap_or(i64::MAX);
-        let mut unseen = Vec::new();
-        let events = self.events(namespace).await.unwrap_or_else(|why| {
-            unseen.push(format!("events: {why}"));
-            Vec::new()
-        });
-        let changes = self
-            .ledger
-            .between(now - WINDOW_MS, now, namespace, 1_000)
-            .await;
-        let changes = changes.unwrap_or_else(|error| {
-            unseen.push(format!("changes: {error}"));
-            Vec::new()
-        });
+    pub(super) fn now(&self) -> i64 {
+        i64::try_from(self.clock.since_epoch().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// What is wrong in a namespace, or with one workload in it, and why. What the objects do not
+    /// show is measured, or told by whoever asks.
+    pub async fn explain(&self, question: &Question) -> Explanation {
+        let now = self.now();
+        let namespace = question.namespace.as_str();
+        let measured = self.measure(question, now).await;
+        let mut unseen = measured.unseen;
+        let calls = self.calls(&measured.calls, namespace);
+        let spaces = spaces(question, &calls);
+        let mut events = Vec::new();
+        for space in spaces.iter().filter(|space| !space.is_empty()) {
+            match look::events(&self.client, space).await {
+                Ok(found) => events.extend(found),
+                Err(why) => unseen.push(format!("events of {space}: {why}")),
+            }
+        }
+        let changes = self.changes(&spaces, now, &mut unseen).await;
+        let all = |of: &dyn Fn(&str) -> Vec<Arc<k8s_openapi::api::core::v1::Pod>>| {
+            spaces.iter().flat_map(|space| of(space)).collect()
+        };
         let snapshot = Snapshot {
             now,
-            pods: self.copies.pods.in_namespace(namespace),
+            pods: all(&|space| self.observed.pods(space)),
             events,
+            claims: self.observed.claims(namespace),
             quotas: self.observed.quotas(namespace),
             nodes: self.observed.nodes(),
             certificates: self.observed.certificates(namespace),
-            ..Snapshot::default()
+            disks: measured.disks,
+            hungry: measured.hungry,
         };
         let mut findings = analyze(&snapshot);
-        if let Some(workload) = &workload {
-            findings.retain(|f| f.workload == *workload || f.workload.namespace.is_empty());
-        }
-        let first = findings.first();
-        let about = workload.or_else(|| first.map(|f| f.workload.clone()));
-        let since = match (felt, first) {
-            (None, Some(first)) => first.since,
-            _ => now,
-        };
-        let symptom = about.map(|workload| Symptom {
-            kind: felt.unwrap_or(SymptomKind::Objects),
-            workload,
-            since,
-        });
-        let causes = symptom
+        findings.retain(|finding| concerns(question, finding, &calls));
+        let symptom = symptom(question, &findings, &measured.felt, now);
+        let mut causes = symptom
             .as_ref()
-            .map(|symptom| causes(symptom, &findings, &changes, &[]))
+            .map(|symptom| causes(symptom, &findings, &changes, &calls))
             .unwrap_or_default();
-        let mut steps: Vec<Step> = Vec::new();
-        for step in findings.iter().flat_map(|f| &f.steps) {
-            if !steps.contains(step) && steps.len() < STEPS {
-                steps.push(step.clone());
-            }
+        for cause in &mut causes {
+            prove(cause, &measured.felt, &calls);
         }
-        let mut looked = Vec::new();
-        for step in steps {
-            if let Some(output) = self.look(&step, &snapshot.events).await {
-                looked.push(Looked { step, output });
-            }
-        }
+        let ranked = symptom
+            .as_ref()
+            .map(|symptom| ranked(symptom, &findings, &changes, &calls))
+            .unwrap_or_default();
+        let news = match &symptom {
+            Some(symptom) => self.news(symptom, &changes, now, &mut unseen).await,
+            None => Vec::new(),
+        };
+        let looked = look::steps(&self.client, &findings, &snapshot.events).await;
         Explanation {
             symptom,
             causes,
             findings,
             changes,
+            ranked,
+            news,
             looked,
             unseen,
+            calls,
         }
     }
 
-    async fn events(&self, namespace: &str) -> Result<Vec<Arc<Event>>, String> {
-        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        let asked = ListParams::default().limit(EVENTS);
-        let list = tokio::time::timeout(CALL, api.list(&asked))
-            .await
-            .map_err(|_| format!("no answer within {} s", CALL.as_secs()))?
-            .map_err(|error| error.to_string())?;
-        Ok(list.items.into_iter().map(Arc::new).collect())
+    async fn measure(&self, question: &Question, now: i64) -> Measured {
+        let Some(figures) = &self.figures else {
+            return Measured::default();
+        };
+        let workloads = match &question.workload {
+            Some(workload) => vec![workload.clone()],
+            None => {
+                let mut all = self.observed.workloads(&question.namespace);
+                all.truncate(WORKLOADS);
+                all
+            }
+        };
+        let wanted = Wanted {
+            now,
+            namespace: question.namespace.clone(),
+            workloads,
+            hungry: question.felt == Some(SymptomKind::Latency),
+        };
+        figures.measure(wanted).await
     }
 
-    // `None` for what is left to people.
-    async fn look(&self, step: &Step, events: &[Arc<Event>]) -> Option<String> {
-        let output = match step {
-            Step::Logs {
-                pod,
-                container,
-                previous,
-            } => {
-                let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
-                let asked = LogParams {
-                    container: Some(container.clone()),
-                    previous: *previous,
-                    tail_lines: Some(LOG_LINES),
-                    limit_bytes: Some(LOG_BYTES),
-                    ..LogParams::default()
-                };
-                match tokio::time::timeout(CALL, api.logs(&pod.name, &asked)).await {
-                    Ok(Ok(text)) => text,
-                    Ok(Err(error)) => error.to_string(),
-                    Err(_) => format!("no answer within {} s", CALL.as_secs()),
+    /// Services by their names as workloads; those that are not known are left out.
+    fn calls(&self, pairs: &[(String, String)], namespace: &str) -> Vec<(Object, Object)> {
+        let known = pairs.iter().filter_map(|(caller, called)| {
+            let caller = self.observed.named(caller, namespace)?;
+            // Who is called by name alone is sought beside the caller first.
+            let called = self.observed.named(called, &caller.namespace)?;
+            (caller != called).then_some((caller, called))
+        });
+        known.collect()
+    }
+
+    async fn changes(
+        &self,
+        spaces: &BTreeSet<String>,
+        now: i64,
+        unseen: &mut Vec<String>,
+    ) -> Vec<Change> {
+        let mut changes: Vec<Change> = Vec::new();
+        for space in spaces {
+            let found = self.ledger.between(now - WINDOW_MS, now, space, CHANGES);
+            match found.await {
+                Ok(found) => changes.extend(found),
+                Err(error) => unseen.push(format!("changes of {space}: {error}")),
+            }
+        }
+        changes.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| b.id.cmp(&a.id)));
+        changes.dedup_by(|a, b| a.id == b.id);
+        changes
+    }
+
+    async fn news(
+        &self,
+        symptom: &Symptom,
+        changes: &[Change],
+        now: i64,
+        unseen: &mut Vec<String>,
+    ) -> Vec<News> {
+        let workload = &symptom.workload;
+        let last = changes.iter().find(|change| {
+            matches!(change.kind, ChangeKind::Deploy | ChangeKind::Config)
+                && change.at <= symptom.since + score::SKEW_MS
+                && (change.object == *workload || change.touched.contains(workload))
+        });
+        let cut = last.map_or(symptom.since, |change| change.at);
+        let mut news: Vec<News> = Vec::new();
+        if let Some(spans) = &self.spans {
+            match spans.news(workload.clone(), cut, now).await {
+                Ok(found) => news = found,
+                Err(why) => unseen.push(format!("spans: {why}")),
+            }
+        }
+        if let Some(lines) = &self.lines {
+            match lines.news(workload.clone(), cut, now).await {
+                // An error that spans told already is not told twice.
+                Ok(mut found) => {
+                    found.retain(|new| {
+                        !news
+                            .iter()
+                            .any(|n| (&n.kind, &n.text) == (&new.kind, &new.text))
+                    });
+                    news.extend(found);
                 }
+                Err(why) => unseen.push(format!("logs: {why}")),
             }
-            Step::Events { of } => {
-                let of_it = events.iter().filter(|event| {
-                    let about = &event.involved_object;
-                    about.name.as_deref() == Some(&of.name)
-                        && about.kind.as_deref() == Some(&of.kind)
-                });
-                let lines: Vec<String> = of_it
-                    .map(|event| {
-                        format!(
-                            "{} {} ×{}: {}",
-                            event.type_.as_deref().unwrap_or(""),
-                            event.reason.as_deref().unwrap_or(""),
-                            event.count.unwrap_or(1),
-                            event.message.as_deref().unwrap_or("")
-                        )
-                    })
-                    .collect();
-                lines.join("\n")
-            }
-            Step::Show { .. } | Step::Query { .. } => return None,
-        };
-        Some(output)
+        }
+        news
+    }
+}
+
+/// The namespace in question and those of whom its workloads call.
+fn spaces(question: &Question, calls: &[(Object, Object)]) -> BTreeSet<String> {
+    let mut spaces = BTreeSet::from([question.namespace.clone()]);
+    let from = |object: &Object| match &question.workload {
+        Some(workload) => score::distance(workload, object, calls).is_some(),
+        None => object.namespace == question.namespace,
+    };
+    for (caller, called) in calls {
+        if spaces.len() <= CALLED && from(caller) {
+            spaces.insert(called.namespace.clone());
+        }
+    }
+    spaces
+}
+
+/// Whether a finding has to do with what is asked about.
+fn concerns(question: &Question, finding: &Finding, calls: &[(Object, Object)]) -> bool {
+    let Some(workload) = &question.workload else {
+        return finding.workload.namespace == question.namespace
+            || finding.workload.namespace.is_empty()
+            || calls.iter().any(|(caller, called)| {
+                caller.namespace == question.namespace && *called == finding.workload
+            });
+    };
+    finding.workload.namespace.is_empty()
+        || finding.kind == super::finding::Kind::NoisyNeighbour
+        || score::distance(workload, &finding.workload, calls).is_some()
+}
+
+/// What is felt: what somebody says, what objects show where it is grave, what metrics show, what
+/// objects show otherwise, that an alert fires.
+fn symptom(question: &Question, findings: &[Finding], felt: &[Felt], now: i64) -> Option<Symptom> {
+    let first = findings.first();
+    let about = |workload: &Object| question.workload.clone().unwrap_or(workload.clone());
+    if let Some(kind) = question.felt {
+        let measured = felt.iter().find(|felt| felt.kind == kind);
+        return Some(Symptom {
+            kind,
+            workload: question.workload.clone()?,
+            since: measured.map_or(now, |felt| felt.since),
+        });
+    }
+    let objects = |finding: &Finding| Symptom {
+        kind: SymptomKind::Objects,
+        workload: about(&finding.workload),
+        since: finding.since,
+    };
+    if let Some(grave) = first.filter(|finding| finding.kind.severity() >= GRAVE) {
+        return Some(objects(grave));
+    }
+    if let Some(felt) = felt.iter().min_by_key(|felt| felt.since) {
+        return Some(Symptom {
+            kind: felt.kind,
+            workload: felt.workload.clone(),
+            since: felt.since,
+        });
+    }
+    if let Some(first) = first {
+        return Some(objects(first));
+    }
+    let (since, kind) = question.alert?;
+    Some(Symptom {
+        kind,
+        since,
+        workload: question.workload.clone()?,
+    })
+}
+
+/// Adds what metrics of the workload say to a change that reaches it.
+fn prove(cause: &mut Cause, felt: &[Felt], calls: &[(Object, Object)]) {
+    let Culprit::Change { change } = &cause.culprit else {
+        return;
+    };
+    for felt in felt {
+        let reached = std::iter::once(&change.object)
+            .chain(&change.touched)
+            .any(|object| score::distance(&felt.workload, object, calls).is_some());
+        if reached && felt.since + score::SKEW_MS >= change.at {
+            let words = format!("{}: {}", felt.workload, felt.words);
+            let proof = Proof::new("promql", felt.query.clone());
+            cause.evidence.insert(0, Evidence::new(words, proof));
+        }
     }
 }

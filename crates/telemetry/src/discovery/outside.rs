@@ -124,7 +124,7 @@ async fn server(job: &Job, own: &HttpDiscovery) -> Result<Vec<Group>, String> {
     asking.limits.body_bytes = MAX_BYTES;
     asking.compression = false;
     let mut fetch = Fetch::new(&asking, LIMIT_MS);
-    let answer = fetch.get(&own.url).await?;
+    let answer = fetch.get(&own.url, Vec::new()).await?;
     if !answer
         .content_type
         .to_ascii_lowercase()

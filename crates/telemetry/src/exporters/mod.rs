@@ -2,10 +2,12 @@
 //! itself, under the names that public dashboards, mixins and rules know. Each writes into a
 //! [`Sink`]; none keeps anything per series, so that what is gone is gone with the next page.
 
+pub mod certificates;
 pub mod containers;
 pub mod control;
 pub mod node;
 pub mod objects;
+pub mod prometheus;
 pub mod releases;
 mod sink;
 

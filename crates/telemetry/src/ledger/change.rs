@@ -37,17 +37,26 @@ impl std::fmt::Display for Object {
 }
 
 /// What sort of change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ChangeKind {
     /// Another version of a workload: a promotion, a rollout, an apply.
+    #[default]
     Deploy,
     /// A ConfigMap or Secret.
     Config,
     /// Another number of pods, or other amounts.
     Scale,
-    /// Quotas, policies, webhooks, roles.
+    /// Quotas, limits, admission and network policies, webhooks.
     Policy,
+    /// Roles and to whom they are bound.
+    Access,
+    /// A namespace came, went or got other labels.
+    Namespace,
+    /// A run of a workflow ended.
+    Run,
+    /// Alerts were silenced, or are heard again.
+    Silence,
     /// A node came, went or changed.
     Node,
     /// Something a person did by hand.
@@ -55,7 +64,7 @@ pub enum ChangeKind {
 }
 
 /// A change that somebody made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
     /// Names it in the ledger; the same change always has the same name.
@@ -84,4 +93,22 @@ pub struct Change {
     /// In one sentence.
     #[serde(default)]
     pub words: String,
+    /// A digest of what people set there before; empty where there was nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub was: String,
+    /// The same since. A later change that has it as `was`, and this one's `was` as its own, undoes
+    /// this one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub now: String,
+}
+
+impl Change {
+    /// Whether this one takes back what an earlier one did.
+    pub fn undoes(&self, other: &Self) -> bool {
+        self.at > other.at
+            && self.object == other.object
+            && self.id != other.id
+            && self.now == other.was
+            && self.was != self.now
+    }
 }

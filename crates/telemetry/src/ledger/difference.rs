@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// The parts of a workload that people change.
 pub(super) struct Workload<'a> {
-    replicas: Option<i32>,
+    pub(super) replicas: Option<i32>,
     pub(super) template: &'a PodTemplateSpec,
 }
 
@@ -54,8 +54,14 @@ pub(super) fn workload(old: &Workload<'_>, new: &Workload<'_>) -> Option<(Change
     let (before, after) = (containers(old.template), containers(new.template));
     for (name, image) in &after {
         match before.get(name) {
-            None => words.push(format!("container {name} is new ({image})")),
-            Some(was) if was != image => words.push(format!("image of {name}: {was} → {image}")),
+            None => words.push(format!("container {name} is new ({})", short(image))),
+            Some(was) if was != image => {
+                words.push(format!(
+                    "image of {name}: {} → {}",
+                    short(was),
+                    short(image)
+                ));
+            }
             Some(_) => {}
         }
     }
@@ -83,6 +89,18 @@ pub(super) fn workload(old: &Workload<'_>, new: &Workload<'_>) -> Option<(Change
         (false, _) => ChangeKind::Deploy,
     };
     Some((kind, words.join("; ")))
+}
+
+/// An image with no more of its digest than people read.
+fn short(image: &str) -> &str {
+    const SHOWN: usize = 12;
+    let digest = image
+        .split_once("@sha256:")
+        .map_or("", |(_, digest)| digest);
+    match digest.len().checked_sub(SHOWN) {
+        Some(rest) if digest.is_ascii() => &image[..image.len() - rest],
+        _ => image,
+    }
 }
 
 fn containers(template: &PodTemplateSpec) -> BTreeMap<&str, &str> {
@@ -153,6 +171,11 @@ mod tests {
         assert_eq!(
             told(&one, &deployment("a:2", 1)),
             Some((ChangeKind::Deploy, "image of main: a:1 → a:2".into()))
+        );
+        let pinned = format!("a@sha256:{}", "0123456789ab".repeat(5));
+        assert_eq!(
+            told(&one, &deployment(&pinned, 1)).map(|(_, words)| words),
+            Some("image of main: a:1 → a@sha256:0123456789ab".into())
         );
         assert_eq!(
             told(&one, &deployment("a:1", 3)),

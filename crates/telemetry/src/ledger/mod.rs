@@ -5,13 +5,18 @@
 //! API server where that is ours ([`towpath_kit::traits::Authors`]). Values of Secrets and
 //! ConfigMaps are never held: a digest tells whether they changed.
 
+mod annotations;
 mod change;
 mod difference;
+mod guards;
+mod known;
 mod observe;
 mod references;
 mod routes;
 
 pub use change::{Change, ChangeKind, Object};
+pub use known::Place;
+pub(crate) use observe::not_after;
 pub use observe::{Observed, service};
 pub use routes::router;
 
@@ -19,7 +24,7 @@ use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use towpath_stdx::Clock;
 use towpath_store::{Record, RecordError, Records};
@@ -39,12 +44,14 @@ pub struct Ledger {
     records: Records,
     queue: mpsc::Sender<Change>,
     lost: Arc<std::sync::atomic::AtomicU64>,
+    noted: Arc<Notify>,
 }
 
 /// What the writer of a ledger works with; [`service`] runs it.
 pub struct Writer {
     records: Records,
     queue: mpsc::Receiver<Change>,
+    noted: Arc<Notify>,
     retention: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -61,14 +68,17 @@ impl Ledger {
     ) -> Result<(Self, Writer), RecordError> {
         let records = Records::open(directory)?;
         let (send, receive) = mpsc::channel(WAITING);
+        let noted: Arc<Notify> = Arc::default();
         let ledger = Self {
             records: records.clone(),
             queue: send,
             lost: Arc::default(),
+            noted: noted.clone(),
         };
         let writer = Writer {
             records,
             queue: receive,
+            noted,
             retention,
             clock,
         };
@@ -80,6 +90,16 @@ impl Ledger {
         if self.queue.try_send(change).is_err() {
             self.lost.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
+    }
+
+    /// Wakes one who waits whenever a change was written.
+    pub fn noted(&self) -> Arc<Notify> {
+        self.noted.clone()
+    }
+
+    /// Where it is kept, for what is kept beside it.
+    pub fn records(&self) -> &Records {
+        &self.records
     }
 
     /// How many changes were left out because the disk was too slow.
@@ -161,6 +181,7 @@ impl Writer {
         if let Err(error) = self.records.put(KIND, record).await {
             tracing::warn!(%error, change = %change.id, "a change is missing in the ledger");
         }
+        self.noted.notify_one();
     }
 
     async fn prune(&self) {

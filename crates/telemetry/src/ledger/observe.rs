@@ -1,10 +1,10 @@
 //! From watched objects to changes.
 
 use super::difference::{self, AsWorkload};
+use super::guards::{self, Guards, Watcher};
 use super::{Change, ChangeKind, Ledger, Object, Writer, references};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Node, ResourceQuota, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ResourceQuota, Secret};
 use kube::{Client, ResourceExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use towpath_daemon::Service;
 use towpath_kit::cache::{self, Cache};
-use towpath_kit::kinds::{Environment, Promotion, labels};
+use towpath_kit::copies::{Copies, Spine};
+use towpath_kit::kinds::{Environment, Promotion, Run, labels};
 use towpath_kit::traits::Authors;
 use towpath_stdx::Clock;
 
@@ -20,60 +21,53 @@ use towpath_stdx::Clock;
 const RECENT: Duration = Duration::from_secs(60);
 /// ConfigMaps that the cluster itself keeps in every namespace.
 const OF_THE_CLUSTER: [&str; 1] = ["kube-root-ca.crt"];
+/// Workloads that one change names as touched.
+const TOUCHED: usize = 100;
 /// Where a copy of a Secret says when its certificate ends.
 const NOT_AFTER: &str = "towpath.dev/not-after";
 
 /// What changes are seen in.
 #[derive(Clone)]
 pub struct Observed {
-    deployments: Cache<Deployment>,
-    stateful_sets: Cache<StatefulSet>,
-    daemon_sets: Cache<DaemonSet>,
+    pub(super) copies: Copies,
+    pub(super) spine: Spine,
     config_maps: Cache<ConfigMap>,
     secrets: Cache<Secret>,
-    quotas: Cache<ResourceQuota>,
-    nodes: Cache<Node>,
-    promotions: Cache<Promotion>,
-    environments: Cache<Environment>,
-}
-
-impl Default for Observed {
-    fn default() -> Self {
-        Self {
-            deployments: Cache::default(),
-            stateful_sets: Cache::default(),
-            daemon_sets: Cache::default(),
-            config_maps: Cache::slim(digest_config_map),
-            secrets: Cache::slim(digest_secret),
-            quotas: Cache::default(),
-            nodes: Cache::default(),
-            promotions: Cache::default(),
-            environments: Cache::default(),
-        }
-    }
+    guards: Guards,
 }
 
 impl Observed {
+    /// Beside the copies that all components share, some of its own: ConfigMaps and Secrets without
+    /// their values, and digests of what guards the cluster.
+    pub fn new(copies: Copies, spine: Spine) -> Self {
+        Self {
+            copies,
+            spine,
+            config_maps: Cache::slim(digest_config_map),
+            secrets: Cache::slim(digest_secret),
+            guards: Guards::default(),
+        }
+    }
+
     fn feed(&self, client: &Client, cancel: &CancellationToken) {
-        self.deployments.feed_from(client, cancel.clone());
-        self.stateful_sets.feed_from(client, cancel.clone());
-        self.daemon_sets.feed_from(client, cancel.clone());
         self.config_maps.feed_from(client, cancel.clone());
         self.secrets.feed_from(client, cancel.clone());
-        self.quotas.feed_from(client, cancel.clone());
-        self.nodes.feed_from(client, cancel.clone());
-        self.promotions.feed_from(client, cancel.clone());
-        self.environments.feed_from(client, cancel.clone());
+        self.guards.feed(client, cancel);
+    }
+
+    /// Pods of a namespace.
+    pub fn pods(&self, namespace: &str) -> Vec<Arc<Pod>> {
+        self.copies.pods.in_namespace(namespace)
     }
 
     /// All nodes.
     pub fn nodes(&self) -> Vec<Arc<Node>> {
-        self.nodes.all()
+        self.copies.nodes.all()
     }
 
     /// Quotas of a namespace.
     pub fn quotas(&self, namespace: &str) -> Vec<Arc<ResourceQuota>> {
-        self.quotas.in_namespace(namespace)
+        self.copies.quotas.in_namespace(namespace)
     }
 
     /// Ends of the certificates in Secrets of type `kubernetes.io/tls` of a namespace,
@@ -87,17 +81,24 @@ impl Observed {
         ends.collect()
     }
 
+    /// The same for all namespaces, each with its namespace and name.
+    pub fn all_certificates(&self) -> Vec<(String, String, i64)> {
+        let secrets = self.secrets.all();
+        let ends = secrets.iter().filter_map(|secret| {
+            let end = secret.annotations().get(NOT_AFTER)?.parse().ok()?;
+            let namespace = secret.namespace().unwrap_or_default();
+            Some((namespace, secret.name_any(), end))
+        });
+        ends.collect()
+    }
+
     async fn ready(&self) {
         tokio::join!(
-            self.deployments.ready(),
-            self.stateful_sets.ready(),
-            self.daemon_sets.ready(),
+            self.copies.ready(),
+            self.spine.ready(),
             self.config_maps.ready(),
             self.secrets.ready(),
-            self.quotas.ready(),
-            self.nodes.ready(),
-            self.promotions.ready(),
-            self.environments.ready(),
+            self.guards.ready(),
         );
     }
 }
@@ -143,9 +144,9 @@ struct Seen {
 impl Seen {
     fn connect(&self) {
         let observed = &self.observed;
-        self.workloads(&observed.deployments);
-        self.workloads(&observed.stateful_sets);
-        self.workloads(&observed.daemon_sets);
+        self.workloads(&observed.copies.deployments);
+        self.workloads(&observed.copies.stateful_sets);
+        self.workloads(&observed.copies.daemon_sets);
         self.watch(&observed.config_maps, |old, new| {
             let empty = BTreeMap::new();
             let name = new.or(old)?.metadata.name.as_deref()?;
@@ -158,7 +159,10 @@ impl Seen {
                 old.as_ref().unwrap_or(&empty),
                 new.as_ref().unwrap_or(&empty),
             )
-            .map(|words| (ChangeKind::Config, words))
+            .map(|words| {
+                let (was, now) = (old.as_ref().map(state), new.as_ref().map(state));
+                Told::between(ChangeKind::Config, words, was, now)
+            })
         });
         self.watch(&observed.secrets, |old, new| {
             // Tokens and the like come and go by themselves.
@@ -171,13 +175,21 @@ impl Seen {
                     .and_then(|s| s.string_data.clone())
                     .unwrap_or_default()
             };
-            difference::data(&data(old), &data(new)).map(|words| (ChangeKind::Config, words))
+            let (was, now) = (old.map(|_| data(old)), new.map(|_| data(new)));
+            difference::data(&data(old), &data(new)).map(|words| {
+                let (was, now) = (was.as_ref().map(state), now.as_ref().map(state));
+                Told::between(ChangeKind::Config, words, was, now)
+            })
         });
-        self.watch(&observed.quotas, |old, new| {
+        self.watch(&observed.copies.quotas, |old, new| {
             let hard = |quota: Option<&ResourceQuota>| quota.and_then(|q| q.spec.clone());
-            (hard(old) != hard(new)).then(|| (ChangeKind::Policy, "limits changed".into()))
+            let (was, now) = (hard(old), hard(new));
+            (was != now).then(|| {
+                let (was, now) = (was.as_ref().map(state), now.as_ref().map(state));
+                Told::between(ChangeKind::Policy, "limits changed".into(), was, now)
+            })
         });
-        self.watch(&observed.nodes, |old, new| {
+        self.watch(&observed.copies.nodes, |old, new| {
             let parts = |node: &Node| {
                 let spec = node.spec.clone().unwrap_or_default();
                 let mut taints = spec.taints.unwrap_or_default();
@@ -193,11 +205,32 @@ impl Seen {
                 (Some(_), Some(_)) => "taints changed",
                 _ => "",
             };
-            Some((ChangeKind::Node, words.into()))
+            let (was, now) = (old.as_ref().map(state), new.as_ref().map(state));
+            Some(Told::between(ChangeKind::Node, words.into(), was, now))
         });
+        self.watch(&observed.copies.namespaces, |old, new| {
+            let labels = |space: &Namespace| {
+                let mut labels = space.labels().clone();
+                labels.remove("kubernetes.io/metadata.name");
+                labels
+            };
+            let (was, now) = (old.map(labels), new.map(labels));
+            let words = match (&was, &now) {
+                (Some(was), Some(now)) => format!("labels: {}", difference::data(was, now)?),
+                _ => String::new(),
+            };
+            let (was, now) = (was.as_ref().map(state), now.as_ref().map(state));
+            Some(Told::between(ChangeKind::Namespace, words, was, now))
+        });
+        observed.guards.each(self);
         let seen = self.clone();
-        let environments = observed.environments.clone();
-        observed.promotions.on_change(move |change| {
+        observed
+            .spine
+            .runs
+            .on_change(move |change| seen.run(change));
+        let seen = self.clone();
+        let environments = observed.spine.environments.clone();
+        observed.spine.promotions.on_change(move |change| {
             seen.promotion(change, &environments);
         });
     }
@@ -206,9 +239,22 @@ impl Seen {
     where
         K: AsWorkload + kube_kind::Watched,
     {
-        self.watch(cache, |old, new| match (old, new) {
-            (Some(old), Some(new)) => difference::workload(&old.workload()?, &new.workload()?),
-            _ => Some((ChangeKind::Deploy, String::new())),
+        self.watch(cache, |old, new| {
+            let (was, now) = (
+                old.and_then(AsWorkload::workload),
+                new.and_then(AsWorkload::workload),
+            );
+            let (kind, words) = match (&was, &now) {
+                (Some(was), Some(now)) => difference::workload(was, now)?,
+                _ => (ChangeKind::Deploy, String::new()),
+            };
+            // Annotations of pods say where they come from, not what they are.
+            let state = |w: &difference::Workload<'_>| match kind {
+                ChangeKind::Scale => state(&w.replicas),
+                _ => state(&w.template.spec),
+            };
+            let (was, now) = (was.as_ref().map(state), now.as_ref().map(state));
+            Some(Told::between(kind, words, was, now))
         });
     }
 
@@ -217,7 +263,7 @@ impl Seen {
     fn watch<K: kube_kind::Watched>(
         &self,
         cache: &Cache<K>,
-        tell: impl Fn(Option<&K>, Option<&K>) -> Option<(ChangeKind, String)> + Send + Sync + 'static,
+        tell: impl Fn(Option<&K>, Option<&K>) -> Option<Told> + Send + Sync + 'static,
     ) {
         let seen = self.clone();
         let begun = std::sync::atomic::AtomicBool::new(false);
@@ -229,21 +275,21 @@ impl Seen {
                 return;
             }
             let (old, new) = (change.old.map(|o| &**o), change.new.map(|n| &**n));
-            let Some((kind, words)) = tell(old, new) else {
+            let Some(mut told) = tell(old, new) else {
                 return;
             };
-            let words = match (old, new) {
-                (None, Some(_)) => join("made", &words),
+            told.words = match (old, new) {
+                (None, Some(_)) => join("made", &told.words),
                 (Some(_), None) => "deleted".into(),
-                _ => words,
+                _ => told.words,
             };
             let Some(object) = new.or(old) else { return };
-            seen.note(object, kind, words);
+            seen.note(object, told);
         });
         begun.store(true, std::sync::atomic::Ordering::Release);
     }
 
-    fn note<K: kube_kind::Watched>(&self, object: &K, kind: ChangeKind, words: String) {
+    fn note<K: kube_kind::Watched>(&self, object: &K, told: Told) {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         let plural = K::plural(&());
         let now = self.clock.since_epoch();
@@ -271,8 +317,14 @@ impl Seen {
         };
         let by = by.unwrap_or_else(|| self.asked(&promotion));
         let changed = Object::new(&K::kind(&()), &namespace, &name);
-        let touched = match kind {
+        let touched = match told.kind {
             ChangeKind::Config => self.readers(&changed),
+            // Whom it selects is not held; it may cut off any.
+            ChangeKind::Policy if changed.kind == "NetworkPolicy" => {
+                let mut all = self.observed.workloads(&namespace);
+                all.truncate(TOUCHED);
+                all
+            }
             _ => Vec::new(),
         };
         self.ledger.note(Change {
@@ -281,14 +333,16 @@ impl Seen {
                 object.resource_version().unwrap_or_default()
             ),
             at: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
-            kind,
+            kind: told.kind,
             object: changed,
             touched,
             by,
             commit,
             release,
             promotion,
-            words,
+            words: told.words,
+            was: told.was,
+            now: told.now,
         });
     }
 
@@ -308,9 +362,9 @@ impl Seen {
             named.collect()
         }
         let observed = &self.observed;
-        let mut found = of(&observed.deployments, object);
-        found.extend(of(&observed.stateful_sets, object));
-        found.extend(of(&observed.daemon_sets, object));
+        let mut found = of(&observed.copies.deployments, object);
+        found.extend(of(&observed.copies.stateful_sets, object));
+        found.extend(of(&observed.copies.daemon_sets, object));
         found
     }
 
@@ -321,9 +375,37 @@ impl Seen {
         }
         let found = self
             .observed
+            .spine
             .promotions
             .filter(|p| p.metadata.name.as_deref() == Some(promotion));
         found.first().map(|p| p.spec.by.clone()).unwrap_or_default()
+    }
+
+    /// A run that ended.
+    fn run(&self, change: &cache::Change<'_, Run>) {
+        let (Some(old), Some(new)) = (change.old, change.new) else {
+            return;
+        };
+        let ended = |run: &Run| run.status.as_ref().is_some_and(|s| s.phase.is_final());
+        let Some(status) = new.status.as_ref().filter(|_| ended(new) && !ended(old)) else {
+            return;
+        };
+        let at = self.clock.since_epoch().as_millis();
+        let (namespace, name) = (&change.key.namespace, &change.key.name);
+        let spec = &new.spec;
+        self.ledger.note(Change {
+            id: format!("runs/{name}@{}", status.attempt),
+            at: i64::try_from(at).unwrap_or(i64::MAX),
+            kind: ChangeKind::Run,
+            object: Object::new("Run", namespace, name),
+            by: spec.actor.clone(),
+            commit: spec.sha.clone(),
+            words: format!(
+                "{} of {} {}: {:?}",
+                status.workflow_name, spec.repository, spec.ref_, status.phase
+            ),
+            ..Change::default()
+        });
     }
 
     fn promotion(&self, change: &cache::Change<'_, Promotion>, environments: &Cache<Environment>) {
@@ -356,8 +438,50 @@ impl Seen {
                 "{} of {} to {}: {:?}",
                 new.spec.kind, status.release, new.spec.environment, status.phase
             ),
+            ..Change::default()
         });
     }
+}
+
+impl Watcher for Seen {
+    fn watch<K: Watched>(&self, cache: &Cache<K>, kind: ChangeKind) {
+        self.watch(cache, move |old, new| {
+            let of = |object: Option<&K>| object.map(guards::state).unwrap_or_default();
+            let ((was, before), (now, after)) = (of(old), of(new));
+            if was == now {
+                return None;
+            }
+            let words = match new {
+                Some(_) => guards::words(&before, &after),
+                None => String::new(),
+            };
+            Some(Told::between(kind, words, Some(was), Some(now)))
+        });
+    }
+}
+
+/// What a change is, but for who made it.
+struct Told {
+    kind: ChangeKind,
+    words: String,
+    was: String,
+    now: String,
+}
+
+impl Told {
+    fn between(kind: ChangeKind, words: String, was: Option<String>, now: Option<String>) -> Self {
+        Self {
+            kind,
+            words,
+            was: was.unwrap_or_default(),
+            now: now.unwrap_or_default(),
+        }
+    }
+}
+
+// What people change, as one short text: the same state has the same.
+pub(super) fn state(of: &impl serde::Serialize) -> String {
+    digest(&serde_json::to_vec(of).unwrap_or_default())
 }
 
 fn join(first: &str, rest: &str) -> String {
@@ -404,7 +528,7 @@ fn forget_applied(metadata: &mut k8s_openapi::apimachinery::pkg::apis::meta::v1:
 }
 
 // The end of the first certificate, milliseconds since the epoch.
-fn not_after(pem: &[u8]) -> Option<i64> {
+pub(crate) fn not_after(pem: &[u8]) -> Option<i64> {
     let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
     let certificate = pem.parse_x509().ok()?;
     certificate
@@ -414,6 +538,8 @@ fn not_after(pem: &[u8]) -> Option<i64> {
         .checked_mul(1_000)
 }
 
+pub(super) use kube_kind::Watched;
+
 mod kube_kind {
     //! The bounds that a cache has.
 
@@ -422,7 +548,7 @@ mod kube_kind {
     use std::fmt::Debug;
 
     /// A kind that can be watched.
-    pub(super) trait Watched:
+    pub(in crate::ledger) trait Watched:
         Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
     {
     }

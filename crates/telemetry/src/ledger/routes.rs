@@ -1,8 +1,8 @@
 //! `GET /api/v1/changes?from=&to=&namespace=&limit=`: changes of an interval, newest first.
 //! Times are seconds since the epoch, as in PromQL's API; the last hour unless said otherwise.
 
-use super::Ledger;
-use crate::prometheus::Door;
+use super::{Ledger, annotations};
+use crate::door::Door;
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
@@ -16,16 +16,26 @@ const LIMIT: usize = 1_000;
 const HOUR_MS: i64 = 3_600_000;
 
 #[derive(Clone)]
-struct Served {
-    ledger: Ledger,
-    door: Door,
+pub(super) struct Served {
+    pub(super) ledger: Ledger,
+    pub(super) door: Door,
     clock: Arc<dyn Clock>,
+}
+
+impl Served {
+    pub(super) fn now(&self) -> i64 {
+        i64::try_from(self.clock.since_epoch().as_millis()).unwrap_or(i64::MAX)
+    }
 }
 
 /// The route of the ledger.
 pub fn router(ledger: Ledger, door: Door, clock: Arc<dyn Clock>) -> Router {
     Router::new()
         .route("/api/v1/changes", get(changes))
+        .route(
+            "/api/v1/changes/annotations",
+            get(annotations::get).post(annotations::post),
+        )
         .with_state(Served {
             ledger,
             door,
@@ -50,7 +60,7 @@ async fn changes(
     if let Err(refusal) = served.door.pass(&headers, "get").await {
         return *refusal;
     }
-    let now = i64::try_from(served.clock.since_epoch().as_millis()).unwrap_or(i64::MAX);
+    let now = served.now();
     let millis = |seconds: f64| (seconds * 1_000.0) as i64;
     let to = asked.to.map_or(now, millis);
     let from = asked.from.map_or(to.saturating_sub(HOUR_MS), millis);

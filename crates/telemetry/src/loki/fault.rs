@@ -6,6 +6,8 @@ use serde_json::json;
 use towpath_query::logql::{EvalError, ParseError};
 use towpath_signals::logs::{PushError, StoreError};
 
+use crate::door::Denied;
+
 /// A refusal: a status and words.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -41,8 +43,18 @@ impl Fault {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, message)
     }
 
+    pub(super) fn absent(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, message)
+    }
+
     pub(super) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+}
+
+impl From<&Denied> for Fault {
+    fn from(denied: &Denied) -> Self {
+        Self::new(denied.status(), denied.to_string())
     }
 }
 

@@ -33,31 +33,13 @@ pub(crate) fn with_service(labels: Labels) -> Labels {
     labels.iter().chain([(SERVICE, service.as_str())]).collect()
 }
 
-/// Words for levels, as they stand in lines, small letters.
-const WORDS: [(&str, &str); 16] = [
-    ("trace", "trace"),
-    ("trc", "trace"),
-    ("debug", "debug"),
-    ("dbg", "debug"),
-    ("information", "info"),
-    ("info", "info"),
-    ("inf", "info"),
-    ("notice", "info"),
-    ("warning", "warn"),
-    ("warn", "warn"),
-    ("wrn", "warn"),
-    ("error", "error"),
-    ("err", "error"),
-    ("critical", "critical"),
-    ("fatal", "fatal"),
-    ("panic", "fatal"),
-];
-
 /// Keys behind which a level stands.
 const KEYS: [&str; 5] = ["level", "lvl", "severity", "loglevel", "log_level"];
 
 /// How far into a line a level is looked for, in bytes.
 const LOOK_BYTES: usize = 400;
+/// Longer words are neither levels nor keys of them, in bytes.
+const WORD_BYTES: usize = 12;
 
 /// The level of a line, `unknown` where it says none.
 pub(crate) fn level(stream: &Labels, metadata: &[(String, String)], line: &str) -> &'static str {
@@ -69,35 +51,61 @@ pub(crate) fn level(stream: &Labels, metadata: &[(String, String)], line: &str) 
             return named(value).unwrap_or("unknown");
         }
     }
-    let mut end = line.len().min(LOOK_BYTES);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    let mut words = line[..end].split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let looked = &line.as_bytes()[..line.len().min(LOOK_BYTES)];
+    let in_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let mut words = looked.split(|byte| !in_word(byte));
     let mut first = None;
     while let Some(word) = words.next() {
-        if word.len() > 12 || word.is_empty() {
+        if word.is_empty() || word.len() > WORD_BYTES {
             continue;
         }
-        if KEYS.iter().any(|key| word.eq_ignore_ascii_case(key)) {
+        let mut small = [0; WORD_BYTES];
+        let word = lowered(word, &mut small);
+        if KEYS.iter().any(|key| key.as_bytes() == word) {
             let value = words.by_ref().find(|word| !word.is_empty());
-            if let Some(level) = value.and_then(named) {
+            let mut small = [0; WORD_BYTES];
+            let level = value
+                .filter(|value| value.len() <= WORD_BYTES)
+                .and_then(|value| level_of(lowered(value, &mut small)));
+            if let Some(level) = level {
                 return level;
             }
             continue;
         }
         if first.is_none() {
-            first = named(word);
+            first = level_of(word);
         }
     }
     first.unwrap_or("unknown")
 }
 
+/// A word in small letters; it is no longer than the place for it.
+fn lowered<'a>(word: &[u8], place: &'a mut [u8; WORD_BYTES]) -> &'a [u8] {
+    let place = &mut place[..word.len()];
+    place.copy_from_slice(word);
+    place.make_ascii_lowercase();
+    place
+}
+
 fn named(word: &str) -> Option<&'static str> {
-    let found = WORDS
-        .iter()
-        .find(|(known, _)| word.eq_ignore_ascii_case(known));
-    found.map(|(_, level)| *level)
+    let mut small = [0; WORD_BYTES];
+    (word.len() <= WORD_BYTES)
+        .then(|| lowered(word.as_bytes(), &mut small))
+        .and_then(level_of)
+}
+
+/// The level that a word in small letters stands for.
+fn level_of(word: &[u8]) -> Option<&'static str> {
+    Some(match word {
+        b"trace" | b"trc" => "trace",
+        b"debug" | b"dbg" => "debug",
+        b"information" | b"info" | b"inf" | b"notice" => "info",
+        b"warning" | b"warn" | b"wrn" => "warn",
+        b"error" | b"err" => "error",
+        b"critical" => "critical",
+        b"fatal" | b"panic" => "fatal",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

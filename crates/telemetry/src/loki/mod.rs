@@ -11,6 +11,7 @@ mod fault;
 pub(crate) mod level;
 mod names;
 mod params;
+mod past;
 mod push;
 mod query;
 mod reply;
@@ -18,7 +19,7 @@ mod status;
 mod tail;
 mod volume;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -37,7 +38,8 @@ use towpath_query::promql::Stop;
 use towpath_signals::logs::LogStore;
 use towpath_stdx::Clock;
 
-use crate::prometheus::Door;
+use crate::door::Door;
+use crate::outgrow::through::PastLines;
 use fault::Fault;
 use params::Params;
 
@@ -85,6 +87,7 @@ pub struct Loki {
     queries: Arc<Semaphore>,
     pushes: Arc<Semaphore>,
     tails: Arc<Semaphore>,
+    past: OnceLock<Vec<PastLines>>,
 }
 
 impl Loki {
@@ -97,7 +100,14 @@ impl Loki {
             pushes: Arc::new(Semaphore::new(settings.pushes)),
             tails: Arc::new(Semaphore::new(settings.tails)),
             settings,
+            past: OnceLock::new(),
         })
+    }
+
+    /// What is older is asked of these; the first call counts.
+    pub fn read_through(&self, past: Vec<PastLines>) {
+        // There is one place that calls it.
+        let _ = self.past.set(past);
     }
 
     /// The routes with absolute paths; `door` is left out in tests alone.
@@ -105,6 +115,9 @@ impl Loki {
         let routes = Router::new()
             .nest("/loki/api/v1", routes())
             .nest("/loki/loki/api/v1", routes())
+            .route("/loki/api/prom/push", post(push::push))
+            .route("/loki/prometheus/api/v1/rules", asks(status::no_groups))
+            .route("/loki/prometheus/api/v1/alerts", asks(status::no_alerts))
             .route("/loki/ready", get(status::ready))
             .with_state(Arc::clone(self));
         match door {
@@ -156,7 +169,17 @@ fn routes() -> Router<Arc<Loki>> {
         .route("/format_query", asks(status::format_query))
         .route("/drilldown-limits", asks(status::drilldown_limits))
         .route("/status/buildinfo", asks(status::build_info))
-        .route("/rules", asks(status::rules))
+        .route("/rules", get_only(status::rules))
+        .route(
+            "/rules/{namespace}",
+            get_only(status::rules)
+                .post(status::change_rules)
+                .delete(status::change_rules),
+        )
+        .route(
+            "/rules/{namespace}/{group}",
+            get_only(status::rules).delete(status::change_rules),
+        )
         .route("/tail", get(tail::tail))
         .route("/delete", any(delete::delete))
 }
@@ -203,13 +226,20 @@ impl Call {
 type Endpoint = fn(&Call) -> Result<Value, Fault>;
 
 fn asks(endpoint: Endpoint) -> MethodRouter<Arc<Loki>> {
-    let handler = move |State(loki): State<Arc<Loki>>, request: Request| async move {
-        match handle(loki, request, endpoint).await {
-            Ok(response) => response,
-            Err(fault) => fault.into_response(),
-        }
-    };
+    let handler =
+        move |State(loki): State<Arc<Loki>>, request: Request| answer(loki, request, endpoint);
     get(handler).post(handler)
+}
+
+fn get_only(endpoint: Endpoint) -> MethodRouter<Arc<Loki>> {
+    get(move |State(loki): State<Arc<Loki>>, request: Request| answer(loki, request, endpoint))
+}
+
+async fn answer(loki: Arc<Loki>, request: Request, endpoint: Endpoint) -> Response {
+    match handle(loki, request, endpoint).await {
+        Ok(response) => response,
+        Err(fault) => fault.into_response(),
+    }
 }
 
 /// The longest form, in bytes.
@@ -276,9 +306,13 @@ async fn guard(State(door): State<Door>, request: Request, next: Next) -> Respon
     } else {
         "get"
     };
-    match door.pass(request.headers(), verb).await {
+    match door.check(request.headers(), verb).await {
         Ok(_) => next.run(request).await,
-        Err(refusal) => *refusal,
+        Err(denied) => {
+            let mut response = Fault::from(&denied).into_response();
+            denied.challenge(&mut response);
+            response
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use towpath_query::logql::parse_matchers;
 use towpath_query::promql::{Labels, Matcher};
 
 use super::fault::Fault;
-use super::{Call, reply};
+use super::{Call, past, reply};
+use crate::outgrow::through::List;
 
 /// Selectors given under any of the names that clients use.
 pub(super) fn selectors(call: &Call, names: &[&str]) -> Result<Vec<Vec<Matcher>>, Fault> {
@@ -25,13 +26,25 @@ fn streams(call: &Call, names: &[&str]) -> Result<Vec<Labels>, Fault> {
     Ok(call.loki.store.streams(&sets, start, end))
 }
 
+/// The list with what others know from before.
+fn told(call: &Call, here: Vec<Value>, what: &List<'_>, names: &[&str]) -> Result<Value, Fault> {
+    let span = call.params.span(call.now)?;
+    let given: Vec<&str> = names
+        .iter()
+        .flat_map(|name| call.params.all(name))
+        .collect();
+    let (all, remarks) = past::list(call, here, what, &given, span);
+    Ok(past::remarked(reply::success(all.into()), remarks))
+}
+
 pub(super) fn labels(call: &Call) -> Result<Value, Fault> {
     let streams = streams(call, &["query"])?;
     let names: BTreeSet<&str> = streams
         .iter()
         .flat_map(|labels| labels.iter().map(|(name, _)| name))
         .collect();
-    Ok(reply::success(names.into_iter().collect()))
+    let names = names.into_iter().map(Value::from).collect();
+    told(call, names, &List::Names, &["query"])
 }
 
 pub(super) fn values(call: &Call) -> Result<Value, Fault> {
@@ -41,10 +54,13 @@ pub(super) fn values(call: &Call) -> Result<Value, Fault> {
         .map(|labels| labels.get(&call.name))
         .filter(|value| !value.is_empty())
         .collect();
-    Ok(reply::success(values.into_iter().collect()))
+    let values = values.into_iter().map(Value::from).collect();
+    told(call, values, &List::Values(&call.name), &["query"])
 }
 
 pub(super) fn series(call: &Call) -> Result<Value, Fault> {
-    let streams = streams(call, &["match[]", "match"])?;
-    Ok(reply::success(streams.iter().map(reply::labels).collect()))
+    let names = &["match[]", "match"];
+    let streams = streams(call, names)?;
+    let all = streams.iter().map(reply::labels).collect();
+    told(call, all, &List::Series, names)
 }

@@ -83,6 +83,21 @@ impl Params {
         Ok((start, end))
     }
 
+    /// How far apart lines are at least, in nanoseconds; 0 unless said.
+    pub(super) fn interval(&self) -> Result<i64, Fault> {
+        let text = self.get("interval");
+        if text.is_empty() {
+            return Ok(0);
+        }
+        match duration(text) {
+            Some(ns) if ns >= 0 => Ok(ns),
+            Some(_) => Err(Fault::bad("interval must be >= 0")),
+            None => Err(Fault::bad(format!(
+                "cannot parse {text:?} to a valid duration"
+            ))),
+        }
+    }
+
     /// The step in milliseconds; one that gives about 250 of them unless said otherwise.
     pub(super) fn step_ms(&self, (start, end): (i64, i64)) -> Result<i64, Fault> {
         let text = self.get("step");
@@ -142,7 +157,7 @@ fn time(text: &str) -> Option<i64> {
     rfc3339(text)
 }
 
-fn rfc3339(text: &str) -> Option<i64> {
+pub(super) fn rfc3339(text: &str) -> Option<i64> {
     let (date, rest) = text.split_at_checked(19)?;
     let fraction_end = rest
         .find(|c: char| c != '.' && !c.is_ascii_digit())

@@ -19,7 +19,7 @@ use towpath_query::promql::{Labels, MatchOp};
 use towpath_signals::logs::{Line, Stream};
 
 use super::fault::Fault;
-use super::{Loki, level, nothing};
+use super::{Loki, level, nothing, params};
 
 /// The longest body as it is sent, in bytes.
 const BODY_BYTES: usize = 16 << 20;
@@ -74,10 +74,20 @@ struct JsonPush {
     streams: Vec<JsonStream>,
 }
 
+/// Labels and lines as they are written now, or as `/api/prom/push` had them.
 #[derive(Deserialize)]
 struct JsonStream {
-    stream: BTreeMap<String, String>,
-    values: Vec<JsonEntry>,
+    stream: Option<BTreeMap<String, String>>,
+    values: Option<Vec<JsonEntry>>,
+    labels: Option<String>,
+    entries: Option<Vec<OldEntry>>,
+}
+
+#[derive(Deserialize)]
+struct OldEntry {
+    /// RFC 3339.
+    ts: String,
+    line: String,
 }
 
 /// `["<nanoseconds>", "<line>", {labels}]`, the labels being optional.
@@ -251,26 +261,54 @@ fn label_text(text: &str) -> Result<Labels, Fault> {
     matchers.into_iter().map(pair).collect()
 }
 
+fn old(labels: &str, entries: Vec<OldEntry>) -> Result<Stream, Fault> {
+    let line = |entry: OldEntry| {
+        let at = params::rfc3339(&entry.ts);
+        let at = at.ok_or_else(|| Fault::bad(format!("{:?} is no time", entry.ts)))?;
+        Ok(Line {
+            at,
+            text: entry.line,
+            metadata: Vec::new(),
+        })
+    };
+    Ok(Stream {
+        labels: label_text(labels)?,
+        lines: entries
+            .into_iter()
+            .map(line)
+            .collect::<Result<_, Fault>>()?,
+    })
+}
+
 fn json(body: &[u8]) -> Result<Vec<Stream>, Fault> {
     let request: JsonPush = serde_json::from_slice(body)
         .map_err(|error| Fault::bad(format!("read the message: {error}")))?;
     let streams = request.streams.into_iter();
     streams
         .map(|pushed| {
+            let (stream, values) = match (pushed.stream, pushed.values) {
+                (Some(stream), Some(values)) => (stream, values),
+                _ => {
+                    let (Some(labels), Some(entries)) = (pushed.labels, pushed.entries) else {
+                        return Err(Fault::bad("a stream needs `stream` and `values`"));
+                    };
+                    return old(&labels, entries);
+                }
+            };
             let plain = |name: &str| {
                 name.bytes()
                     .all(|byte| byte == b'_' || byte.is_ascii_alphanumeric())
                     && !name.starts_with(|c: char| c.is_ascii_digit())
                     && !name.is_empty()
             };
-            if let Some(name) = pushed.stream.keys().find(|name| !plain(name)) {
+            if let Some(name) = stream.keys().find(|name| !plain(name)) {
                 return Err(Fault::bad(format!(
                     "error parsing labels: {name:?} is no label name"
                 )));
             }
             Ok(Stream {
-                labels: pushed.stream.into_iter().collect(),
-                lines: pushed.values.into_iter().map(|entry| entry.0).collect(),
+                labels: stream.into_iter().collect(),
+                lines: values.into_iter().map(|entry| entry.0).collect(),
             })
         })
         .collect()

@@ -2,11 +2,12 @@
 
 use indexmap::IndexMap;
 use serde_json::{Value, json};
-use towpath_query::logql::{self, LogEntry, Statistics};
+use towpath_query::logql::{self, Direction, EvalError, Expr, LogAnswer, LogEntry, Statistics};
 use towpath_query::promql::{self, Labels};
 
 use super::fault::Fault;
-use super::{Call, reply};
+use super::{Call, past, reply};
+use crate::outgrow::through::Asked;
 
 /// The most lines of a result.
 const MAX_LINES: usize = 5000;
@@ -24,9 +25,17 @@ pub(super) fn instant(call: &Call) -> Result<Value, Fault> {
              a range query type",
         ));
     }
+    let mut remarks = Vec::new();
+    if past::reaches(call, time) {
+        match past::instant(call, call.params.get("query"), time) {
+            Ok(reply) => return Ok(reply),
+            Err(why) => remarks = why,
+        }
+    }
     let store = call.loki.store.as_ref();
     let answer = call.evaluate(0, |settings| logql::instant(&expr, time, store, settings))?;
-    Ok(metric(call, &answer, time.div_euclid(1_000_000)))
+    let reply = metric(call, &answer, time.div_euclid(1_000_000));
+    Ok(past::remarked(reply, remarks))
 }
 
 pub(super) fn range(call: &Call) -> Result<Value, Fault> {
@@ -34,16 +43,16 @@ pub(super) fn range(call: &Call) -> Result<Value, Fault> {
     let span = call.params.span(call.now)?;
     let store = call.loki.store.as_ref();
     let Some(query) = expr.as_log() else {
-        let step = call.params.step_ms(span)?;
-        let answer = call.evaluate(0, |settings| {
-            logql::range(&expr, span, step, store, settings)
-        })?;
-        return Ok(metric(call, &answer, span.1.div_euclid(1_000_000)));
+        return numbers(call, &expr, span);
     };
     let limit = call.params.count("limit", 100, MAX_LINES)?;
     let direction = call.params.direction()?;
-    let answer = call.evaluate(MAX_LINES, |settings| {
-        logql::logs(query, span, direction, limit, store, settings)
+    let interval = call.params.interval()?;
+    let answer = call.evaluate(MAX_LINES, |settings| match interval {
+        0 => logql::logs(query, span, direction, limit, store, settings),
+        interval => apart(interval, limit, span, direction, |span| {
+            logql::logs(query, span, direction, MAX_LINES, store, settings)
+        }),
     })?;
     let categorize = call
         .headers
@@ -52,15 +61,93 @@ pub(super) fn range(call: &Call) -> Result<Value, Fault> {
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.split(',').any(|flag| flag.trim() == CATEGORIZE));
     let entries = answer.entries.len();
+    let wanted = Asked {
+        query: call.params.get("query"),
+        start: span.0,
+        end: span.1,
+        limit: Some(limit),
+        forward: direction == Direction::Forward,
+        step: None,
+        interval,
+        categorize,
+    };
+    let (result, remarks) = past::lines(call, streams(&answer.entries, categorize), &wanted);
     let mut data = json!({
         "resultType": "streams",
-        "result": streams(&answer.entries, categorize),
+        "result": result,
         "stats": stats(call, &answer.statistics, entries),
     });
     if categorize {
         data["encodingFlags"] = json!([CATEGORIZE]);
     }
-    Ok(reply::success(data))
+    Ok(past::remarked(reply::success(data), remarks))
+}
+
+/// Numbers over a range. Steps from before the cut-over are asked elsewhere; where that fails, all
+/// of them are answered from what is here.
+fn numbers(call: &Call, expr: &Expr, span: (i64, i64)) -> Result<Value, Fault> {
+    let step = call.params.step_ms(span)?;
+    let here = |span: (i64, i64)| {
+        let store = call.loki.store.as_ref();
+        let answer = call.evaluate(0, |settings| {
+            logql::range(expr, span, step, store, settings)
+        })?;
+        Ok::<_, Fault>(metric(call, &answer, span.1.div_euclid(1_000_000)))
+    };
+    let Some(first) = past::first_step(call, span, step) else {
+        return here(span);
+    };
+    let mut reply = match first <= span.1 {
+        true => here((first, span.1))?,
+        false => reply::success(json!({ "resultType": "matrix", "result": [], "stats": {} })),
+    };
+    let wanted = Asked {
+        query: call.params.get("query"),
+        start: span.0,
+        end: span.1.min(first - 1),
+        limit: None,
+        forward: true,
+        step: Some(step),
+        interval: 0,
+        categorize: false,
+    };
+    match past::numbers(call, &wanted, &mut reply["data"]) {
+        Ok(()) => Ok(reply),
+        Err(remarks) => Ok(past::remarked(here(span)?, remarks)),
+    }
+}
+
+/// Lines that are at least `interval` apart, out of pages of lines.
+fn apart(
+    interval: i64,
+    limit: usize,
+    mut span: (i64, i64),
+    direction: Direction,
+    page: impl Fn((i64, i64)) -> Result<LogAnswer, EvalError>,
+) -> Result<LogAnswer, EvalError> {
+    let mut out = LogAnswer::default();
+    let mut last: Option<i64> = None;
+    while out.entries.len() < limit && span.0 < span.1 {
+        let found = page(span)?;
+        out.statistics.add(&found.statistics);
+        let all_of_it = found.entries.len() < MAX_LINES;
+        for entry in found.entries {
+            let far = |last: i64| entry.at.abs_diff(last) >= interval.unsigned_abs();
+            if out.entries.len() < limit && last.is_none_or(far) {
+                last = Some(entry.at);
+                out.entries.push(entry);
+            }
+        }
+        let (Some(last), false) = (last, all_of_it) else {
+            break;
+        };
+        // All lines of the page that are far enough are taken, so the next one is behind it.
+        match direction {
+            Direction::Forward => span.0 = last.saturating_add(interval),
+            Direction::Backward => span.1 = last.saturating_sub(interval).saturating_add(1),
+        }
+    }
+    Ok(out)
 }
 
 /// Lines by their labels, those of a set in the order of the answer.

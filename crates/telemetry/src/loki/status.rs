@@ -37,6 +37,21 @@ pub(super) fn rules(_: &Call) -> Result<Value, Fault> {
     Err(Fault::unknown("no rule groups found"))
 }
 
+/// The same as Prometheus tells it.
+pub(super) fn no_groups(_: &Call) -> Result<Value, Fault> {
+    Ok(reply::success(json!({ "groups": [] })))
+}
+
+/// There are no alerts where there are no rules.
+pub(super) fn no_alerts(_: &Call) -> Result<Value, Fault> {
+    Ok(reply::success(json!({ "alerts": [] })))
+}
+
+/// Nobody shall believe that a rule is kept which is never evaluated.
+pub(super) async fn change_rules() -> Fault {
+    Fault::absent("rules over log lines are not evaluated by this server, so none are taken")
+}
+
 pub(super) fn drilldown_limits(call: &Call) -> Result<Value, Fault> {
     let settings = &call.loki.settings;
     Ok(json!({

@@ -1,13 +1,10 @@
-//! Who may send, and who may ask.
+//! Who may send: whoever the door lets in, and pods.
 
+use crate::door::{Denied, Door};
 use ::http::HeaderMap;
 use std::net::IpAddr;
-use std::sync::Arc;
-use towpath_kit::traits::{Action, AuthError, Authenticator, Authorizer, Credential, Principal};
-
-/// The address that a request came from, as an extension of the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub IpAddr);
+use towpath_kit::listen::Peer;
+use towpath_kit::traits::Principal;
 
 /// A block of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,27 +41,11 @@ impl Network {
     }
 }
 
-/// Why a request is not answered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// There is no credential, or not a good one.
-    #[error("the request needs a credential: a token as bearer or as password")]
-    Unauthenticated,
-    /// The caller may not do it.
-    #[error("{0} may not {1} signals in the group towpath.dev")]
-    Forbidden(String, &'static str),
-    /// Credentials cannot be checked at present.
-    #[error("{0}")]
-    Unavailable(String),
-}
-
 /// The doors' lock.
 #[derive(Clone)]
 pub struct Access {
-    /// Checks credentials.
-    pub authenticator: Arc<dyn Authenticator>,
-    /// Decides.
-    pub authorizer: Arc<dyn Authorizer>,
+    /// Lets in those with a credential.
+    pub door: Door,
     /// Addresses that may send without a credential: the pods', whose SDKs carry none.
     pub anonymous_senders: Option<Network>,
     /// Addresses among them that are no pods: the gateway's, by which programs of the machine come.
@@ -88,37 +69,7 @@ impl Access {
         if pod.is_some_and(inside) && !headers.contains_key("authorization") {
             return Ok(Principal::anonymous());
         }
-        self.may(headers, "create").await
-    }
-
-    /// Who asks.
-    ///
-    /// # Errors
-    /// The caller is not known or may not read.
-    pub async fn reader(&self, headers: &HeaderMap) -> Result<Principal, Denied> {
-        self.may(headers, "get").await
-    }
-
-    async fn may(&self, headers: &HeaderMap, verb: &'static str) -> Result<Principal, Denied> {
-        let value = headers.get("authorization").and_then(|v| v.to_str().ok());
-        let credential = value
-            .and_then(Credential::from_header)
-            .ok_or(Denied::Unauthenticated)?;
-        let principal = match self.authenticator.authenticate(&credential).await {
-            Ok(principal) => principal,
-            Err(AuthError::Rejected) => return Err(Denied::Unauthenticated),
-            Err(AuthError::Unavailable(why)) => return Err(Denied::Unavailable(why)),
-        };
-        let action = Action {
-            verb: verb.into(),
-            group: "towpath.dev".into(),
-            resource: "signals".into(),
-            ..Action::default()
-        };
-        if !self.authorizer.allowed(&principal, &action) {
-            return Err(Denied::Forbidden(principal.name, verb));
-        }
-        Ok(principal)
+        self.door.check(headers, "create").await
     }
 }
 

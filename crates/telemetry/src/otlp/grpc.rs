@@ -3,11 +3,11 @@
 //! A message is a byte that says whether it is compressed, four bytes of length and the message;
 //! how it went stands in the trailers.
 
-use super::access::{Denied, Peer};
 use super::body::{self, BodyError};
 use super::http::{Export, READ_TIMEOUT, limit};
 use super::server::Shared;
 use super::sink::{Refusal, Sink};
+use crate::door::Denied;
 use ::http::{HeaderMap, HeaderValue, header};
 use axum::Router;
 use axum::body::Body;
@@ -18,6 +18,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use std::sync::Arc;
+use towpath_kit::listen::Peer;
 
 const COLLECTOR: &str = "/opentelemetry.proto.collector";
 
@@ -124,8 +125,8 @@ fn unframe(bytes: Bytes, encoding: &str, limit: usize) -> Result<Bytes, Status> 
 impl From<Denied> for Status {
     fn from(denied: Denied) -> Self {
         let code = match denied {
-            Denied::Unauthenticated => Code::Unauthenticated,
-            Denied::Forbidden(..) => Code::PermissionDenied,
+            Denied::Absent | Denied::Rejected => Code::Unauthenticated,
+            Denied::Forbidden { .. } => Code::PermissionDenied,
             Denied::Unavailable(_) => Code::Unavailable,
         };
         Self::new(code, denied.to_string())

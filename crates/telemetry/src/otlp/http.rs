@@ -1,6 +1,5 @@
 //! `POST /v1/{traces,logs,metrics}`.
 
-use super::access::{Denied, Peer};
 use super::body::{self, ANONYMOUS_MAX_BYTES, BODY_MAX_BYTES, BodyError};
 use super::message::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
@@ -9,6 +8,7 @@ use super::message::{
 };
 use super::server::Shared;
 use super::sink::{Accepted, Refusal, Sink};
+use crate::door::Denied;
 use ::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::Router;
 use axum::body::Body;
@@ -19,6 +19,7 @@ use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
+use towpath_kit::listen::Peer;
 use towpath_kit::traits::Principal;
 
 /// Time in which a request must have come in.
@@ -251,12 +252,7 @@ struct Status {
 
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
-        let status = match denied {
-            Denied::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Denied::Forbidden(..) => StatusCode::FORBIDDEN,
-            Denied::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        Self::new(status, denied.to_string())
+        Self::new(denied.status(), denied.to_string())
     }
 }
 

@@ -22,7 +22,7 @@ mod sink;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use access::{Access, Denied, Network, Peer};
+pub use access::{Access, Network};
 pub use lines::LogIntake;
 pub use points::MetricIntake;
 pub use server::{Ports, router, services};

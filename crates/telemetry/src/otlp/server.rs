@@ -1,29 +1,22 @@
 //! The ports, and what their handlers share.
 
-use super::access::{Access, Peer};
+use super::access::Access;
 use super::body::Memory;
 use super::sink::Sinks;
 use super::{grpc, http};
-use ::http::Request;
 use axum::Router;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tower::ServiceExt;
-use towpath_daemon::{CancellationToken, Service};
+use towpath_daemon::Service;
+use towpath_kit::listen::{self, Limits};
 
-/// Connections at a time on one address; more wait in the kernel.
-const CONNECTIONS_MAX: usize = 1024;
-/// Requests at a time on one connection of HTTP/2.
-const STREAMS_MAX: u32 = 64;
-/// Time that open requests get when the server stops.
-const DRAIN: Duration = Duration::from_secs(5);
+pub(super) const LIMITS: Limits = Limits {
+    name: "otlp connection",
+    connections: 1024,
+    streams: 64,
+    keep_alive: Some(Duration::from_secs(60)),
+};
 
 /// What all handlers see.
 #[derive(Clone)]
@@ -53,8 +46,12 @@ pub struct Ports {
 }
 
 /// `POST <prefix>/v1/{traces,logs,metrics}` for the main port (prefix `/otlp`). Requests there
-/// carry credentials, unless something in front sets a [`Peer`].
+/// carry credentials, wherever they come from.
 pub fn router(access: Access, sinks: Sinks, prefix: &str) -> Router {
+    let access = Access {
+        anonymous_senders: None,
+        ..access
+    };
     http::router(Shared::new(access, sinks), prefix)
 }
 
@@ -95,7 +92,7 @@ fn listen(
             let (routes, cancel) = (routes.clone(), context.cancel.child_token());
             tasks.push(towpath_daemon::spawn(
                 format!("{name} {address}"),
-                accept(listener, routes, cancel),
+                listen::accept(listener, routes, LIMITS, cancel),
             ));
         }
         context.ready();
@@ -105,55 +102,4 @@ fn listen(
         }
         Ok(())
     })
-}
-
-/// Answers on a socket until told to stop.
-pub(super) async fn accept(listener: TcpListener, routes: Router, cancel: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let graceful = hyper_util::server::graceful::GracefulShutdown::new();
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .header_read_timeout(Duration::from_secs(30))
-        .timer(TokioTimer::new());
-    builder
-        .http2()
-        .max_concurrent_streams(STREAMS_MAX)
-        .keep_alive_interval(Duration::from_secs(60))
-        .timer(TokioTimer::new());
-    loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else {
-            return;
-        };
-        let (stream, address) = tokio::select! {
-            () = cancel.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of descriptors: a moment later some are free again.
-                    tracing::warn!(%error, "accept");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-        };
-        let _ = stream.set_nodelay(true);
-        let peer = Peer(address.ip());
-        let named = move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
-            request
-        };
-        let service = TowerToHyperService::new(routes.clone().map_request(named));
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        let watched = graceful.watch(connection);
-        towpath_daemon::spawn("otlp connection", async move {
-            let _slot = slot;
-            if let Err(error) = watched.await {
-                tracing::debug!(%error, "connection ended");
-            }
-        });
-    }
-    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
 }

@@ -2,6 +2,7 @@
 
 use super::message::{ExportMetricsServiceRequest, ExportTraceServiceRequest, any_value, metric};
 use super::{Accepted, Access, Network, Refusal, Sink, Sinks};
+use crate::door::Door;
 use ::http::{Request, StatusCode};
 use async_trait::async_trait;
 use axum::body::Body;
@@ -44,10 +45,16 @@ impl Authorizer for Guard {
     }
 }
 
-pub(crate) fn access(pods: Option<&str>) -> Access {
-    Access {
+pub(crate) fn door() -> Door {
+    Door {
         authenticator: Arc::new(Guard),
         authorizer: Arc::new(Guard),
+    }
+}
+
+pub(crate) fn access(pods: Option<&str>) -> Access {
+    Access {
+        door: door(),
         anonymous_senders: pods.and_then(Network::parse),
         never_anonymous: vec![[10, 0, 0, 1].into()],
     }
@@ -180,7 +187,7 @@ async fn only_pods_send_without_a_credential() {
         ([10, 0, 0, 1], false),
         ([10, 0, 1, 7], false),
     ] {
-        let peer = super::Peer(address.into());
+        let peer = towpath_kit::listen::Peer(address.into());
         assert_eq!(
             access.sender(&none, Some(peer)).await.is_ok(),
             taken,
@@ -277,7 +284,7 @@ async fn grpc_takes_and_refuses() {
         let routes = super::grpc::router(shared(pods));
         towpath_daemon::spawn(
             "server",
-            super::server::accept(listener, routes, cancel.clone()),
+            towpath_kit::listen::accept(listener, routes, super::server::LIMITS, cancel.clone()),
         );
     }
     let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";

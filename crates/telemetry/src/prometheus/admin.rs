@@ -1,6 +1,6 @@
 //! `admin/tsdb/*`: what is deleted, and what is left out on purpose.
 
-use towpath_query::promql::parse_selector;
+use towpath_query::promql::{parse_selector, quote};
 use towpath_signals::Delete;
 
 use super::Call;
@@ -39,6 +39,25 @@ pub(super) fn clean_tombstones(call: &Call, _: &mut Reply) -> Result<(), Fault> 
     let freed = store(call)?.clean().map_err(Fault::internal)?;
     tracing::info!(freed, "deleted samples are cleaned away");
     Ok(())
+}
+
+/// A backup is made of the whole data directory; half of one would be taken for it.
+pub(super) fn snapshot(call: &Call, _: &mut Reply) -> Result<(), Fault> {
+    store(call)?;
+    let flag = call.form.get("skip_head");
+    let known = ["", "1", "t", "T", "TRUE", "true", "True"];
+    let unset = ["0", "f", "F", "FALSE", "false", "False"];
+    if !known.contains(&flag) && !unset.contains(&flag) {
+        return Err(Fault::parameter(
+            "skip_head",
+            &format!(
+                "unable to parse boolean: strconv.ParseBool: parsing {}: invalid syntax",
+                quote(flag)
+            ),
+        ));
+    }
+    let why = "snapshots are not made here: copy the data directory while the server is stopped";
+    Err(Fault::new(Kind::Unavailable, why))
 }
 
 /// Upstream answers this one so, too.

@@ -26,6 +26,13 @@ impl Form {
         form
     }
 
+    /// The same with a body in parts, whose fields stand behind those of the query.
+    pub(super) fn in_parts(query: &str, fields: Vec<(String, String)>) -> Self {
+        let mut form = Self::parse(query, None);
+        form.pairs.extend(fields);
+        form
+    }
+
     fn add(&mut self, text: &str) {
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let added = if pair.contains(';') {

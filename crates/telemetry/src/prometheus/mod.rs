@@ -14,9 +14,13 @@ mod fault;
 mod federate;
 mod form;
 mod json;
+mod multipart;
 mod names;
+mod notices;
+mod openapi;
 mod params;
 mod query;
+mod relabel_steps;
 mod reply;
 mod result;
 mod rules;
@@ -32,15 +36,19 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::routing::MethodRouter;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use towpath_signals::{Delete, Read};
 use towpath_stdx::Clock;
 
-pub use door::Door;
+pub use crate::door::Door;
+pub(crate) use door::denied;
+pub use notices::Notices;
+pub(crate) use notices::RELOAD_FAILED;
 pub use rules::{Alert, AlertState, Alerting, NoRules, Rule, RuleGroup, RuleHealth, Rules};
 pub use status::LEVEL;
 pub use targets::{ActiveTarget, DroppedTarget, Health, NoTargets, Targets};
@@ -128,6 +136,9 @@ impl Asked {
     }
 }
 
+/// What a request found out of reach.
+type Remarks = Arc<Mutex<Vec<String>>>;
+
 /// The API: what it answers from and who is being served.
 pub struct Api {
     read: Arc<dyn Read>,
@@ -137,7 +148,7 @@ pub struct Api {
     clock: Arc<dyn Clock>,
     settings: Settings,
     places: Arc<Semaphore>,
-    asked: Asked,
+    asked: Arc<Asked>,
 }
 
 impl Api {
@@ -151,8 +162,26 @@ impl Api {
             clock: parts.clock,
             places: Arc::new(Semaphore::new(parts.settings.concurrency)),
             settings: parts.settings,
-            asked: Asked::default(),
+            asked: Arc::default(),
         })
+    }
+
+    /// The same for one request, and where it finds what was out of reach.
+    fn session(self: Arc<Self>) -> (Arc<Self>, Option<Remarks>) {
+        let Some(session) = self.read.session() else {
+            return (self, None);
+        };
+        let own = Self {
+            read: session.read,
+            targets: Arc::clone(&self.targets),
+            rules: Arc::clone(&self.rules),
+            remove: self.remove.clone(),
+            clock: Arc::clone(&self.clock),
+            settings: self.settings.clone(),
+            places: Arc::clone(&self.places),
+            asked: Arc::clone(&self.asked),
+        };
+        (Arc::new(own), Some(session.remarks))
     }
 
     /// How much was asked.
@@ -176,6 +205,8 @@ struct Call {
     form: Form,
     /// The part of the path that varies.
     name: String,
+    /// What the client takes.
+    accept: String,
     now: Moment,
     arrived: Instant,
     started: Instant,
@@ -215,6 +246,7 @@ fn routes() -> Router<Arc<Api>> {
         .route("/metadata", get(Light, targets::metadata))
         .route("/targets", get(Light, targets::list))
         .route("/targets/metadata", get(Light, targets::target_metadata))
+        .route("/targets/relabel_steps", get(Light, relabel_steps::steps))
         .route("/scrape_pools", get(Light, targets::pools))
         .route("/rules", get(Light, rules::list))
         .route("/alerts", get(Light, rules::alerts))
@@ -224,9 +256,13 @@ fn routes() -> Router<Arc<Api>> {
         .route("/status/config", get(Light, status::config))
         .route("/status/flags", get(Light, status::flags))
         .route("/status/tsdb", get(Heavy, status::tsdb))
+        .route("/status/tsdb/blocks", get(Light, status::blocks))
         .route("/status/walreplay", get(Light, status::wal_replay))
         .route("/features", get(Light, status::features))
-        .route("/notifications", get(Light, status::notifications))
+        .route("/openapi.yaml", get(Light, openapi::show))
+        .route("/notifications", get(Light, notices::list))
+        .route("/notifications/live", axum::routing::get(notices::live))
+        .route("/admin/tsdb/snapshot", change(admin::snapshot))
         .route("/admin/tsdb/delete_series", change(admin::delete_series))
         .route(
             "/admin/tsdb/clean_tombstones",
@@ -263,12 +299,12 @@ async fn handle(
     let arrived = api.clock.monotonic();
     let (parts, body) = request.into_parts();
     let coding = Coding::accepted(&parts.headers);
-    let form_type = parts.headers.get(CONTENT_TYPE).is_some_and(|value| {
-        let value = value.as_bytes();
-        value.starts_with(b"application/x-www-form-urlencoded")
-    });
-    let takes_form =
-        form_type && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+    let text = |name| parts.headers.get(name).and_then(|v| v.to_str().ok());
+    let content_type = text(CONTENT_TYPE).unwrap_or_default();
+    let boundary = multipart::boundary(content_type);
+    let form_type = content_type.starts_with("application/x-www-form-urlencoded");
+    let takes_form = (form_type || boundary.is_some())
+        && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
     let body = if takes_form {
         match Limited::new(body, form::BODY_BYTES).collect().await {
             Ok(body) => Some(body.to_bytes()),
@@ -293,8 +329,18 @@ async fn handle(
             }
         }
     };
+    let (api, remarks) = match weight {
+        Weight::Light => (api, None),
+        Weight::Heavy => api.session(),
+    };
+    let query = parts.uri.query().unwrap_or("");
+    let form = match (boundary, &body) {
+        (Some(boundary), Some(body)) => Form::in_parts(query, multipart::fields(body, &boundary)),
+        _ => Form::parse(query, body.as_deref()),
+    };
     let call = Call {
-        form: Form::parse(parts.uri.query().unwrap_or(""), body.as_deref()),
+        form,
+        accept: text(ACCEPT).unwrap_or_default().to_owned(),
         name: last_but_one(parts.uri.path()),
         now: Moment::from_ms(api.clock.since_epoch().as_millis() as i64),
         arrived,
@@ -307,6 +353,9 @@ async fn handle(
     let (mut reply, awaited) = reply::pair(coding, canceled);
     tokio::task::spawn_blocking(move || {
         let done = endpoint(&call, &mut reply);
+        if let Some(remarks) = remarks {
+            reply.warnings.append(&mut remarks.lock());
+        }
         reply.finish(done);
         drop(place);
     });

@@ -1,5 +1,4 @@
-//! `status/*`, `features`, `notifications`, and what stands outside of the API: health and
-//! version.
+//! `status/*`, `features`, and what stands outside of the API: health and version.
 
 use towpath_query::promql::FUNCTIONS;
 
@@ -163,10 +162,51 @@ pub(super) fn wal_replay(_: &Call, reply: &mut Reply) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Nothing to notify of.
-pub(super) fn notifications(_: &Call, reply: &mut Reply) -> Result<(), Fault> {
-    reply.data().extend_from_slice(b"[]");
+/// What is on disk in whole files, in the shape of upstream's blocks.
+pub(super) fn blocks(call: &Call, reply: &mut Reply) -> Result<(), Fault> {
+    let mut data = Object::begin(reply.data());
+    json::list(
+        data.field("blocks"),
+        call.api.read.blocks(),
+        |out, block| {
+            let mut object = Object::begin(out);
+            object.text("ulid", &ulid(block.min, block.number));
+            object.raw("minTime", block.min);
+            object.raw("maxTime", block.end);
+            let mut stats = Object::begin(object.field("stats"));
+            if block.samples > 0 {
+                stats.raw("numSamples", block.samples);
+            }
+            stats.end();
+            let mut compaction = Object::begin(object.field("compaction"));
+            compaction.raw("level", level(block.end - block.min));
+            compaction.end();
+            object.raw("version", 1);
+            object.end();
+        },
+    );
+    data.end();
     Ok(())
+}
+
+/// How often what is in a file was written anew: two hours, a day, a week.
+fn level(span_ms: i64) -> u8 {
+    const HOUR_MS: i64 = 3_600_000;
+    match span_ms {
+        ..=14_400_000 => 1,
+        span if span <= 24 * HOUR_MS => 2,
+        _ => 3,
+    }
+}
+
+/// A number of ours as an identifier of theirs: 48 bits of time and 80 of the number, in the
+/// letters of Crockford.
+fn ulid(ms: i64, number: u64) -> String {
+    const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let time = u128::try_from(ms).unwrap_or(0) & ((1 << 48) - 1);
+    let value = time << 80 | u128::from(number);
+    let letter = |at: u32| char::from(LETTERS[(value >> (5 * at)) as usize & 31]);
+    (0..26).rev().map(letter).collect()
 }
 
 type Table = &'static [(&'static str, bool)];

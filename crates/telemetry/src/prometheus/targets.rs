@@ -9,8 +9,10 @@ use towpath_signals::Metadata;
 use super::Call;
 use super::fault::Fault;
 use super::json::{self, Object};
+use super::notices::Notices;
 use super::params::whole;
 use super::reply::Reply;
+use crate::scrape::relabel::Rule;
 
 /// How a target did at the last scrape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +89,14 @@ pub trait Targets: Send + Sync {
     }
     /// What a target says about its metrics, by family.
     fn metadata(&self, target: &ActiveTarget) -> BTreeMap<String, Metadata>;
+    /// The rules for targets of a scrape configuration; none where there is no such.
+    fn relabelling(&self, _pool: &str) -> Option<Vec<Rule>> {
+        None
+    }
+    /// What users are to be told of the collection.
+    fn notices(&self) -> Notices {
+        Notices::default()
+    }
 }
 
 /// Nothing is scraped here.

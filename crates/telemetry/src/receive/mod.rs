@@ -1,6 +1,5 @@
 //! What others push: remote write of Prometheus, both versions.
 
-mod door;
 mod known;
 mod remote_write;
 

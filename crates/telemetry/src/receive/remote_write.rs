@@ -16,17 +16,19 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use towpath_kit::traits::{Authenticator, Authorizer};
 use towpath_query::promql::{Labels, NAME};
 use towpath_signals::{
     Append, Exemplar, Metadata, Outcome, Refused, Sample, SeriesRef, Value, WriteError,
 };
 use towpath_stdx::Clock;
 
-use super::door;
 use super::known::Known;
-use crate::wire::remote_write::{Request as Message, RequestError, unpack, version_1, version_2};
+use crate::door::{Denied, Door};
+use crate::wire::remote_write::{
+    Request as Message, RequestError, Series, unpack_into, version_1_known, version_2,
+};
 
 /// The largest body, packed and unpacked; upstream's limit.
 const MAX_BODY_BYTES: usize = 32 << 20;
@@ -36,34 +38,33 @@ const IN_FLIGHT_KIB: usize = 128 << 10;
 const MAX_AHEAD: Duration = Duration::from_secs(600);
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many rooms for unpacked requests are kept, and how large they may be.
+const ROOMS: usize = 4;
+const ROOM_BYTES: usize = 1 << 20;
 /// How many complaints an answer names.
 const MAX_COMPLAINTS: usize = 20;
 
 /// Takes requests of remote write.
 pub struct RemoteWrite {
     store: Arc<dyn Append>,
-    authenticator: Arc<dyn Authenticator>,
-    authorizer: Arc<dyn Authorizer>,
+    door: Door,
     clock: Arc<dyn Clock>,
     known: Known,
     room: Semaphore,
+    /// Room for requests: it is dearer to get from the system than to keep.
+    rooms: Mutex<Vec<Vec<u8>>>,
 }
 
 impl RemoteWrite {
-    /// Writes what comes into `store`.
-    pub fn new(
-        store: Arc<dyn Append>,
-        authenticator: Arc<dyn Authenticator>,
-        authorizer: Arc<dyn Authorizer>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    /// Writes what comes into `store`, from those who may `create` `signals`.
+    pub fn new(store: Arc<dyn Append>, door: Door, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
-            authenticator,
-            authorizer,
+            door,
             clock,
             known: Known::default(),
             room: Semaphore::new(IN_FLIGHT_KIB),
+            rooms: Mutex::default(),
         }
     }
 }
@@ -84,9 +85,8 @@ enum Version {
 async fn handle(State(server): State<Arc<RemoteWrite>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
-    let let_in = door::let_in(headers, &*server.authenticator, &*server.authorizer).await;
-    if let Err(response) = let_in {
-        return *response;
+    if let Err(denied) = server.door.check(headers, "create").await {
+        return refused(&denied);
     }
     let version = match version(headers) {
         Ok(version) => version,
@@ -117,16 +117,16 @@ async fn handle(State(server): State<Arc<RemoteWrite>>, request: Request) -> Res
     };
     let (writing, at) = (Arc::clone(&server), server.clock.since_epoch() + MAX_AHEAD);
     let written = tokio::task::spawn_blocking(move || {
-        let body = unpack(&body, MAX_BODY_BYTES)?;
-        let message = match version {
-            Version::One => version_1(&body)?,
-            Version::Two => version_2(&body)?,
-        };
-        Ok(writing.write(
-            &message,
-            version,
-            i64::try_from(at.as_millis()).unwrap_or(i64::MAX),
-        ))
+        let mut unpacked = writing.rooms.lock().pop().unwrap_or_default();
+        let at = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+        let written = writing.take(&body, version, at, &mut unpacked);
+        if unpacked.capacity() <= ROOM_BYTES {
+            let mut rooms = writing.rooms.lock();
+            if rooms.len() < ROOMS {
+                rooms.push(unpacked);
+            }
+        }
+        written
     });
     let written: Result<Written, RequestError> = match written.await {
         Ok(written) => written,
@@ -147,6 +147,12 @@ async fn handle(State(server): State<Arc<RemoteWrite>>, request: Request) -> Res
         Ok(()) => written.answer(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+fn refused(denied: &Denied) -> Response {
+    let mut response = (denied.status(), denied.to_string()).into_response();
+    denied.challenge(&mut response);
+    response
 }
 
 fn too_large() -> Response {
@@ -258,6 +264,23 @@ impl Written {
 }
 
 impl RemoteWrite {
+    fn take(
+        &self,
+        body: &[u8],
+        version: Version,
+        latest: i64,
+        unpacked: &mut Vec<u8>,
+    ) -> Result<Written, RequestError> {
+        unpack_into(body, MAX_BODY_BYTES, unpacked)?;
+        let message = match version {
+            Version::One => {
+                version_1_known(unpacked, |written| self.known.find(&*self.store, written))?
+            }
+            Version::Two => version_2(unpacked)?,
+        };
+        Ok(self.write(&message, version, latest))
+    }
+
     fn write(&self, message: &Message<'_>, version: Version, latest: i64) -> Written {
         let mut out = Written::default();
         let mut floats = Vec::with_capacity(message.points.len());
@@ -265,7 +288,7 @@ impl RemoteWrite {
         let mut families: BTreeMap<&str, &Metadata> = BTreeMap::new();
         for series in &message.series {
             let labels = &message.labels[series.labels.clone()];
-            let Some(own) = self.resolve(labels, series.fault.as_deref(), version, &mut out) else {
+            let Some(own) = self.resolve(labels, series, version, &mut out) else {
                 continue;
             };
             if version == Version::Two && series.points.is_empty() && series.histograms.is_empty() {
@@ -291,7 +314,7 @@ impl RemoteWrite {
                         value: Value::Histogram(Arc::clone(value)),
                         start: point.start,
                     }),
-                    Err(why) => out.complain(format!("{why} for series {}", shown(labels))),
+                    Err(why) => out.complain(format!("{why} for series {}", self.name(own))),
                 }
             }
             if let Some(metadata) = &series.metadata {
@@ -320,15 +343,16 @@ impl RemoteWrite {
     fn resolve(
         &self,
         labels: &[(&str, &str)],
-        fault: Option<&str>,
+        series: &Series<'_>,
         version: Version,
         out: &mut Written,
     ) -> Option<SeriesRef> {
-        let resolved = match fault {
-            Some(fault) => Err(Refused::Labels(format!(
+        let resolved = match (&series.fault, series.known) {
+            (Some(fault), _) => Err(Refused::Labels(format!(
                 "parsing labels for series: {fault}"
             ))),
-            None => self.known.resolve(&*self.store, labels),
+            (None, Some(known)) => Ok(known),
+            (None, None) => self.known.resolve(&*self.store, labels, series.written),
         };
         match resolved {
             Ok(series) => return Some(series),
@@ -395,7 +419,9 @@ impl RemoteWrite {
             .filter(|series| !series.examples.is_empty())
         {
             let labels = &message.labels[series.labels.clone()];
-            let Ok(own) = self.known.resolve(&*self.store, labels) else {
+            let known = series.known.map(Ok);
+            let resolve = || self.known.resolve(&*self.store, labels, series.written);
+            let Ok(own) = known.unwrap_or_else(resolve) else {
                 continue;
             };
             for example in &message.examples[series.examples.clone()] {

@@ -6,11 +6,14 @@
 
 mod objects;
 mod output;
+#[cfg(test)]
+mod tests;
 mod view;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,14 +21,19 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use towpath_alerting::Finding;
 use towpath_alerting::rules::{self, Group, Notice, Restore, Shared, World};
-use towpath_query::promql::Settings as QuerySettings;
+use towpath_query::promql::{Labels, Settings as QuerySettings};
 use towpath_signals::{Append, Read};
 use towpath_stdx::Clock;
 
+pub use crate::operator::PrometheusRule;
 use crate::prometheus::{RuleGroup, Rules};
-pub use objects::{PrometheusRule, definition, file};
+pub use objects::file;
 
 use output::Store;
+use watched::Watched;
+
+/// After a start all targets are taken to be scraped again within this time.
+const SCRAPED_MS: i64 = 30_000;
 
 /// Takes alerts of rules.
 pub trait Told: Send + Sync {
@@ -34,6 +42,32 @@ pub trait Told: Send + Sync {
 
     /// URLs under which it is reached, for answers.
     fn urls(&self) -> Vec<String>;
+
+    /// Whether it wants to know which alerts of before the start are over.
+    fn waits(&self) -> bool {
+        false
+    }
+
+    /// Takes which alerts rules have, once they were evaluated over samples that are younger than
+    /// the start. False where it is to be told again.
+    fn settled(&self, _rules: Vec<Settled>) -> bool {
+        true
+    }
+}
+
+/// An alerting rule and the alerts it has now.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The alert's name.
+    pub name: String,
+    /// Its expression.
+    pub expr: String,
+    /// Labels it adds, as they are written.
+    pub labels: BTreeMap<String, String>,
+    /// When it was evaluated, in milliseconds since the epoch.
+    pub at: i64,
+    /// Labels of the alerts that hold, however long.
+    pub active: Vec<Labels>,
 }
 
 /// How rules are evaluated.
@@ -79,6 +113,8 @@ struct Slot {
     group: Mutex<Group>,
     view: Mutex<RuleGroup>,
     state: Mutex<Turn>,
+    /// Whether it was told which alerts of before the start are over.
+    settled: AtomicBool,
 }
 
 /// Where a group stands on the clock.
@@ -88,6 +124,33 @@ struct Turn {
     busy: bool,
     /// Evaluations so far; after the second one state is taken up.
     evaluated: u32,
+    /// Evaluations that did not take place.
+    missed: u64,
+    /// Evaluations of rules, and those that failed.
+    rules: (u64, u64),
+}
+
+/// How a group does. Times are in seconds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Its file and its name, as upstream joins them.
+    pub group: String,
+    /// Its rules.
+    pub rules: usize,
+    /// Between two evaluations.
+    pub interval: f64,
+    /// How long the last evaluation took.
+    pub last_seconds: f64,
+    /// When it was, since the epoch; 0 before the first.
+    pub last_at: f64,
+    /// Evaluations.
+    pub evaluations: u64,
+    /// Evaluations that did not take place.
+    pub missed: u64,
+    /// Evaluations of its rules.
+    pub rule_evaluations: u64,
+    /// Those that failed.
+    pub failures: u64,
 }
 
 type Key = (String, String);
@@ -99,6 +162,7 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     told: Arc<dyn Told>,
     settings: Settings,
+    started_at: i64,
     slots: Mutex<BTreeMap<Key, Arc<Slot>>>,
     changed: Notify,
     places: Arc<Semaphore>,
@@ -115,7 +179,9 @@ impl Engine {
         settings: Settings,
     ) -> Arc<Self> {
         let places = Arc::new(Semaphore::new(settings.concurrency.max(1)));
+        let started_at = i64::try_from(clock.since_epoch().as_millis()).unwrap_or(i64::MAX);
         Arc::new(Self {
+            started_at,
             read,
             append,
             clock,
@@ -131,6 +197,33 @@ impl Engine {
     /// What was evaluated so far.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// How the groups do, in order of file and name.
+    pub fn tallies(&self) -> Vec<Tally> {
+        let slots: Vec<(Key, Arc<Slot>)> = {
+            let slots = self.slots.lock();
+            slots.iter().map(|(k, s)| (k.clone(), s.clone())).collect()
+        };
+        let tally = |((file, name), slot): (Key, Arc<Slot>)| {
+            let mut tally = Tally {
+                group: format!("{file};{name}"),
+                ..Tally::default()
+            };
+            {
+                let view = slot.view.lock();
+                tally.rules = view.rules.len();
+                tally.interval = view.interval;
+                tally.last_seconds = view.evaluation_time;
+                tally.last_at = view.last_evaluation_ns.unwrap_or(0) as f64 / 1e9;
+            }
+            let turn = slot.state.lock();
+            tally.evaluations = u64::from(turn.evaluated);
+            tally.missed = turn.missed;
+            (tally.rule_evaluations, tally.failures) = turn.rules;
+            tally
+        };
+        slots.into_iter().map(tally).collect()
     }
 
     fn now(&self) -> i64 {
@@ -161,19 +254,26 @@ impl Engine {
             for spec in specs {
                 let key = (file.clone(), spec.name.clone());
                 let mut group = Group::new(file, spec, &self.settings.shared, false);
-                let mut evaluated = 0;
+                let (mut evaluated, mut missed, mut counted) = (0, 0, (0, 0));
+                let mut settled = false;
                 if let Some(known) = old.remove(&key) {
-                    evaluated = known.state.lock().evaluated;
+                    let turn = known.state.lock();
+                    (evaluated, missed, counted) = (turn.evaluated, turn.missed, turn.rules);
+                    drop(turn);
+                    settled = known.settled.load(Ordering::Relaxed);
                     group.adopt(known.group.lock().clone());
                 }
                 let next = group.next(now);
                 let slot = Slot {
                     view: Mutex::new(view::group(&group)),
+                    settled: AtomicBool::new(settled),
                     state: Mutex::new(Turn {
                         next,
                         interval_ms: group.interval_ms,
                         busy: false,
                         evaluated,
+                        missed,
+                        rules: counted,
                     }),
                     group: Mutex::new(group),
                 };
@@ -237,6 +337,7 @@ impl Engine {
         turn.next = at + interval;
         let missed = late.unsigned_abs() + u64::from(turn.busy);
         self.counts.missed.fetch_add(missed, Ordering::Relaxed);
+        turn.missed += missed;
         if turn.busy {
             return None;
         }
@@ -254,8 +355,11 @@ impl Engine {
         let seconds = || self.clock.monotonic().duration_since(begun).as_secs_f64();
         let store = Store::new(&*self.append);
         let source: &dyn Read = &*self.read;
+        let samples = output::Samples(source);
+        let watched = Watched::new(&samples, self.started_at);
+        let waits = !slot.settled.load(Ordering::Relaxed) && self.told.waits();
         let world = World {
-            source: &output::Samples(source),
+            source: if waits { &watched } else { &samples },
             output: &store,
             settings: QuerySettings {
                 max_samples: self.settings.max_samples,
@@ -279,19 +383,58 @@ impl Engine {
             }
         }
         self.counts.evaluations.fetch_add(1, Ordering::Relaxed);
+        let mut failures = 0;
         for rule in &group.rules {
             if let rules::Health::Bad(why) = &rule.health {
+                failures += 1;
                 self.counts.failures.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(group = group.name, rule = rule.name(), %why, "rule failed");
             }
         }
+        {
+            let mut turn = slot.state.lock();
+            turn.rules.0 += group.rules.len() as u64;
+            turn.rules.1 += failures;
+        }
         *slot.view.lock() = view::group(&group);
+        // Twice, so that what recording rules gave the first time has been seen as well.
+        let settles =
+            waits && evaluated >= 2 && at - self.started_at >= SCRAPED_MS && watched.current();
+        let settled = settles.then(|| settled(&group, at));
         drop(group);
         slot.state.lock().busy = false;
         if !notices.is_empty() {
             self.told.told(notices);
         }
+        if let Some((rules, all)) = settled
+            && self.told.settled(rules)
+        {
+            slot.settled.store(all, Ordering::Relaxed);
+        }
     }
+}
+
+/// Alerts of the rules of a group that were evaluated well, and whether those are all.
+fn settled(group: &Group, at: i64) -> (Vec<Settled>, bool) {
+    let mut all = true;
+    let mut rules = Vec::new();
+    for rule in &group.rules {
+        if rule.health != rules::Health::Good {
+            all = false;
+            continue;
+        }
+        let Some(alerting) = rule.alerting() else {
+            continue;
+        };
+        rules.push(Settled {
+            name: alerting.name.clone(),
+            expr: alerting.expr.to_string(),
+            labels: alerting.labels.clone(),
+            at,
+            active: alerting.current().map(|a| a.labels.clone()).collect(),
+        });
+    }
+    (rules, all)
 }
 
 impl Rules for Engine {

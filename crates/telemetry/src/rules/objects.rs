@@ -2,95 +2,17 @@
 //!
 //! A rule sees the samples of the whole cluster, whatever namespace it stands in.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::NamespaceResourceScope;
-use kube::{Resource, ResourceExt};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use kube::ResourceExt;
+use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use towpath_kit::cache::Cache;
 
 use super::Engine;
-
-const GROUP: &str = "monitoring.coreos.com";
-
-/// Groups of rules.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct PrometheusRule {
-    /// Its name and place.
-    pub metadata: ObjectMeta,
-    /// As it was written.
-    #[serde(default)]
-    pub spec: Value,
-}
-
-impl Resource for PrometheusRule {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind(_: &()) -> Cow<'_, str> {
-        "PrometheusRule".into()
-    }
-
-    fn group(_: &()) -> Cow<'_, str> {
-        GROUP.into()
-    }
-
-    fn version(_: &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural(_: &()) -> Cow<'_, str> {
-        "prometheusrules".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
-
-/// The definition of the kind, without a schema of its own.
-pub fn definition() -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": format!("prometheusrules.{GROUP}")},
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {
-                "kind": "PrometheusRule",
-                "listKind": "PrometheusRuleList",
-                "plural": "prometheusrules",
-                "singular": "prometheusrule",
-                "shortNames": ["promrule"],
-                "categories": ["prometheus-operator"],
-            },
-            "versions": [{
-                "name": "v1",
-                "served": true,
-                "storage": true,
-                "schema": {"openAPIV3Schema": {
-                    "type": "object",
-                    "required": ["spec"],
-                    "properties": {"spec": {
-                        "type": "object",
-                        "x-kubernetes-preserve-unknown-fields": true,
-                    }},
-                }},
-            }],
-        },
-    })
-}
+use crate::operator::PrometheusRule;
 
 /// An object as a rule file: its name and its text.
 pub fn file(of: &PrometheusRule) -> (String, String) {
@@ -118,7 +40,6 @@ impl Engine {
         let changed = Arc::new(Notify::new());
         let told = Arc::clone(&changed);
         cache.on_change(move |_| told.notify_one());
-        cache.ready().await;
         while !cancel.is_cancelled() {
             let mut all = files.clone();
             all.extend(cache.all().iter().map(|object| file(object)));
@@ -143,6 +64,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn objects_are_files() {

@@ -5,7 +5,6 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
@@ -24,12 +23,37 @@ use crate::wire::{Format, negotiate};
 /// A scrape that is a little late counts as in time, which samples pack better with.
 const TOLERANCE_MS: i64 = 2;
 
+/// How many rooms for pages are kept, and how large they may be.
+const ROOMS: usize = 4;
+const ROOM_BYTES: usize = 1 << 20;
+
 /// What all loops share.
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Append>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Scrapes that go on at a time.
     pub(crate) places: Semaphore,
+    /// Bytes of pages that are used again.
+    pub(crate) rooms: Rooms,
+}
+
+/// Room for a few pages: it is dearer to get from the system than to keep.
+#[derive(Default)]
+pub(crate) struct Rooms(Mutex<Vec<Vec<u8>>>);
+
+impl Rooms {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().pop().unwrap_or_default()
+    }
+
+    fn give(&self, room: Vec<u8>) {
+        if room.capacity() > 0 && room.capacity() <= ROOM_BYTES {
+            let mut all = self.0.lock();
+            if all.len() < ROOMS {
+                all.push(room);
+            }
+        }
+    }
 }
 
 /// Who is asked.
@@ -62,7 +86,7 @@ struct Round {
 }
 
 enum Body {
-    Text(Bytes, bool, Format),
+    Text(Vec<u8>, bool, Format),
     Families(Vec<Family>),
     Failed(String),
 }
@@ -92,10 +116,21 @@ impl Cycle {
         let mut ticks = interval_at(Instant::now(), period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut planned = self.now_ms();
-        let mut ingest = Some(Ingest::new(
-            Arc::clone(&self.job),
-            self.target.labels.clone(),
-        ));
+        let mut ingest = Ingest::new(Arc::clone(&self.job), self.target.labels.clone());
+        // A page of what there is in the cluster: what left it while the server was down is over.
+        // Other targets may have been asked by somebody else meanwhile.
+        if matches!(self.source, Source::Gather(_)) {
+            let store = Arc::clone(&self.shared.store);
+            let resumed = tokio::task::spawn_blocking(move || {
+                ingest.resume(&*store, planned);
+                ingest
+            });
+            match resumed.await {
+                Ok(own) => ingest = own,
+                Err(_) => return,
+            }
+        }
+        let mut ingest = Some(ingest);
         loop {
             tokio::select! {
                 () = self.gone.cancelled() => break,
@@ -135,14 +170,15 @@ impl Cycle {
         // A place may be waited for as long as a scrape may take.
         let limit = Duration::from_millis(self.target.timeout_ms.unsigned_abs());
         let begin = Instant::now();
-        let shared = Arc::clone(&self.shared);
-        let place = tokio::time::timeout(limit, shared.places.acquire()).await;
+        let places = Arc::clone(&self.shared);
+        let place = tokio::time::timeout(limit, places.places.acquire()).await;
         let forced = self.forced.lock().clone();
         let body = match (forced, &place) {
             (Some(why), _) => Body::Failed(why),
             (None, Err(_)) => Body::Failed("too many scrapes at once".to_owned()),
             (None, Ok(_)) => self.ask(limit).await,
         };
+        let shared = Arc::clone(&self.shared);
         let (store, job) = (Arc::clone(&self.shared.store), Arc::clone(&self.job));
         let metadata = std::mem::take(&mut *self.target.metadata.lock());
         let round = Round {
@@ -155,7 +191,7 @@ impl Cycle {
         let (timeout, samples) = (limit.as_secs_f64(), self.job.limits.samples as f64);
         let written = tokio::task::spawn_blocking(move || {
             let mut round = round;
-            round.take(&*store, &job, body, at);
+            round.take(&*store, &job, body, at, &shared.rooms);
             let seconds = begin.elapsed().as_secs_f64();
             let mut values = vec![
                 ("up", f64::from(u8::from(round.error.is_none()))),
@@ -201,38 +237,49 @@ impl Cycle {
                 Ok(Err(error)) => Body::Failed(error.to_string()),
                 Err(_) => Body::Failed("context deadline exceeded".to_owned()),
             },
-            Source::Http(fetch) => match fetch.get(&self.target.url).await {
-                Ok(Answer {
-                    content_type,
-                    gzip,
-                    body,
-                }) => match negotiate::format(&content_type, self.job.fallback) {
-                    Ok(format) => Body::Text(body, gzip, format),
+            Source::Http(fetch) => {
+                match fetch.get(&self.target.url, self.shared.rooms.take()).await {
+                    Ok(Answer {
+                        content_type,
+                        gzip,
+                        body,
+                    }) => match negotiate::format(&content_type, self.job.fallback) {
+                        Ok(format) => Body::Text(body, gzip, format),
+                        Err(why) => Body::Failed(why),
+                    },
                     Err(why) => Body::Failed(why),
-                },
-                Err(why) => Body::Failed(why),
-            },
+                }
+            }
         }
     }
 }
 
 impl Round {
-    fn take(&mut self, store: &dyn Append, job: &Job, body: Body, at: i64) {
+    fn take(&mut self, store: &dyn Append, job: &Job, body: Body, at: i64, rooms: &Rooms) {
         let metadata = &mut self.metadata;
         let (counts, result) = match body {
             Body::Families(families) => self.ingest.families(store, &families, at, metadata),
-            Body::Text(body, gzip, format) => match unpacked(body, gzip, job.limits.body_bytes) {
-                Ok(body) if body.is_empty() => {
-                    let ended = self.ingest.nothing(store, at);
-                    self.error = ended.err().map(|error| error.to_string());
-                    return;
+            Body::Text(body, gzip, format) => {
+                let body = match gzip {
+                    true => unpacked(body, job.limits.body_bytes, rooms),
+                    false => Ok(body),
+                };
+                match body {
+                    Ok(body) if body.is_empty() => {
+                        let ended = self.ingest.nothing(store, at);
+                        self.error = ended.err().map(|error| error.to_string());
+                        return;
+                    }
+                    Ok(body) => {
+                        self.bytes = body.len() as f64;
+                        let (counts, result, spare) =
+                            self.ingest.body(store, body, format, at, metadata);
+                        rooms.give(spare);
+                        (counts, result)
+                    }
+                    Err(why) => return self.fail(store, why, at),
                 }
-                Ok(body) => {
-                    self.bytes = body.len() as f64;
-                    self.ingest.body(store, &body, format, at, metadata)
-                }
-                Err(why) => return self.fail(store, why, at),
-            },
+            }
             Body::Failed(why) => return self.fail(store, why, at),
         };
         self.counts = counts;
@@ -248,16 +295,15 @@ impl Round {
     }
 }
 
-fn unpacked(body: Bytes, gzip: bool, limit: u64) -> Result<Bytes, String> {
-    if !gzip {
-        return Ok(body);
-    }
-    let mut out = Vec::new();
-    let reader = flate2::read::MultiGzDecoder::new(&*body);
+fn unpacked(body: Vec<u8>, limit: u64, rooms: &Rooms) -> Result<Vec<u8>, String> {
+    let mut out = rooms.take();
+    out.clear();
+    let reader = flate2::read::MultiGzDecoder::new(&body[..]);
     let read = reader.take(limit.saturating_add(1)).read_to_end(&mut out);
+    rooms.give(body);
     read.map_err(|error| format!("gzip: {error}"))?;
     match out.len() as u64 > limit {
         true => Err(BODY_LIMIT.to_owned()),
-        false => Ok(out.into()),
+        false => Ok(out),
     }
 }

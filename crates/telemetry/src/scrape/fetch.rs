@@ -17,7 +17,8 @@ use http::header::{
     USER_AGENT,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body::Body;
+use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
@@ -35,6 +36,8 @@ use crate::wire::negotiate;
 
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 10;
+/// The most bytes that are made room for before they come.
+const BELIEVED: usize = 1 << 20;
 /// Largest file with a certificate or a secret, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -66,7 +69,7 @@ pub(crate) struct Fetch {
 pub(crate) struct Answer {
     pub(crate) content_type: String,
     pub(crate) gzip: bool,
-    pub(crate) body: Bytes,
+    pub(crate) body: Vec<u8>,
 }
 
 /// What the answer is larger than.
@@ -85,10 +88,10 @@ impl Fetch {
         }
     }
 
-    /// Asks once; the whole has the time of the target.
-    pub(crate) async fn get(&mut self, url: &str) -> Result<Answer, String> {
+    /// Asks once; the whole has the time of the target. The body is written into `room`.
+    pub(crate) async fn get(&mut self, url: &str, room: Vec<u8>) -> Result<Answer, String> {
         let limit = Duration::from_millis(self.timeout_ms.unsigned_abs());
-        let answer = tokio::time::timeout(limit, self.follow(url)).await;
+        let answer = tokio::time::timeout(limit, self.follow(url, room)).await;
         let answer = answer.unwrap_or_else(|_| Err("context deadline exceeded".to_owned()));
         if answer.is_err() {
             // What is left of an answer would be taken for the next one.
@@ -97,7 +100,7 @@ impl Fetch {
         answer.map_err(|why| format!("Get \"{url}\": {why}"))
     }
 
-    async fn follow(&mut self, url: &str) -> Result<Answer, String> {
+    async fn follow(&mut self, url: &str, room: Vec<u8>) -> Result<Answer, String> {
         let mut uri: Uri = url.parse().map_err(|error| format!("{error}"))?;
         let first = origin(&uri)?;
         for _ in 0..=MAX_REDIRECTS {
@@ -116,7 +119,7 @@ impl Fetch {
             if status != StatusCode::OK {
                 return Err(format!("server returned HTTP status {status}"));
             }
-            return self.read(response).await;
+            return self.read(response, room).await;
         }
         Err(format!("stopped after {MAX_REDIRECTS} redirects"))
     }
@@ -124,6 +127,7 @@ impl Fetch {
     async fn read(
         &self,
         response: http::Response<hyper::body::Incoming>,
+        mut room: Vec<u8>,
     ) -> Result<Answer, String> {
         let text = |name: HeaderName| {
             let value = response
@@ -135,18 +139,24 @@ impl Fetch {
         let gzip = text(CONTENT_ENCODING).eq_ignore_ascii_case("gzip");
         let content_type = text(CONTENT_TYPE);
         let limit = usize::try_from(self.body_bytes).unwrap_or(usize::MAX);
-        let collected = Limited::new(response.into_body(), limit).collect().await;
-        let body =
-            collected.map_err(
-                |error| match error.is::<http_body_util::LengthLimitError>() {
-                    true => BODY_LIMIT.to_owned(),
-                    false => error.to_string(),
-                },
-            )?;
+        let mut body = response.into_body();
+        room.clear();
+        // What is claimed is believed as far as it costs little.
+        let claimed = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        room.reserve(claimed.min(limit).min(BELIEVED));
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| error.to_string())?;
+            if let Ok(data) = frame.into_data() {
+                if data.len() > limit - room.len() {
+                    return Err(BODY_LIMIT.to_owned());
+                }
+                room.extend_from_slice(&data);
+            }
+        }
         Ok(Answer {
             content_type,
             gzip,
-            body: body.to_bytes(),
+            body: room,
         })
     }
 
@@ -336,7 +346,7 @@ where
 }
 
 /// Scheme, host and port, as one text.
-fn origin(uri: &Uri) -> Result<String, String> {
+pub(crate) fn origin(uri: &Uri) -> Result<String, String> {
     let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
         return Err("unsupported protocol scheme".to_owned());
     };
@@ -350,7 +360,7 @@ fn origin(uri: &Uri) -> Result<String, String> {
 }
 
 /// Where a redirect leads; whole addresses and paths, which is what servers send.
-fn joined(from: &Uri, to: &str) -> Result<Uri, String> {
+pub(crate) fn joined(from: &Uri, to: &str) -> Result<Uri, String> {
     let text = if to.contains("://") {
         to.to_owned()
     } else {
@@ -403,7 +413,7 @@ fn text_of(path: &Path) -> Result<String, String> {
     Ok(text.trim().to_owned())
 }
 
-fn trust(tls: &Tls, directory: &Path) -> Result<ClientConfig, String> {
+pub(crate) fn trust(tls: &Tls, directory: &Path) -> Result<ClientConfig, String> {
     let pem = |text: &Option<String>, file: &Option<String>| -> Result<Option<String>, String> {
         match (text, file.as_deref().filter(|file| !file.is_empty())) {
             (Some(text), _) if !text.is_empty() => Ok(Some(text.clone())),

@@ -1,20 +1,29 @@
 //! A scraped body becomes samples of series.
 //!
 //! What identifies a series in the body leads to its place in the store without building labels
-//! anew, as long as the target says it the same way. Samples of a body that breaks off are not
-//! written at all; what a target no longer says is marked as ended.
+//! anew, as long as the target says it the same way; a line that came after the one before last
+//! time as well is not even parsed ([`Known`]). Samples of a body that breaks off are not written
+//! at all; what a target no longer says is marked as ended.
 
-use std::collections::{BTreeMap, HashMap};
+mod labels;
+mod read;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use towpath_query::promql::{Labels, NAME, stale};
 use towpath_signals::{Append, Exemplar, Metadata, Refused, Sample, SeriesRef, Value, WriteError};
 
+use self::labels::{check, with_target};
+use self::read::{describe, heard};
 use super::config::Job;
-use super::relabel::{self, Set};
-use super::written::Names;
+use super::known::Known;
+use super::relabel;
 use crate::family::Family;
-use crate::wire::{Entry, Format, ParseError, Parser};
+use crate::wire::{Format, ParseError, Parser};
+
+/// How long a series is shown after its last sample, unless its end is marked.
+const LOOKBACK_MS: i64 = 300_000;
 
 /// Why a scrape counts as failed although the target answered.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -44,24 +53,11 @@ pub(super) struct Counts {
     pub added: usize,
 }
 
-struct Known {
-    series: SeriesRef,
-    labels: Labels,
-    seen: u64,
-}
-
 /// What is known of one target from scrape to scrape.
 pub(crate) struct Ingest {
     job: Arc<Job>,
     target: Labels,
-    round: u64,
-    /// How much was known at the last success.
-    settled: usize,
-    series: HashMap<Box<[u8]>, Known>,
-    dropped: HashMap<Box<[u8]>, u64>,
-    /// Series of this scrape and of the one before, as far as their end is to be marked.
-    current: HashMap<SeriesRef, ()>,
-    previous: HashMap<SeriesRef, ()>,
+    known: Known,
     reports: HashMap<&'static str, SeriesRef>,
 }
 
@@ -88,29 +84,59 @@ impl Ingest {
         Self {
             job,
             target,
-            round: 1,
-            settled: 0,
-            series: HashMap::new(),
-            dropped: HashMap::new(),
-            current: HashMap::new(),
-            previous: HashMap::new(),
+            known: Known::default(),
             reports: HashMap::new(),
         }
     }
 
-    /// Writes a body; `at` is the time of samples that have none.
+    /// Takes over what a scrape before a restart left, as if it had been the one before: series
+    /// that are not in the next one end with it instead of five minutes later. What rules made of
+    /// them, and what is told about the scrape itself, is not the target's own.
+    pub(crate) fn resume(&mut self, store: &dyn Append, at: i64) {
+        let own = |labels: &Labels| {
+            let name = labels.get(NAME);
+            let told = name == "up" || name.starts_with("scrape_");
+            !told && !name.contains(':') && !name.starts_with("ALERTS")
+        };
+        let left = store.going_on(&self.target, at - LOOKBACK_MS);
+        let left = left.into_iter();
+        let left = left.filter(|series| store.labels(*series).is_some_and(|l| own(&l)));
+        self.known.left(left.collect());
+    }
+
+    /// Writes a body; `at` is the time of samples that have none. Gives back bytes that are no
+    /// longer needed.
     pub(crate) fn body(
         &mut self,
         store: &dyn Append,
-        body: &[u8],
+        body: Vec<u8>,
         format: Format,
         at: i64,
         metadata: &mut BTreeMap<String, Metadata>,
-    ) -> (Counts, Result<(), IngestError>) {
-        let mut batch = Batch::default();
-        let read = self.read(store, body, format, at, metadata, &mut batch);
+    ) -> (Counts, Result<(), IngestError>, Vec<u8>) {
+        let mut batch = self.begin();
+        let mut keys = Vec::new();
+        let read = self.read(store, &body, format, at, metadata, (&mut batch, &mut keys));
         let counts = batch.counts;
-        (counts, self.finish(store, batch, read, at))
+        // Of a family that is described twice the last word counts, so all are heard in order.
+        for line in self.known.described() {
+            let line = body.get(line).unwrap_or_default();
+            let mut parser = Parser::new(line, format, self.job.wishes);
+            // It ends before its format has it end, if that says how.
+            while let Ok(Some(said)) = parser.next() {
+                heard(store, metadata, said);
+            }
+        }
+        let (body, spare) = match format {
+            Format::Text | Format::OpenMetrics => (body, keys),
+            Format::Protobuf => (keys, body),
+        };
+        let (result, before) = self.finish(store, batch, read, at, body);
+        let larger = |one: Vec<u8>, other: Vec<u8>| match one.capacity() < other.capacity() {
+            true => other,
+            false => one,
+        };
+        (counts, result, larger(before, spare))
     }
 
     /// Writes the families of a producer inside this process.
@@ -121,9 +147,9 @@ impl Ingest {
         at: i64,
         metadata: &mut BTreeMap<String, Metadata>,
     ) -> (Counts, Result<(), IngestError>) {
-        let mut batch = Batch::default();
+        let mut batch = self.begin();
         let mut read = Ok(());
-        let mut key = Vec::new();
+        let (mut key, mut keys) = (Vec::new(), Vec::new());
         for family in families {
             describe(store, metadata, &family.name, |own| {
                 own.kind = family.kind.name().to_owned();
@@ -139,6 +165,9 @@ impl Ingest {
                         key.push(0xff);
                         key.extend_from_slice(part.as_bytes());
                     }
+                }
+                if read.is_err() {
+                    break;
                 }
                 let labels = || {
                     let name = format!("{}{}", family.name, sample.suffix);
@@ -156,135 +185,91 @@ impl Ingest {
                     start: None,
                     exemplars: Vec::new(),
                 };
-                read = self.sample(store, &key, labels, value, at, &mut batch);
+                read = self.keyed(store, &key, labels, value, at, (&mut batch, &mut keys));
                 if read.is_err() {
                     break;
                 }
             }
         }
         let counts = batch.counts;
-        (counts, self.finish(store, batch, read, at))
+        (counts, self.finish(store, batch, read, at, keys).0)
     }
 
     /// Marks everything that was said at the scrape before as ended.
     pub(crate) fn nothing(&mut self, store: &dyn Append, at: i64) -> Result<(), WriteError> {
         self.mark(store, at)?;
-        self.turn(false);
+        self.known.leave(&[]);
         Ok(())
     }
 
-    fn read(
-        &mut self,
-        store: &dyn Append,
-        body: &[u8],
-        format: Format,
-        at: i64,
-        metadata: &mut BTreeMap<String, Metadata>,
-        batch: &mut Batch,
-    ) -> Result<(), IngestError> {
-        let mut parser = Parser::new(body, format, self.job.wishes);
-        let mut exemplars = Vec::new();
-        while let Some(entry) = parser.next()? {
-            match entry {
-                Entry::Comment => {}
-                Entry::Kind(family, kind) => {
-                    describe(store, metadata, &family, |own| {
-                        own.kind = kind.name().to_owned()
-                    });
-                }
-                Entry::Help(family, help) => {
-                    describe(store, metadata, &family, |own| own.help = help);
-                }
-                Entry::Unit(family, unit) => {
-                    describe(store, metadata, &family, |own| own.unit = unit);
-                }
-                Entry::Series | Entry::Histogram => {
-                    let start = parser.start();
-                    let point = parser.point();
-                    let time = point.at.filter(|_| self.job.honor_timestamps);
-                    parser.exemplars(time.unwrap_or(at), &mut exemplars);
-                    let value = match parser.histogram() {
-                        Some(histogram) => Value::Histogram(Arc::new(histogram.clone())),
-                        None => Value::Float(point.value),
-                    };
-                    let read = Read {
-                        at: time,
-                        value,
-                        start,
-                        exemplars: std::mem::take(&mut exemplars),
-                    };
-                    let labels = || parser.labels();
-                    self.sample(store, point.key, labels, read, at, batch)?;
-                }
-            }
+    fn begin(&mut self) -> Batch {
+        Batch {
+            samples: Vec::with_capacity(self.known.begin()),
+            ..Batch::default()
         }
-        Ok(())
     }
 
+    /// Takes a sample; its slot, if it has one now.
     fn sample(
         &mut self,
         store: &dyn Append,
-        key: &[u8],
+        (key, body): (&[u8], &[u8]),
         labels: impl FnOnce() -> Result<Labels, ParseError>,
         read: Read,
         at: i64,
         batch: &mut Batch,
-    ) -> Result<(), IngestError> {
+    ) -> Result<Option<u32>, IngestError> {
         batch.counts.scraped += 1;
-        if let Some(seen) = self.dropped.get_mut(key) {
-            *seen = self.round;
-            return Ok(());
+        if let Some(slot) = self.known.find(key, body) {
+            self.take(slot, read, at, batch);
+            return Ok(Some(slot));
         }
-        let series = match self.series.get_mut(key) {
-            Some(known) => {
-                let again = std::mem::replace(&mut known.seen, self.round) == self.round;
-                // Twice in one body and without times: only the first one counts.
-                if again && read.at.is_none() {
-                    return Ok(());
-                }
-                known.series
-            }
-            None => {
-                let Some(labels) = self.labels(&labels()?)? else {
-                    self.dropped.insert(key.into(), self.round);
-                    return Ok(());
-                };
-                let limit = self.job.limits.samples;
-                if limit > 0 && batch.counts.kept as u64 >= limit {
-                    batch.counts.kept += 1;
-                    batch.limit = Some("sample limit exceeded".to_owned());
-                    return Ok(());
-                }
-                let series = match store.resolve(&labels) {
-                    Ok(series) => series,
-                    Err(Refused::Limit(limit)) => return Err(IngestError::Limit(limit)),
-                    Err(refused) => {
-                        return Err(IngestError::Series(format!("{refused}: {labels}")));
-                    }
-                };
-                batch.counts.added += 1;
-                let seen = self.round;
-                self.series.insert(
-                    key.into(),
-                    Known {
-                        series,
-                        labels,
-                        seen,
-                    },
-                );
-                series
+        let Some(labels) = self.labels(&labels()?)? else {
+            return Ok(Some(self.known.add(key, None, Labels::default())));
+        };
+        let limit = self.job.limits.samples;
+        if limit > 0 && batch.counts.kept as u64 >= limit {
+            batch.counts.kept += 1;
+            batch.limit = Some("sample limit exceeded".to_owned());
+            return Ok(None);
+        }
+        let series = match store.resolve(&labels) {
+            Ok(series) => series,
+            Err(Refused::Limit(limit)) => return Err(IngestError::Limit(limit)),
+            Err(refused) => {
+                return Err(IngestError::Series(format!("{refused}: {labels}")));
             }
         };
+        batch.counts.added += 1;
+        let slot = self.known.add(key, Some(series), labels);
+        self.put(slot, series, read, at, batch);
+        Ok(Some(slot))
+    }
+
+    /// Takes a sample of a series that is known.
+    #[inline]
+    fn take(&mut self, slot: u32, read: Read, at: i64, batch: &mut Batch) {
+        let (series, again) = self.known.see(slot);
+        // Twice in one body and without times: only the first one counts.
+        if let Some(series) = series
+            && !(again && read.at.is_none())
+        {
+            self.put(slot, series, read, at, batch);
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, slot: u32, series: SeriesRef, read: Read, at: i64, batch: &mut Batch) {
         batch.counts.kept += 1;
         let limit = self.job.limits.samples;
         if limit > 0 && batch.counts.kept as u64 > limit {
             batch.limit = Some("sample limit exceeded".to_owned());
         }
         if batch.limit.is_some() {
-            return Ok(());
+            return;
         }
         if read.at.is_none() || self.job.track_timestamps_staleness {
-            self.current.insert(series, ());
+            self.known.list(slot);
         }
         batch.exemplars.extend(
             read.exemplars
@@ -297,7 +282,6 @@ impl Ingest {
             value: read.value,
             start: read.start,
         });
-        Ok(())
     }
 
     /// Labels as they are stored, `None` if rules drop them.
@@ -316,22 +300,26 @@ impl Ingest {
         batch: Batch,
         read: Result<(), IngestError>,
         at: i64,
-    ) -> Result<(), IngestError> {
+        body: Vec<u8>,
+    ) -> (Result<(), IngestError>, Vec<u8>) {
         let limit = batch.limit.clone().map(IngestError::Limit);
         let written = match read.and(limit.map_or(Ok(()), Err)) {
             Ok(()) => self.write(store, batch),
             Err(error) => Err(error),
         };
         match written {
-            Ok(()) => {
-                self.mark(store, at)?;
-                self.turn(true);
-                Ok(())
-            }
+            Ok(()) => match self.mark(store, at) {
+                Ok(()) => (Ok(()), self.known.keep(body)),
+                Err(error) => {
+                    self.known.leave(&body);
+                    (Err(error.into()), body)
+                }
+            },
             Err(error) => {
-                self.current.clear();
-                self.nothing(store, at)?;
-                Err(error)
+                self.known.unlist();
+                let marked = self.mark(store, at);
+                self.known.leave(&body);
+                (marked.map_err(IngestError::from).and(Err(error)), body)
             }
         }
     }
@@ -367,19 +355,15 @@ impl Ingest {
         if lost.is_empty() {
             return Ok(());
         }
+        let gone: HashSet<SeriesRef> = lost.iter().map(|sample| sample.series).collect();
         let mut renewed = HashMap::new();
-        for known in self.series.values_mut() {
-            if lost.iter().any(|sample| sample.series == known.series)
-                && let Ok(series) = store.resolve(&known.labels)
-            {
-                renewed.insert(known.series, series);
-                known.series = series;
-            }
-        }
+        self.known.renew(&gone, |old, labels| {
+            let series = store.resolve(labels).ok()?;
+            renewed.insert(old, series);
+            Some(series)
+        });
         lost.retain_mut(|sample| match renewed.get(&sample.series) {
             Some(series) => {
-                self.current.remove(&sample.series);
-                self.current.insert(*series, ());
                 sample.series = *series;
                 true
             }
@@ -391,31 +375,12 @@ impl Ingest {
 
     /// Marks series as ended that were there at the scrape before and are not now.
     fn mark(&self, store: &dyn Append, at: i64) -> Result<(), WriteError> {
-        let gone = self
-            .previous
-            .keys()
-            .filter(|series| !self.current.contains_key(series));
-        let markers: Vec<Sample> = gone.map(|series| marker(*series, at)).collect();
+        let gone = self.known.gone();
+        let markers: Vec<Sample> = gone.iter().map(|series| marker(*series, at)).collect();
         if !markers.is_empty() {
             store.append(&markers)?;
         }
         Ok(())
-    }
-
-    /// The next scrape is another round; after a good one what was not seen is forgotten.
-    fn turn(&mut self, good: bool) {
-        let count = self.series.len() + self.dropped.len();
-        if good || count > self.settled * 2 + 1000 {
-            let round = self.round;
-            self.series.retain(|_, known| known.seen == round);
-            self.dropped.retain(|_, seen| *seen == round);
-        }
-        if good {
-            self.settled = count;
-        }
-        std::mem::swap(&mut self.current, &mut self.previous);
-        self.current.clear();
-        self.round += 1;
     }
 
     /// Writes series about the scrape itself.
@@ -428,7 +393,7 @@ impl Ingest {
         let mut samples = Vec::with_capacity(values.len());
         for (name, value) in values {
             let known = self.reports.get(name).copied();
-            let known = known.filter(|series| store.labels(*series).is_some());
+            let known = known.filter(|series| store.touch(*series));
             let series = match known {
                 Some(series) => series,
                 None => {
@@ -477,90 +442,5 @@ fn marker(series: SeriesRef, at: i64) -> Sample {
     }
 }
 
-fn describe(
-    store: &dyn Append,
-    all: &mut BTreeMap<String, Metadata>,
-    family: &str,
-    change: impl FnOnce(&mut Metadata),
-) {
-    let known = all.get(family).cloned().unwrap_or_default();
-    let mut new = known.clone();
-    change(&mut new);
-    if new != known || !all.contains_key(family) {
-        store.metadata(family, new.clone());
-        all.insert(family.to_owned(), new);
-    }
-}
-
-/// Labels of a sample with those of its target. Where both have one, `honor` decides; the other
-/// one is kept as `exported_…`.
-fn with_target(own: &Labels, target: &Labels, honor: bool) -> Set {
-    let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    let mut set: Set = own.iter().map(pair).collect();
-    let mut conflicts = Vec::new();
-    for (name, value) in target.iter() {
-        match set.get(name) {
-            Some(_) if honor => continue,
-            Some(other) => conflicts.push((name.to_owned(), other.clone())),
-            None => {}
-        }
-        set.insert(name.to_owned(), value.to_owned());
-    }
-    conflicts.sort_by_key(|(name, _)| name.len());
-    for (name, value) in conflicts {
-        let mut name = format!("exported_{name}");
-        while set.contains_key(&name) {
-            name = format!("exported_{name}");
-        }
-        set.insert(name, value);
-    }
-    set
-}
-
-fn check(set: &Set, job: &Job) -> Result<(), IngestError> {
-    let shown = || {
-        set.iter()
-            .map(|(n, v)| (n.as_str(), v.as_str()))
-            .collect::<Labels>()
-            .to_string()
-    };
-    let Some(metric) = set.get(NAME) else {
-        let words = "missing metric name (__name__ label)";
-        return Err(IngestError::Series(words.to_owned()));
-    };
-    let legacy = job.names == Names::Legacy;
-    let plain = |name: &str| crate::family::is_plain(name) && !name.contains(':');
-    let valid = |name: &String| !name.is_empty() && (!legacy || plain(name));
-    if (legacy && !crate::family::is_plain(metric)) || !set.keys().all(valid) {
-        let words = format!("invalid metric name or label names: {}", shown());
-        return Err(IngestError::Series(words));
-    }
-    let limits = &job.limits;
-    if limits.labels > 0 && set.len() as u64 > limits.labels {
-        return Err(IngestError::Limit(format!(
-            "label_limit exceeded (metric: {metric:.50}, number of labels: {}, limit: {})",
-            set.len(),
-            limits.labels
-        )));
-    }
-    for (name, value) in set {
-        let long = |text: &str, limit: u64| limit > 0 && text.len() as u64 > limit;
-        if long(name, limits.label_name_bytes) {
-            return Err(IngestError::Limit(format!(
-                "label_name_length_limit exceeded (metric: {metric:.50}, label name: {name:.50}, \
-                 length: {}, limit: {})",
-                name.len(),
-                limits.label_name_bytes
-            )));
-        }
-        if long(value, limits.label_value_bytes) {
-            return Err(IngestError::Limit(format!(
-                "label_value_length_limit exceeded (metric: {metric:.50}, label name: {name:.50}, \
-                 value: {value:.50}, length: {}, limit: {})",
-                value.len(),
-                limits.label_value_bytes
-            )));
-        }
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

@@ -38,7 +38,7 @@ fn block(state: &mut [u32; 4], block: &[u8]) {
 }
 
 /// The digest of `bytes`.
-pub(super) fn md5(bytes: &[u8]) -> [u8; 16] {
+pub(crate) fn md5(bytes: &[u8]) -> [u8; 16] {
     let mut state = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
     let mut padded = bytes.to_vec();
     padded.push(0x80);

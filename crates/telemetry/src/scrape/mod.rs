@@ -5,13 +5,14 @@ pub mod config;
 mod cycle;
 pub(crate) mod fetch;
 mod ingest;
+mod known;
 mod md5;
-mod pattern;
 mod pools;
 pub mod relabel;
 pub(crate) mod target;
 pub mod written;
 
 pub(crate) use fetch::reachable;
+pub(crate) use md5::md5;
 pub use pools::Pools;
 pub use target::Group;

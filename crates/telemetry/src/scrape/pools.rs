@@ -11,12 +11,12 @@ use towpath_signals::{Append, Metadata};
 use towpath_stdx::Clock;
 
 use super::config::Job;
-use super::cycle::{Cycle, Shared, Source};
+use super::cycle::{Cycle, Rooms, Shared, Source};
 use super::fetch::Fetch;
-use super::relabel::Set;
+use super::relabel::{Rule, Set};
 use super::target::{Found, Group, Target, target};
 use crate::family::Gather;
-use crate::prometheus::{ActiveTarget, DroppedTarget, Targets};
+use crate::prometheus::{ActiveTarget, DroppedTarget, Notices, Targets};
 
 /// Scrapes that go on at a time, over all jobs.
 const PLACES: usize = 64;
@@ -45,6 +45,7 @@ pub struct Pools {
     shared: Arc<Shared>,
     cancel: CancellationToken,
     pools: Mutex<BTreeMap<String, Pool>>,
+    notices: Notices,
 }
 
 impl Pools {
@@ -56,9 +57,11 @@ impl Pools {
                 store,
                 clock,
                 places,
+                rooms: Rooms::default(),
             }),
             cancel,
             pools: Mutex::default(),
+            notices: Notices::default(),
         }
     }
 
@@ -194,6 +197,15 @@ impl Pools {
 impl Targets for Pools {
     fn pools(&self) -> Vec<String> {
         self.pools.lock().keys().cloned().collect()
+    }
+
+    fn relabelling(&self, pool: &str) -> Option<Vec<Rule>> {
+        let pools = self.pools.lock();
+        pools.get(pool).map(|pool| pool.job.relabel.clone())
+    }
+
+    fn notices(&self) -> Notices {
+        self.notices.clone()
     }
 
     fn active(&self) -> Vec<ActiveTarget> {

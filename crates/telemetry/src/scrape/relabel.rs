@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 use serde::Deserialize;
+use towpath_query::go_regex;
 use towpath_query::promql::quote;
 
 use super::md5::md5;
-use super::pattern::anchored;
+
+/// Largest program of an expression, in bytes.
+const REGEX_BYTES: usize = 1 << 20;
 
 /// Labels while they are changed; none with an empty value.
 pub type Set = BTreeMap<String, String>;
@@ -41,7 +44,7 @@ pub enum Action {
 }
 
 impl Action {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Replace => "replace",
             Self::Keep => "keep",
@@ -103,6 +106,8 @@ pub struct Written {
 /// A rule, checked.
 #[derive(Clone, Debug)]
 pub struct Rule {
+    /// As it stands in the configuration.
+    written: Written,
     source: Vec<String>,
     separator: String,
     regex: Regex,
@@ -167,10 +172,12 @@ impl Rule {
             ));
         }
         Ok(Self {
+            written: written.clone(),
             source: written.source_labels.clone().unwrap_or_default(),
             separator,
             anything: written.regex.is_none(),
-            regex: anchored(regex)?,
+            regex: go_regex::whole(regex, REGEX_BYTES)
+                .map_err(|why| format!("{why}: {}", quote(regex)))?,
             modulus,
             target,
             replacement,
@@ -178,8 +185,13 @@ impl Rule {
         })
     }
 
+    /// The rule as it stands in the configuration.
+    pub(crate) fn written(&self) -> &Written {
+        &self.written
+    }
+
     /// Applies the rule; false means that the labels are dropped.
-    fn apply(&self, set: &mut Set) -> bool {
+    pub(crate) fn apply(&self, set: &mut Set) -> bool {
         let value = || -> String {
             let values = self
                 .source

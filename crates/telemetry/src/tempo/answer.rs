@@ -1,6 +1,6 @@
 //! Answers, and refusals as plain text, as Tempo gives them.
 
-use crate::otlp::Denied;
+use crate::door::Denied;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -63,13 +63,8 @@ impl From<EvalError> for Failure {
 
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
-        let status = match denied {
-            Denied::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Denied::Forbidden(..) => StatusCode::FORBIDDEN,
-            Denied::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
         Self {
-            status,
+            status: denied.status(),
             message: denied.to_string(),
         }
     }

@@ -4,15 +4,20 @@
 //! Names and labels are those that Grafana's views of services ask for. Counts grow from the start
 //! of the process; series that nothing was added to for a while end.
 
+mod calls;
+
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use towpath_query::promql::{Labels, stale};
 use towpath_query::traceql::{
-    Kind, Span, SpanId, Status, Trace, TraceId, Value as Attribute, find,
+    Kind, Resource, Span, SpanId, Status, Trace, TraceId, Value as Attribute, find,
 };
-use towpath_signals::{Append, Metadata, Refused, Sample, Value};
+use towpath_signals::{Append, Exemplar, Metadata, Refused, Sample, Value};
+
+use calls::{AsCalls, Calls};
 
 /// Upper bounds of latency by span name, in seconds.
 const LATENCY: [f64; 12] = [
@@ -26,6 +31,8 @@ const GROUPS_MAX: usize = 5000;
 const HALVES_MAX: usize = 10_000;
 /// How long they wait.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often they are looked through.
+const BETWEEN: Duration = Duration::from_secs(1);
 /// Series end when nothing was added for so long.
 const FORGOTTEN: Duration = Duration::from_secs(900);
 
@@ -48,6 +55,13 @@ impl Histogram {
         let bucket = self.bounds.partition_point(|bound| *bound < seconds);
         self.counts[bucket] += 1;
         self.sum += seconds;
+    }
+
+    /// The bucket that a value is in, as its label says it.
+    fn bound(&self, seconds: f64) -> String {
+        let bucket = self.bounds.partition_point(|bound| *bound < seconds);
+        let bound = self.bounds.get(bucket);
+        bound.map_or_else(|| "+Inf".to_string(), ToString::to_string)
     }
 
     fn tell(&self, name: &str, labels: &[(String, String)], tell: &mut dyn FnMut(Labels, f64)) {
@@ -75,18 +89,20 @@ fn named(name: &str, labels: impl Iterator<Item = (String, String)>) -> Labels {
     name.into_iter().chain(labels).collect()
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Calls {
-    service: String,
-    name: String,
-    kind: Kind,
-    status: Status,
-}
-
 struct CallFigures {
     calls: u64,
     latency: Histogram,
+    /// The slowest since series were written last: the way from a chart to a trace.
+    slowest: Option<Sighting>,
     touched: Instant,
+}
+
+/// A span that stands for others of its name.
+struct Sighting {
+    trace: TraceId,
+    seconds: f64,
+    /// When it ended, milliseconds since the epoch.
+    at: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,12 +122,13 @@ struct EdgeFigures {
 
 /// What one side of a request says.
 struct Half {
-    service: String,
+    /// Who says it.
+    resource: Arc<Resource>,
     seconds: f64,
     failed: bool,
     connection: &'static str,
     /// Whom a client names that may never answer by a span of its own.
-    peer: Option<String>,
+    peer: Option<Arc<str>>,
     since: Instant,
 }
 
@@ -121,6 +138,8 @@ struct State {
     edges: BTreeMap<Edge, EdgeFigures>,
     clients: HashMap<(TraceId, SpanId), Half>,
     servers: HashMap<(TraceId, SpanId), Half>,
+    /// When halves were looked through for those that waited long enough.
+    looked: Option<Instant>,
     left_out: u64,
     unpaired: u64,
     written: BTreeMap<Labels, f64>,
@@ -132,7 +151,7 @@ pub struct Derived {
     now: Box<dyn Fn() -> Instant + Send + Sync>,
 }
 
-fn text<'a>(span: &'a Span, names: &[&str]) -> Option<&'a str> {
+fn text<'a>(span: &'a Span, names: &[&str]) -> Option<&'a Arc<str>> {
     let found = names.iter().find_map(|name| find(&span.attributes, name));
     match found {
         Some(Attribute::Text(text)) if !text.is_empty() => Some(text),
@@ -155,7 +174,7 @@ impl Derived {
         let mut state = self.state.lock();
         for trace in traces {
             for span in &trace.spans {
-                state.call(span, now);
+                state.call(&trace.id, span, now);
                 state.half(&trace.id, span, now);
             }
         }
@@ -169,7 +188,7 @@ impl Derived {
     /// The store takes nothing more.
     pub fn write(&self, to: &dyn Append, at: i64) -> Result<usize, towpath_signals::WriteError> {
         let now = (self.now)();
-        let (series, ended) = {
+        let (series, ended, sightings) = {
             let mut state = self.state.lock();
             state.give_up(now);
             state.forget(now);
@@ -183,7 +202,7 @@ impl Derived {
                 .filter(|labels| !series.contains_key(labels));
             let gone: Vec<Labels> = gone.cloned().collect();
             state.written.clone_from(&series);
-            (series, gone)
+            (series, gone, state.sightings())
         };
         let ended = ended.into_iter().map(|labels| (labels, stale()));
         let mut samples = Vec::new();
@@ -204,7 +223,14 @@ impl Derived {
                 start: None,
             });
         }
-        Ok(refused + to.append(&samples)?.refused_count)
+        let refused = refused + to.append(&samples)?.refused_count;
+        for (labels, exemplar) in sightings {
+            // One that comes late, or finds no room, is no loss: the counts are.
+            if let Ok(series) = to.resolve(&labels) {
+                let _ = to.exemplar(series, exemplar);
+            }
+        }
+        Ok(refused)
     }
 
     /// Tells the store what the metrics mean.
@@ -259,44 +285,85 @@ impl Derived {
 }
 
 impl State {
-    fn call(&mut self, span: &Span, now: Instant) {
-        let key = Calls {
-            service: span.resource.service().into(),
-            name: span.name.to_string(),
-            kind: span.kind,
-            status: span.status,
-        };
-        if self.calls.len() >= GROUPS_MAX && !self.calls.contains_key(&key) {
-            self.left_out += 1;
-            return;
+    fn call(&mut self, trace: &TraceId, span: &Span, now: Instant) {
+        if !self.calls.contains_key(span as &dyn AsCalls) {
+            if self.calls.len() >= GROUPS_MAX {
+                self.left_out += 1;
+                return;
+            }
+            let (service, name, kind, status) = span.parts();
+            let key = Calls {
+                service: service.into(),
+                name: name.into(),
+                kind,
+                status,
+            };
+            let figures = CallFigures {
+                calls: 0,
+                latency: Histogram::new(&LATENCY),
+                slowest: None,
+                touched: now,
+            };
+            self.calls.insert(key, figures);
         }
-        let figures = self.calls.entry(key).or_insert_with(|| CallFigures {
-            calls: 0,
-            latency: Histogram::new(&LATENCY),
-            touched: now,
-        });
+        let Some(figures) = self.calls.get_mut(span as &dyn AsCalls) else {
+            return;
+        };
+        let seconds = span.duration_ns as f64 / 1e9;
         figures.calls += 1;
-        figures.latency.add(span.duration_ns as f64 / 1e9);
+        figures.latency.add(seconds);
         figures.touched = now;
+        let slowest = figures.slowest.as_ref();
+        if slowest.is_none_or(|before| seconds > before.seconds) {
+            let end = span.start_ns.saturating_add(span.duration_ns) / 1_000_000;
+            figures.slowest = Some(Sighting {
+                trace: *trace,
+                seconds,
+                at: i64::try_from(end).unwrap_or(i64::MAX),
+            });
+        }
+    }
+
+    /// The slowest spans of each name, as exemplars of the buckets that they are in.
+    fn sightings(&mut self) -> Vec<(Labels, Exemplar)> {
+        let calls = self.calls.iter_mut();
+        let each = calls.filter_map(|(key, figures)| {
+            let seen = figures.slowest.take()?;
+            let le = ("le".to_string(), figures.latency.bound(seen.seconds));
+            let all = key.labels().into_iter().chain([le]);
+            let trace = ("trace_id".to_string(), super::json::hex(&seen.trace));
+            let exemplar = Exemplar {
+                labels: [trace].into_iter().collect(),
+                value: seen.seconds,
+                at: seen.at,
+            };
+            Some((named("traces_spanmetrics_latency_bucket", all), exemplar))
+        });
+        each.collect()
     }
 
     fn half(&mut self, trace: &TraceId, span: &Span, now: Instant) {
-        let database = text(
-            span,
-            &["db.namespace", "db.name", "db.system.name", "db.system"],
-        );
+        let (mut database, mut peer) = (None, None);
+        match span.kind {
+            Kind::Client | Kind::Producer => {
+                let names = ["db.namespace", "db.name", "db.system.name", "db.system"];
+                database = text(span, &names);
+                peer = text(span, &["peer.service", "server.address", "net.peer.name"]);
+            }
+            Kind::Server | Kind::Consumer => {}
+            _ => return,
+        }
         let connection = match span.kind {
             Kind::Producer | Kind::Consumer => "messaging_system",
             _ if database.is_some() => "database",
             _ => "",
         };
-        let peer = text(span, &["peer.service", "server.address", "net.peer.name"]);
         let half = Half {
-            service: span.resource.service().into(),
+            resource: Arc::clone(&span.resource),
             seconds: span.duration_ns as f64 / 1e9,
             failed: span.status == Status::Error,
             connection,
-            peer: database.or(peer).map(str::to_string),
+            peer: database.or(peer).cloned(),
             since: now,
         };
         match span.kind {
@@ -324,8 +391,8 @@ impl State {
 
     fn edge(&mut self, client: &Half, server: &Half, now: Instant) {
         let edge = Edge {
-            client: client.service.clone(),
-            server: server.service.clone(),
+            client: client.resource.service().into(),
+            server: server.resource.service().into(),
             connection: client.connection,
         };
         let failed = client.failed || server.failed;
@@ -340,8 +407,8 @@ impl State {
         };
         let named = client.connection == "database";
         let edge = Edge {
-            client: client.service.clone(),
-            server: peer.clone(),
+            client: client.resource.service().into(),
+            server: peer.to_string(),
             connection: if named { "database" } else { "virtual_node" },
         };
         self.request(edge, client.failed, client.seconds, None, now);
@@ -375,6 +442,12 @@ impl State {
 
     /// Lets go halves that waited long enough.
     fn give_up(&mut self, now: Instant) {
+        // There may be thousands of them, and thousands of calls a second.
+        let looked = self.looked.map(|before| now.duration_since(before));
+        if looked.is_some_and(|passed| passed < BETWEEN) {
+            return;
+        }
+        self.looked = Some(now);
         let waits = |half: &Half| now.duration_since(half.since) < PATIENCE;
         let late: Vec<Half> = self
             .clients
@@ -396,16 +469,7 @@ impl State {
     fn tell(&self, tell: &mut dyn FnMut(Labels, f64)) {
         let pair = |name: &str, value: String| (name.to_string(), value);
         for (key, figures) in &self.calls {
-            let upper = |text: &str| text.to_uppercase();
-            let labels = [
-                pair("service", key.service.clone()),
-                pair("span_name", key.name.clone()),
-                pair("span_kind", format!("SPAN_KIND_{}", upper(key.kind.name()))),
-                pair(
-                    "status_code",
-                    format!("STATUS_CODE_{}", upper(key.status.name())),
-                ),
-            ];
+            let labels = key.labels();
             let calls = named("traces_spanmetrics_calls_total", labels.iter().cloned());
             tell(calls, figures.calls as f64);
             figures
@@ -430,6 +494,12 @@ impl State {
                 .server
                 .tell(&format!("{prefix}_server_seconds"), &labels, tell);
         }
+        // Before the first span there is nothing to be left out: where nobody sends any, no series
+        // are made.
+        let counted = self.unpaired + self.left_out;
+        if self.calls.is_empty() && counted == 0 && self.written.is_empty() {
+            return;
+        }
         let none = std::iter::empty;
         tell(
             named("traces_service_graph_unpaired_spans_total", none()),
@@ -443,81 +513,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-    use towpath_query::traceql::Resource;
-
-    fn span(id: u8, parent: u8, service: &str, kind: Kind, ms: u64) -> Span {
-        let mut span = Span {
-            id: [id; 8],
-            parent_id: [parent; 8],
-            name: "work".into(),
-            kind,
-            duration_ns: ms * 1_000_000,
-            ..Span::default()
-        };
-        span.resource = Arc::new(Resource {
-            attributes: vec![("service.name".into(), Attribute::text(service))],
-            ..Resource::default()
-        });
-        span
-    }
-
-    fn told(derived: &Derived) -> BTreeMap<String, f64> {
-        let mut out = BTreeMap::new();
-        let state = derived.state.lock();
-        state.tell(&mut |labels, value| {
-            out.insert(labels.to_string(), value);
-        });
-        out
-    }
-
-    #[test]
-    #[allow(clippy::disallowed_methods)] // a beginning, from which the test moves on
-    fn calls_and_requests_are_counted() {
-        let start = Instant::now();
-        let passed = Arc::new(Mutex::new(Duration::ZERO));
-        let clock = Arc::clone(&passed);
-        let derived = Derived::new(move || start + *clock.lock());
-        let trace = |spans: Vec<Span>| Trace { id: [1; 16], spans };
-        let mut query = span(3, 2, "cart", Kind::Client, 7);
-        query
-            .attributes
-            .push(("db.system".into(), Attribute::text("pg")));
-        let mut away = span(4, 2, "cart", Kind::Client, 3);
-        away.attributes
-            .push(("peer.service".into(), Attribute::text("stripe")));
-        let mut server = span(2, 1, "cart", Kind::Server, 90);
-        server.status = Status::Error;
-        derived.observe(&[trace(vec![server, query, away])]);
-        derived.observe(&[trace(vec![span(1, 0, "shop", Kind::Client, 150)])]);
-        let found = told(&derived);
-        let edge =
-            "{__name__=\"traces_service_graph_request_total\", client=\"shop\", server=\"cart\"}";
-        assert_eq!(found[edge], 1.0, "{found:#?}");
-        let failed = edge.replace("_total", "_failed_total");
-        assert_eq!(found[&failed], 1.0);
-        let bucket = edge
-            .replace("_total\"", "_client_seconds_bucket\"")
-            .replace("client=\"shop\"", "client=\"shop\", le=\"0.2\"");
-        assert_eq!(found[&bucket], 1.0);
-        let database = "{__name__=\"traces_service_graph_request_total\", client=\"cart\", \
-            connection_type=\"database\", server=\"pg\"}";
-        assert_eq!(found[database], 1.0);
-        let calls = "{__name__=\"traces_spanmetrics_calls_total\", service=\"cart\", \
-            span_kind=\"SPAN_KIND_SERVER\", span_name=\"work\", status_code=\"STATUS_CODE_ERROR\"}";
-        assert_eq!(found[calls], 1.0);
-        *passed.lock() = Duration::from_secs(11);
-        derived.observe(&[]);
-        let absent = "{__name__=\"traces_service_graph_request_total\", client=\"cart\", \
-            connection_type=\"virtual_node\", server=\"stripe\"}";
-        assert_eq!(told(&derived)[absent], 1.0);
-        *passed.lock() = Duration::from_secs(1000);
-        derived
-            .state
-            .lock()
-            .forget(start + Duration::from_secs(1000));
-        assert!(!told(&derived).contains_key(calls));
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ mod convert;
 mod derived;
 mod json;
 mod params;
+mod past;
 mod series;
 mod sink;
 mod tags;
@@ -20,7 +21,8 @@ mod traces;
 pub use derived::Derived;
 pub use sink::TraceIntake;
 
-use crate::otlp::Access;
+use crate::door::Door;
+use crate::outgrow::through::PastSpans;
 use answer::{Failure, text};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -52,19 +54,30 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Tempo {
     store: Store,
-    access: Access,
+    door: Door,
     clock: Arc<dyn Clock>,
     turns: Arc<Semaphore>,
+    past: Arc<[PastSpans]>,
 }
 
 impl Tempo {
     /// Over a store, for those who may `get` `signals` of `towpath.dev`.
-    pub fn new(store: Store, access: Access, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(store: Store, door: Door, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
-            access,
+            door,
             clock,
             turns: Arc::new(Semaphore::new(QUERIES_MAX)),
+            past: Arc::from([]),
+        }
+    }
+
+    /// The same, asking these for what is older.
+    #[must_use]
+    pub fn read_through(self, past: Vec<PastSpans>) -> Self {
+        Self {
+            past: past.into(),
+            ..self
         }
     }
 
@@ -133,7 +146,7 @@ impl Drop for Ended {
 }
 
 async fn guard(State(tempo): State<Tempo>, request: Request, next: Next) -> Response {
-    match tempo.access.reader(request.headers()).await {
+    match tempo.door.check(request.headers(), "get").await {
         Ok(_) => next.run(request).await,
         Err(denied) => Failure::from(denied).into_response(),
     }
@@ -152,7 +165,10 @@ pub fn services(
         let mut tick = tokio::time::interval(UPKEEP_EVERY);
         loop {
             tokio::select! {
-                () = context.cancel.cancelled() => return Ok(()),
+                () = context.cancel.cancelled() => {
+                    let _ = tokio::task::spawn_blocking(move || store.close()).await;
+                    return Ok(());
+                }
                 // Idleness is the passing of time; nothing tells it.
                 _ = tick.tick() => {}
             }

@@ -2,18 +2,20 @@
 
 use super::Tempo;
 use super::answer::{self, Failure};
-use super::json::named;
+use super::json::{hex, named};
 use super::params::Params;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::{Value as Json, json};
 use towpath_query::promql::quote;
 use towpath_query::traceql::{
-    MetricAnswer, MetricSeries, MetricsFunction, Query, Range, Value, metrics, parse,
+    Example, MetricAnswer, MetricSeries, MetricsFunction, Query, Range, Value, metrics, parse,
 };
 
 /// Intervals of a range for which no step is given.
 const STEPS: u64 = 60;
+/// Spans that an answer tells as examples, unless it is said how many, and at most.
+const EXAMPLES: (usize, usize) = (100, 1000);
 const SECOND: u64 = 1_000_000_000;
 
 fn read(params: &Params) -> Result<Query, Failure> {
@@ -37,7 +39,14 @@ pub(super) async fn range(
     // Intervals begin at multiples of the step, so that a later request has the same ones.
     let start_ns = start_ns / step_ns * step_ns;
     let end_ns = end_ns.div_ceil(step_ns).saturating_mul(step_ns);
-    let (name, found) = run(&tempo, query, start_ns, end_ns, step_ns).await?;
+    // None are told where none are wanted.
+    let examples = match params.get("exemplars") {
+        Some("0") => 0,
+        _ => params
+            .number("exemplars", EXAMPLES.0, EXAMPLES.1)
+            .map_err(Failure::bad)?,
+    };
+    let (name, found) = run(&tempo, query, (start_ns, end_ns, step_ns), examples).await?;
     let series = found.series.iter().map(|one| {
         let points = one.values.iter().zip(&found.times_ns);
         let samples = points.filter_map(|(value, at)| {
@@ -46,6 +55,9 @@ pub(super) async fn range(
         });
         let mut out = labels(one, name);
         out["samples"] = samples.collect();
+        if !one.examples.is_empty() {
+            out["exemplars"] = one.examples.iter().map(|(_, of)| example(of)).collect();
+        }
         out
     });
     let series: Vec<Json> = series.collect();
@@ -62,7 +74,8 @@ pub(super) async fn instant(
     let params = Params::read(raw.as_deref());
     let query = read(&params)?;
     let (start_ns, end_ns) = params.range(&*tempo.clock).map_err(Failure::bad)?;
-    let (name, found) = run(&tempo, query, start_ns, end_ns, end_ns - start_ns).await?;
+    let whole = (start_ns, end_ns, end_ns - start_ns);
+    let (name, found) = run(&tempo, query, whole, 0).await?;
     let series = found.series.iter().filter_map(|one| {
         let value = one.values.first().copied().flatten()?;
         let mut out = labels(one, name);
@@ -79,9 +92,8 @@ pub(super) async fn instant(
 async fn run(
     tempo: &Tempo,
     query: Query,
-    start_ns: u64,
-    end_ns: u64,
-    step_ns: u64,
+    (start_ns, end_ns, step_ns): (u64, u64, u64),
+    examples: usize,
 ) -> Result<(&'static str, MetricAnswer), Failure> {
     let name = match query.metrics.as_ref().map(|m| &m.function) {
         Some(MetricsFunction::Rate) => "rate",
@@ -97,11 +109,25 @@ async fn run(
             start_ns,
             end_ns,
             step_ns,
+            examples,
             budget,
         };
         metrics(store, &query, &range).map_err(Failure::from)
     });
     Ok((name, found.await?))
+}
+
+/// A span as an example of a point.
+fn example(of: &Example) -> Json {
+    let labels = [
+        ("trace:id".to_owned(), Value::text(hex(&of.trace))),
+        ("span:id".to_owned(), Value::text(hex(&of.span))),
+    ];
+    json!({
+        "labels": named(&labels),
+        "value": of.value,
+        "timestampMs": (of.at_ns / 1_000_000).to_string(),
+    })
 }
 
 /// A series without its values; one without labels is called by its function.

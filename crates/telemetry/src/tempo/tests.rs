@@ -33,7 +33,7 @@ fn house() -> House {
         traces: Some(Arc::new(TraceIntake::new(store.clone(), derived))),
         ..Sinks::default()
     };
-    let tempo = Tempo::new(store.clone(), doors::access(None), clock);
+    let tempo = Tempo::new(store.clone(), doors::door(), clock);
     let routes = crate::otlp::router(doors::access(None), sinks, "/otlp");
     House {
         routes: routes.merge(tempo.router("/tempo")),
@@ -176,6 +176,11 @@ async fn spans_that_came_in_are_found() {
         let samples = series["samples"].as_array().expect("samples");
         let sum: f64 = samples.iter().filter_map(|s| s["value"].as_f64()).sum();
         assert_eq!(sum, 1.0);
+        let example = &series["exemplars"][0];
+        let label = json!({"key": "trace:id", "value": {"stringValue": ID}});
+        assert_eq!(example["labels"][0], label);
+        assert_eq!(example["value"], 1.0);
+        assert!(example["timestampMs"].is_string());
         let q = "%7B%7D%20%7C%20rate()";
         let found = house
             .json(&format!("/api/metrics/query?q={q}&{HOUR}"))

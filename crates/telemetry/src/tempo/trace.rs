@@ -2,8 +2,9 @@
 
 use super::answer::{self, Failure};
 use super::convert::outgoing;
+use super::past::{self, Whole};
 use super::{Tempo, json, params};
-use crate::otlp::message::{ExportTraceServiceRequest, ResourceSpans};
+use crate::otlp::message::ExportTraceServiceRequest;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::{HeaderMap, header};
@@ -17,15 +18,27 @@ use towpath_query::traceql::SpanSource;
 struct TraceById {
     #[prost(message, optional, tag = "1")]
     trace: Option<ExportTraceServiceRequest>,
+    /// 1 where a part may be missing.
+    #[prost(uint64, tag = "3")]
+    status: u64,
+    /// Why.
+    #[prost(string, tag = "4")]
+    message: String,
 }
 
-async fn found(tempo: &Tempo, id: &str) -> Result<Vec<ResourceSpans>, Failure> {
+async fn found(tempo: &Tempo, id: &str) -> Result<Whole, Failure> {
     let parsed = params::trace_id(id);
     let id = parsed.ok_or_else(|| Failure::bad(format!("{id:?} is no trace id")))?;
     let trace = tempo.run(move |store, _| store.trace(&id).map_err(Failure::internal));
-    match trace.await? {
-        Some(trace) => Ok(outgoing(&trace)),
-        None => Err(Failure::absent("trace not found")),
+    let here = trace.await?.map(|trace| outgoing(&trace));
+    let whole = past::trace(tempo, &id, here.unwrap_or_default()).await;
+    match whole.spans.is_empty() {
+        true if whole.remarks.is_empty() => Err(Failure::absent("trace not found")),
+        true => {
+            let why = format!("trace not found here; {}", whole.remarks.join("; "));
+            Err(Failure::absent(&why))
+        }
+        false => Ok(whole),
     }
 }
 
@@ -39,13 +52,17 @@ pub(super) async fn v1(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let resource_spans = found(&tempo, &id).await?;
+    let whole = found(&tempo, &id).await?;
     if wants_protobuf(&headers) {
-        let trace = ExportTraceServiceRequest { resource_spans };
-        return Ok(answer::protobuf(trace.encode_to_vec()));
+        let trace = ExportTraceServiceRequest {
+            resource_spans: whole.spans,
+        };
+        let reply = answer::protobuf(trace.encode_to_vec());
+        return Ok(past::remarked(reply, &whole.remarks));
     }
-    let batches = json::resources(&resource_spans);
-    Ok(answer::json(&json!({"batches": batches})))
+    let batches = json::resources(&whole.spans);
+    let reply = answer::json(&json!({"batches": batches}));
+    Ok(past::remarked(reply, &whole.remarks))
 }
 
 pub(super) async fn v2(
@@ -53,16 +70,25 @@ pub(super) async fn v2(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let resource_spans = found(&tempo, &id).await?;
+    let Whole { spans, remarks } = found(&tempo, &id).await?;
     if wants_protobuf(&headers) {
         let reply = TraceById {
-            trace: Some(ExportTraceServiceRequest { resource_spans }),
+            trace: Some(ExportTraceServiceRequest {
+                resource_spans: spans,
+            }),
+            status: u64::from(!remarks.is_empty()),
+            message: remarks.join("; "),
         };
-        return Ok(answer::protobuf(reply.encode_to_vec()));
+        let reply = answer::protobuf(reply.encode_to_vec());
+        return Ok(past::remarked(reply, &remarks));
     }
-    let spans = json::resources(&resource_spans);
-    let reply = json!({"trace": {"resourceSpans": spans}, "metrics": {}});
-    Ok(answer::json(&reply))
+    let spans = json::resources(&spans);
+    let mut reply = json!({"trace": {"resourceSpans": spans}, "metrics": {}});
+    if !remarks.is_empty() {
+        reply["status"] = "PARTIAL".into();
+        reply["message"] = remarks.join("; ").into();
+    }
+    Ok(past::remarked(answer::json(&reply), &remarks))
 }
 
 /// The version whose API this is: by it Grafana knows what it may ask.

@@ -4,6 +4,7 @@ use super::Tempo;
 use super::answer::{self, Failure};
 use super::json::{hex, named};
 use super::params::{self, Params};
+use super::past;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::{Map, Value as Json, json};
@@ -52,7 +53,9 @@ pub(super) async fn search(
         };
         find(store, &query, &options).map_err(Failure::from)
     });
-    Ok(answer::json(&told(&found.await?)))
+    let mut reply = told(&found.await?);
+    let remarks = past::search(&tempo, &params, (start_ns, end_ns, limit), &mut reply).await;
+    Ok(past::remarked(answer::json(&reply), &remarks))
 }
 
 fn told(found: &Found) -> Json {

@@ -29,12 +29,15 @@ impl Created {
         }
     }
 
+    /// Whether a text has such lines at all.
+    pub(super) fn any(&mut self, input: &[u8]) -> bool {
+        let look = || memchr::memmem::find(input, b"_created").is_some();
+        *self.any.get_or_insert_with(look)
+    }
+
     /// When counting began for the series that `parser` read last, in milliseconds.
     pub(super) fn of(&mut self, parser: &OpenMetrics<'_>) -> Option<i64> {
-        let any = self
-            .any
-            .get_or_insert_with(|| memchr::memmem::find(parser.input, b"_created").is_some());
-        if !*any {
+        if !self.any(parser.input) {
             return None;
         }
         if !std::mem::replace(&mut self.read, true) {

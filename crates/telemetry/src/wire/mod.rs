@@ -10,13 +10,15 @@ pub mod negotiate;
 mod openmetrics;
 mod pairs;
 mod place;
-mod proto;
+pub(crate) mod proto;
 mod protobuf;
 pub mod remote_write;
 mod text;
 
 pub use negotiate::{Format, Protocol};
 pub use place::ParseError;
+
+use std::ops::Range;
 
 use towpath_query::promql::{Histogram, Labels};
 use towpath_signals::Exemplar;
@@ -158,6 +160,81 @@ impl<'a> Parser<'a> {
             Self::Text(parser) => parser.labels(),
             Self::OpenMetrics(parser) => parser.labels(),
             Self::Protobuf(parser) => parser.labels(),
+        }
+    }
+
+    /// Where the next entry begins, with all that is skipped before it; none of formats that are
+    /// no text.
+    pub(crate) fn place(&self) -> Option<usize> {
+        match self {
+            Self::Text(parser) => Some(parser.at),
+            Self::OpenMetrics(parser) => Some(parser.at),
+            Self::Protobuf(_) => None,
+        }
+    }
+
+    /// What names the entry that came last, in a text: its series, or the family that was
+    /// described.
+    pub(crate) fn name(&self, described: bool) -> Range<usize> {
+        match self {
+            // The name of a family means nothing to what follows.
+            Self::Text(parser) if described => parser.start..parser.start,
+            Self::Text(parser) => parser.key(),
+            Self::OpenMetrics(parser) if described => parser.family_place(),
+            Self::OpenMetrics(parser) => parser.key(),
+            Self::Protobuf(_) => 0..0,
+        }
+    }
+
+    /// Whether series were left out between this place and the entry that came last.
+    pub(crate) fn left_out(&self, from: Option<usize>) -> bool {
+        match self {
+            Self::OpenMetrics(parser) => from.is_some_and(|from| from != parser.start),
+            Self::Text(_) | Self::Protobuf(_) => false,
+        }
+    }
+
+    /// Whether all that is known of a series is in its line.
+    pub(crate) fn is_plain(&mut self) -> bool {
+        match self {
+            Self::Text(_) => true,
+            Self::OpenMetrics(parser) => parser.is_plain(),
+            Self::Protobuf(_) => false,
+        }
+    }
+
+    /// Goes on at `to`, behind series that are known.
+    pub(crate) fn pass(&mut self, to: usize) {
+        match self {
+            Self::Text(parser) => parser.at = to,
+            Self::OpenMetrics(parser) => parser.at = to,
+            Self::Protobuf(_) => {}
+        }
+    }
+
+    /// Goes on at `to`, behind a description that is known: of this family, and its kind if it says
+    /// that.
+    pub(crate) fn pass_described(&mut self, to: usize, family: Range<usize>, kind: Option<Kind>) {
+        match self {
+            Self::Text(parser) => {
+                parser.at = to;
+                parser.kind = kind.unwrap_or(parser.kind);
+            }
+            Self::OpenMetrics(parser) => parser.pass_described(to, family, kind),
+            Self::Protobuf(_) => {}
+        }
+    }
+
+    /// Reads what follows a series that is known by what identifies it, which is at `key`; false,
+    /// and nothing is read, if that might go on there.
+    ///
+    /// # Errors
+    /// What follows breaks the format.
+    pub(crate) fn resume(&mut self, key: Range<usize>) -> Result<bool, ParseError> {
+        match self {
+            Self::Text(parser) => parser.resume(key),
+            Self::OpenMetrics(parser) => parser.resume(key),
+            Self::Protobuf(_) => Ok(false),
         }
     }
 

@@ -41,7 +41,7 @@ impl<'a> OpenMetrics<'a> {
             at: 0,
             start: 0,
             kind: Kind::Unknown,
-            family: &[],
+            family: &input[..0],
             metric: None,
             pairs: Vec::with_capacity(16),
             series_end: 0,
@@ -88,6 +88,39 @@ impl<'a> OpenMetrics<'a> {
             at: self.time,
             value: self.value,
         }
+    }
+
+    /// Where the series is that was read last.
+    pub(super) fn key(&self) -> Range<usize> {
+        self.start..self.series_end
+    }
+
+    /// Where the name of the family is that was described last.
+    pub(super) fn family_place(&self) -> Range<usize> {
+        let from = self.family.as_ptr() as usize - self.input.as_ptr() as usize;
+        from..from + self.family.len()
+    }
+
+    /// Whether no other line says when the series here began to count.
+    pub(super) fn is_plain(&mut self) -> bool {
+        !self.kind.counts() || !self.created.any(self.input)
+    }
+
+    pub(super) fn pass_described(&mut self, to: usize, family: Range<usize>, kind: Option<Kind>) {
+        self.at = to;
+        self.kind = kind.unwrap_or(self.kind);
+        self.family = &self.input[family];
+        self.created.forget(to);
+    }
+
+    /// Reads what follows a series that was compared with a known one; see [`super::Parser::resume`].
+    pub(super) fn resume(&mut self, key: Range<usize>) -> Result<bool, ParseError> {
+        if !pairs::ends(self.input, &key) {
+            return Ok(false);
+        }
+        (self.start, self.series_end, self.at) = (key.start, key.end, key.end);
+        self.example = None;
+        self.rest_of_series().map(|()| true)
     }
 
     pub(super) fn labels(&self) -> Result<Labels, ParseError> {
@@ -281,6 +314,10 @@ impl<'a> OpenMetrics<'a> {
             let entry = shown(&self.input[self.start..self.at]);
             return self.error(format!("metric name not set while parsing: {entry}"));
         }
+        self.rest_of_series()
+    }
+
+    fn rest_of_series(&mut self) -> Result<(), ParseError> {
         self.value = self.number("expected value after metric")?;
         self.time = None;
         if self.peek() == Some(b' ') && !self.input[self.at..].starts_with(b" # {") {

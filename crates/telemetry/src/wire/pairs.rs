@@ -70,6 +70,19 @@ pub(super) fn quoted(input: &[u8], from: usize, lines: bool) -> Option<usize> {
     }
 }
 
+/// Whether a series that was read at a place before surely ends there as well here: behind a name
+/// alone labels might follow, or more of the name.
+#[inline]
+pub(super) fn ends(input: &[u8], key: &Range<usize>) -> bool {
+    if key.end > key.start && input.get(key.end - 1) == Some(&b'}') {
+        return true;
+    }
+    match input.get(key.end..key.end + 2) {
+        Some([b' ', next]) => !matches!(next, b' ' | b'\t' | b'{'),
+        _ => false,
+    }
+}
+
 /// A text without its escapes; what is no escape stays as it is.
 pub(super) fn unescaped(text: &str) -> Cow<'_, str> {
     if !text.contains('\\') {

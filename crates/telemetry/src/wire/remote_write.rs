@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use towpath_query::promql::{CUSTOM, Histogram, ResetHint};
-use towpath_signals::Metadata;
+use towpath_signals::{Metadata, SeriesRef};
 
 use super::proto::{Broken, Field, Reader, Side};
 
@@ -65,7 +65,11 @@ pub struct Example {
 
 /// A series of a request: ranges of the request's lists.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Series {
+pub struct Series<'a> {
+    /// Which one it is, where that was known from what names it; then its labels are not read.
+    pub known: Option<SeriesRef>,
+    /// What names it, as it was sent; of version 1, where it is in one piece.
+    pub written: Option<&'a [u8]>,
     /// In [`Request::labels`].
     pub labels: Range<usize>,
     /// In [`Request::points`].
@@ -92,9 +96,25 @@ pub struct Request<'a> {
     /// Exemplars of all series.
     pub examples: Vec<Example>,
     /// The series.
-    pub series: Vec<Series>,
+    pub series: Vec<Series<'a>>,
     /// What is said about metric families; of version 1.
     pub metadata: Vec<(&'a str, Metadata)>,
+}
+
+/// Unpacks a body into `room`, which may have been used before; see [`unpack`].
+///
+/// # Errors
+/// It is not snappy or too large.
+pub fn unpack_into(body: &[u8], limit: usize, room: &mut Vec<u8>) -> Result<(), RequestError> {
+    let have = snap::raw::decompress_len(body).map_err(|_| RequestError::Snappy)?;
+    if have > limit {
+        return Err(RequestError::TooLarge { have, limit });
+    }
+    // What lies in it is overwritten.
+    room.resize(have, 0);
+    let unpacked = snap::raw::Decoder::new().decompress(body, room);
+    room.truncate(unpacked.map_err(|_| RequestError::Snappy)?);
+    Ok(())
 }
 
 /// Unpacks a body, of which not more than `limit` bytes are expected; the size it claims is
@@ -134,11 +154,23 @@ fn kind(number: u64) -> String {
 /// # Errors
 /// It is none.
 pub fn version_1(message: &[u8]) -> Result<Request<'_>, RequestError> {
+    version_1_known(message, |_| None)
+}
+
+/// Reads `prometheus.WriteRequest`, but for the labels of series that `find` knows by how they are
+/// written. It must know none that were not read as a whole once.
+///
+/// # Errors
+/// It is none.
+pub fn version_1_known<'a>(
+    message: &'a [u8],
+    mut find: impl FnMut(&'a [u8]) -> Option<SeriesRef>,
+) -> Result<Request<'a>, RequestError> {
     let mut out = Request::default();
     let mut reader = Reader::new(message);
     while let Some(field) = reader.next()? {
         match field.number {
-            1 => out.series_1(&field)?,
+            1 => out.series_1(&field, &mut find)?,
             3 => {
                 let (mut family, mut metadata) = ("", Metadata::default());
                 let mut inner = field.message()?;
@@ -186,7 +218,7 @@ pub fn version_2(message: &[u8]) -> Result<Request<'_>, RequestError> {
 }
 
 impl<'a> Request<'a> {
-    fn begin(&self) -> Series {
+    fn begin(&self) -> Series<'a> {
         let here = |length: usize| length..length;
         Series {
             labels: here(self.labels.len()),
@@ -197,13 +229,31 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn series_1(&mut self, field: &Field<'a>) -> Result<(), Broken> {
+    fn series_1(
+        &mut self,
+        field: &Field<'a>,
+        find: &mut impl FnMut(&'a [u8]) -> Option<SeriesRef>,
+    ) -> Result<(), Broken> {
         let mut series = self.begin();
-        let mut reader = field.message()?;
+        let message = field.bytes()?;
+        let (names, rest) = message.split_at(named(message)?);
+        series.written = Some(names);
+        series.known = find(names);
+        if series.known.is_none() {
+            self.names(names)?;
+        }
+        let mut reader = Reader::new(rest);
         let mut examples = Vec::new();
         while let Some(field) = reader.next()? {
             match field.number {
-                1 => self.labels.push(label(&field)?),
+                1 => {
+                    // Senders write them together; from one that does not, all are read.
+                    if series.known.take().is_some() {
+                        self.names(names)?;
+                    }
+                    series.written = None;
+                    self.labels.push(label(&field)?);
+                }
                 2 => self.points.push(point(&field)?),
                 3 => examples.push(field),
                 4 => self.histograms.push(histogram(&field)?),
@@ -230,7 +280,15 @@ impl<'a> Request<'a> {
         Ok(())
     }
 
-    fn finish(&mut self, mut series: Series) {
+    fn names(&mut self, names: &'a [u8]) -> Result<(), Broken> {
+        let mut reader = Reader::new(names);
+        while let Some(field) = reader.next()? {
+            self.labels.push(label(&field)?);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, mut series: Series<'a>) {
         series.points.end = self.points.len();
         series.histograms.end = self.histograms.len();
         series.examples.end = self.examples.len();
@@ -309,6 +367,16 @@ impl<'a> Request<'a> {
         }
         Ok(())
     }
+}
+
+/// How much of a series of version 1 are the labels at its front.
+fn named(message: &[u8]) -> Result<usize, Broken> {
+    let mut reader = Reader::new(message);
+    // The tag of a label, as everybody writes it.
+    while reader.rest().first() == Some(&0x0a) {
+        reader.next()?;
+    }
+    Ok(message.len() - reader.rest().len())
 }
 
 fn label<'a>(field: &Field<'a>) -> Result<(&'a str, &'a str), Broken> {

@@ -14,9 +14,9 @@ pub struct Text<'a> {
     input: &'a [u8],
     /// The whole input is UTF-8, so its parts need no look.
     utf8: bool,
-    at: usize,
-    start: usize,
-    kind: Kind,
+    pub(super) at: usize,
+    pub(super) start: usize,
+    pub(super) kind: Kind,
     metric: Option<Range<usize>>,
     pairs: Vec<Pair>,
     series_end: usize,
@@ -65,6 +65,21 @@ impl<'a> Text<'a> {
             at: self.time,
             value: self.value,
         }
+    }
+
+    /// Where the series is that was read last.
+    pub(super) fn key(&self) -> Range<usize> {
+        self.start..self.series_end
+    }
+
+    /// Reads what follows a series that was compared with a known one; see [`super::Parser::resume`].
+    pub(super) fn resume(&mut self, key: Range<usize>) -> Result<bool, ParseError> {
+        if !pairs::ends(self.input, &key) {
+            return Ok(false);
+        }
+        (self.start, self.series_end, self.at) = (key.start, key.end, key.end);
+        self.blanks();
+        self.value().map(|()| true)
     }
 
     pub(super) fn labels(&self) -> Result<Labels, ParseError> {

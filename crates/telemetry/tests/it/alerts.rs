@@ -21,6 +21,9 @@ use towpath_telemetry::alertmanager::{Alertmanager, Settings};
 use towpath_telemetry::prometheus::{AlertState, Door, Rules};
 use towpath_telemetry::rules::{Engine, Settings as RuleSettings};
 
+/// A real program, or nothing and a loud word.
+pub(crate) use towpath_testkit::peer as program;
+
 struct Open;
 
 #[async_trait]
@@ -48,14 +51,14 @@ impl Authorizer for Open {
     }
 }
 
-fn door() -> Door {
+pub(crate) fn door() -> Door {
     Door {
         authenticator: Arc::new(Open),
         authorizer: Arc::new(Open),
     }
 }
 
-async fn serve(router: Router) -> String {
+pub(crate) async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port");
@@ -66,7 +69,7 @@ async fn serve(router: Router) -> String {
     format!("http://{address}")
 }
 
-type Heard = Arc<Mutex<Vec<(String, Value)>>>;
+pub(crate) type Heard = Arc<Mutex<Vec<(String, Value)>>>;
 
 /// A receiver that fails so often before it takes anything.
 async fn receiver(failures: usize) -> (String, Heard) {
@@ -93,22 +96,10 @@ async fn receiver(failures: usize) -> (String, Heard) {
 }
 
 fn amtool() -> Option<std::path::PathBuf> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers");
-    let peers = std::env::var_os("TOWPATH_PEERS").map_or(built, std::path::PathBuf::from);
-    let peer = peers.join("amtool");
-    if !peer.exists() {
-        let full = std::env::var_os("TOWPATH_TEST_FULL").is_some();
-        assert!(
-            !full,
-            "the peer amtool is absent; build it with cargo xtask peers"
-        );
-        eprintln!("SKIPPED: the peer amtool is absent; build it with cargo xtask peers");
-        return None;
-    }
-    Some(peer)
+    program("amtool")
 }
 
-fn settings(directory: &Path, hook: &str) -> Settings {
+pub(crate) fn settings(directory: &Path, hook: &str) -> Settings {
     let file = directory.join("alertmanager.yml");
     let text = format!(
         "route: {{receiver: hook, group_by: [alertname], group_wait: 0s, group_interval: 1s}}\n\
@@ -124,7 +115,7 @@ fn settings(directory: &Path, hook: &str) -> Settings {
     }
 }
 
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..400 {
         if holds() {
             return;
@@ -134,7 +125,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("{what} did not come true");
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     SystemClock.since_epoch().as_millis() as i64
 }
 

@@ -14,12 +14,9 @@ fn change(id: &str, at: i64, namespace: &str) -> Change {
         at,
         kind: ChangeKind::Config,
         object: Object::new("ConfigMap", namespace, "settings"),
-        touched: Vec::new(),
         by: "ann".into(),
-        commit: String::new(),
-        release: String::new(),
-        promotion: String::new(),
         words: "port changed".into(),
+        ..Change::default()
     }
 }
 

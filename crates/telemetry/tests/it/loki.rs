@@ -481,3 +481,117 @@ async fn lines_are_followed() {
     assert_eq!(second["streams"][0]["values"][0][1], "this one");
     serving.abort();
 }
+
+#[tokio::test]
+async fn lines_of_the_old_push_and_lines_apart() {
+    let server = server();
+    let second = 1_000_000_000;
+    let base = server.now / second - 100;
+    let time = |at: i64| towpath_stdx::clock::rfc3339(u64::try_from(at).unwrap());
+    let entries: Vec<Value> = (0..10)
+        .map(|at| json!({ "ts": time(base + at), "line": format!("line {at}") }))
+        .collect();
+    let body = json!({ "streams": [{ "labels": "{app=\"old\"}", "entries": entries }] });
+    let request = Request::post("/loki/api/prom/push")
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_string()));
+    let (status, said) = server.send(request.unwrap()).await;
+    assert_eq!(status, StatusCode::NO_CONTENT, "{said}");
+    let (start, end) = (base.to_string(), (base + 20).to_string());
+    let ask = async |interval: &str, direction: &str, limit: &str| {
+        let params = [
+            ("query", "{app=\"old\"}"),
+            ("start", &start),
+            ("end", &end),
+            ("interval", interval),
+            ("direction", direction),
+            ("limit", limit),
+        ];
+        let found = server.ok("query_range", &params).await;
+        let values = found["data"]["result"][0]["values"].as_array().cloned();
+        let values = values.unwrap_or_default().into_iter();
+        let lines = values.map(|value| value[1].as_str().unwrap().replace("line ", ""));
+        lines.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(ask("3s", "forward", "100").await, "0 3 6 9");
+    assert_eq!(ask("3", "backward", "100").await, "9 6 3 0");
+    assert_eq!(ask("4s", "forward", "2").await, "0 4");
+    assert_eq!(ask("", "forward", "2").await, "0 1");
+    let params = [("query", "{app=\"old\"}"), ("interval", "-1s")];
+    assert_eq!(server.get("query_range", &params).await.0, 400);
+    let bad = json!({ "streams": [{ "labels": "{app=\"old\"}", "entries": [{ "ts": "x", "line": "" }] }] });
+    assert_eq!(server.push(bad).await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn rules_over_lines_are_refused_aloud() {
+    let server = server();
+    assert_eq!(server.get("rules", &[]).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(server.get("rules/own", &[]).await.0, StatusCode::NOT_FOUND);
+    let request = Request::post("/loki/api/v1/rules/own").body(Body::from("name: x"));
+    let (status, said) = server.send(request.unwrap()).await;
+    assert_eq!(status, StatusCode::NOT_IMPLEMENTED);
+    assert!(said["message"].as_str().unwrap().contains("not evaluated"));
+    let request = Request::get("/loki/prometheus/api/v1/rules").body(Body::empty());
+    let (status, none) = server.send(request.unwrap()).await;
+    assert_eq!(
+        (status, &none["data"]["groups"]),
+        (StatusCode::OK, &json!([]))
+    );
+}
+
+#[tokio::test]
+async fn what_is_too_much_is_refused() {
+    let server = server();
+    let push = async |content: &str, encoding: &str, body: Vec<u8>| {
+        let request = Request::post("/loki/api/v1/push")
+            .header("content-type", content)
+            .header("content-encoding", encoding)
+            .body(Body::from(body));
+        server.send(request.unwrap()).await
+    };
+    const PROTOBUF: &str = "application/x-protobuf";
+    // Five bytes that say they unpack to four gigabytes.
+    let claim = vec![0xff, 0xff, 0xff, 0xff, 0x0f];
+    let (status, said) = push(PROTOBUF, "snappy", claim).await;
+    assert!(matches!(status.as_u16(), 400 | 413), "{status} {said}");
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let zeros = vec![b' '; 1 << 20];
+    for _ in 0..65 {
+        bomb.write_all(&zeros).unwrap();
+    }
+    let bomb = bomb.finish().unwrap();
+    assert!(bomb.len() < 1 << 20);
+    let (status, _) = push("application/json", "gzip", bomb).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let (status, _) = push("application/json", "", vec![b' '; (16 << 20) + 1]).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    // One line that is too long, and a stream of very many labels: both are named.
+    let long = json!({ "streams": [
+        { "stream": { "app": "x" }, "values": [[server.now.to_string(), "y".repeat(2 << 20)]] }
+    ]});
+    let (status, said) = server.push(long).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(said.to_string().contains("max entry size"), "{said}");
+    let labels: serde_json::Map<String, Value> =
+        (0..5000).map(|at| (format!("l{at}"), json!("v"))).collect();
+    let wide =
+        json!({ "streams": [{ "stream": labels, "values": [[server.now.to_string(), "y"]] }] });
+    let (status, said) = server.push(wide).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{said}");
+    // Expressions that would become very large, or that nest very deep.
+    let deep = format!(
+        "{{app=\"x\"}} |~ \"{}a{}\"",
+        "(".repeat(5000),
+        ")".repeat(5000)
+    );
+    for query in [
+        "{app=~\"((a{100}){100}){100}\"}",
+        "{app=\"x\"} |~ \"((a{1000}){1000}){1000}\"",
+        "{app=\"x\"} | regexp \"(?P<n>((\\\\pL{900}){900}){900})\"",
+        &deep,
+    ] {
+        let (status, said) = server.get("query_range", &[("query", query)]).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{said}");
+    }
+}

@@ -168,15 +168,6 @@ fn parse(page: &str) -> Page {
     families
 }
 
-// Unpacked by `cargo xtask peers`.
-fn program() -> Option<PathBuf> {
-    let peers = std::env::var_os("TOWPATH_PEERS").map(PathBuf::from);
-    let peers = peers.unwrap_or_else(|| {
-        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/peers"))
-    });
-    Some(peers.join("node-exporter")).filter(|path| path.exists())
-}
-
 fn get(port: u16) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
@@ -222,17 +213,10 @@ fn left_out(name: &str) -> bool {
 #[test]
 #[allow(clippy::disallowed_methods)] // the program under comparison
 fn the_real_program_says_the_same() {
-    let Some(program) = program() else {
-        assert!(
-            std::env::var_os("TOWPATH_TEST_FULL").is_none(),
-            "no node-exporter among the peers"
-        );
-        eprintln!("SKIPPED: no node-exporter: cargo xtask peers");
+    let Some(program) = towpath_testkit::peer("node-exporter") else {
         return;
     };
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("port");
-    let number = port.local_addr().expect("address").port();
-    drop(port);
+    let number = towpath_testkit::free_port();
     let mut child = std::process::Command::new(program)
         .arg(format!("--web.listen-address=127.0.0.1:{number}"))
         // As the mixins' own deployments set them.

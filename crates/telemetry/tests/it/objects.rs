@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use towpath_telemetry::exporters::Sink;
 use towpath_telemetry::exporters::objects::{Allowed, Objects};
 use towpath_telemetry::family;
+use towpath_testkit::{free_port, peer};
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/objects")
@@ -201,14 +202,6 @@ fn answer(mut stream: TcpStream, cluster: &Value) -> std::io::Result<()> {
     }
 }
 
-fn program() -> Option<PathBuf> {
-    let dir = std::env::var_os("TOWPATH_PEERS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers"),
-        PathBuf::from,
-    );
-    Some(dir.join("kube-state-metrics")).filter(|path| path.exists())
-}
-
 fn get(port: u16) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream
@@ -222,20 +215,10 @@ fn get(port: u16) -> Option<String> {
     Some(text.split_once("\r\n\r\n")?.1.to_string())
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("port");
-    listener.local_addr().expect("address").port()
-}
-
 #[test]
 #[allow(clippy::disallowed_methods)] // the program under comparison
 fn the_real_program_says_the_same() {
-    let Some(program) = program() else {
-        assert!(
-            std::env::var_os("TOWPATH_TEST_FULL").is_none(),
-            "no kube-state-metrics"
-        );
-        eprintln!("SKIPPED: no kube-state-metrics among the peers (cargo xtask peers)");
+    let Some(program) = peer("kube-state-metrics") else {
         return;
     };
     let cluster = cluster();

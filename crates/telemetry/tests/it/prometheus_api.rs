@@ -20,6 +20,7 @@ use towpath_telemetry::prometheus::{
     ActiveTarget, Alerting, Api, DroppedTarget, NoRules, Parts, Rule, RuleGroup, Rules, Settings,
     Targets,
 };
+use towpath_telemetry::scrape::{config, relabel};
 
 const STEP_MS: i64 = 60_000;
 
@@ -238,10 +239,39 @@ impl Targets for Scraped {
         }]
     }
 
+    fn relabelling(&self, pool: &str) -> Option<Vec<relabel::Rule>> {
+        let configuration = format!(
+            "scrape_configs: [{{job_name: demo, relabel_configs: {}}}]",
+            serde_json::to_string(&serde_saphyr::from_str::<Json>(RELABEL).unwrap()).unwrap()
+        );
+        let jobs = config::parse(&configuration, Path::new("/")).unwrap();
+        (pool == "demo").then(|| jobs[0].relabel.clone())
+    }
+
     fn metadata(&self, _: &ActiveTarget) -> std::collections::BTreeMap<String, Metadata> {
         metadata().into_iter().collect()
     }
 }
+
+/// Rules for the targets of `demo`.
+const RELABEL: &str = r#"
+- source_labels: [__meta_kind, __meta_name]
+  separator: "/"
+  regex: (\w+)/(.+)
+  target_label: what
+  replacement: $2.$1
+- regex: __meta_label_(.+)
+  action: labelmap
+- source_labels: [job]
+  modulus: 8
+  target_label: __shard
+  action: hashmod
+- source_labels: [job]
+  regex: gone
+  action: drop
+- target_label: fixed
+  replacement: ""
+"#;
 
 const RULES: &str = r#"
 groups:
@@ -313,26 +343,10 @@ impl Rules for Ruled {
 }
 
 fn peer() -> Option<PathBuf> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers");
-    let peer = std::env::var_os("TOWPATH_PEERS")
-        .map_or(built, PathBuf::from)
-        .join("promapi");
-    if peer.exists() {
-        return Some(peer);
-    }
-    let full = std::env::var_os("TOWPATH_TEST_FULL").is_some();
-    assert!(
-        !full,
-        "the peer promapi is absent; build it with cargo xtask peers"
-    );
-    eprintln!("SKIPPED: the peer promapi is absent; build it with cargo xtask peers");
-    None
+    towpath_testkit::peer("promapi")
 }
 
-#[allow(clippy::disallowed_methods)] // the peer is a program of its own
 fn theirs(peer: &Path, asked: &[Asked]) -> Vec<Answer> {
-    use std::io::Write;
-    use std::process::{Command, Stdio};
     let exemplars: Vec<Json> = exemplars()
         .into_iter()
         .map(|(series, labels, value, at)| {
@@ -361,20 +375,10 @@ fn theirs(peer: &Path, asked: &[Asked]) -> Vec<Answer> {
         .collect();
     let job = json!({
         "step_ms": STEP_MS, "series": lines("series.txt"), "exemplars": exemplars,
-        "metadata": metadata, "rules": RULES, "requests": requests,
+        "metadata": metadata, "rules": RULES, "relabel": RELABEL, "requests": requests,
     });
-    let mut child = Command::new(peer)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the peer runs");
-    let mut input = child.stdin.take().unwrap();
-    input.write_all(job.to_string().as_bytes()).unwrap();
-    drop(input);
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let text = String::from_utf8(output.stdout).unwrap();
-    let answers = text.lines().map(|line| {
+    let answers = towpath_testkit::ask(peer, &[], &[job.to_string()]);
+    let answers = answers.iter().map(|line| {
         let answer: Json = serde_json::from_str(line).unwrap();
         let header = |name: &str| answer["headers"][name].as_str().unwrap_or("").to_owned();
         Answer {

@@ -13,6 +13,7 @@ use towpath_query::promql::{Settings, Value, instant, parse};
 use towpath_signals::Read;
 use towpath_signals::metrics::{Options, Store};
 use towpath_stdx::{Clock, Secret, SystemClock};
+use towpath_telemetry::door::Door;
 use towpath_telemetry::receive::{RemoteWrite, router};
 
 use super::peer::{ask, peer};
@@ -58,7 +59,11 @@ fn place() -> Place {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Store::open(dir.path(), Options::new(Arc::clone(&clock))).unwrap();
     let doors = Arc::new(Doors);
-    let write = RemoteWrite::new(store.clone(), doors.clone(), doors, clock);
+    let door = Door {
+        authenticator: doors.clone(),
+        authorizer: doors,
+    };
+    let write = RemoteWrite::new(store.clone(), door, clock);
     Place {
         store,
         router: router(Arc::new(write)),

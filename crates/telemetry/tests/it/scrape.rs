@@ -13,6 +13,7 @@ use axum::routing::get;
 use parking_lot::Mutex;
 use towpath_daemon::CancellationToken;
 use towpath_query::promql::{Settings, Value, instant, parse};
+use towpath_signals::Append;
 use towpath_signals::metrics::{Options, Store};
 use towpath_stdx::{Clock, SystemClock};
 use towpath_telemetry::family::{Family, Gather, GatherError};
@@ -275,4 +276,56 @@ async fn producers_inside_the_process() {
     let metadata = place.pools.metadata(&active[0]);
     assert_eq!(metadata["node_cpu_seconds_total"].kind, "counter");
     place.cancel.cancel();
+}
+
+/// A page of what there is.
+struct Shown(&'static [&'static str]);
+
+#[async_trait]
+impl Gather for Shown {
+    async fn gather(&self) -> Result<Vec<Family>, GatherError> {
+        let mut family = Family::gauge("kube_pod_info", "Pods.");
+        for pod in self.0 {
+            family = family.with(vec![("pod".into(), (*pod).into())], 1.0);
+        }
+        Ok(vec![family])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_went_while_the_server_was_down_is_over_at_once() {
+    let place = Place::new().await;
+    let job = job("");
+    place
+        .pools
+        .gather(&job, "box", &[], Arc::new(Shown(&["stays", "goes"])));
+    place.until("count(kube_pod_info)", &["{} 2"]).await;
+    // What is derived is not the producer's to end.
+    let now = i64::try_from(SystemClock.since_epoch().as_millis()).unwrap();
+    let derived = [("__name__", "ALERTS"), ("instance", "box"), ("job", "j")];
+    let series = place.store.resolve(&derived.into_iter().collect()).unwrap();
+    let value = towpath_signals::Value::Float(1.0);
+    let sample = towpath_signals::Sample {
+        series,
+        at: now,
+        value,
+        start: None,
+    };
+    place.store.append(&[sample]).unwrap();
+    // As after a kill: nothing is marked.
+    place.cancel.cancel();
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let cancel = CancellationToken::new();
+    let again = Pools::new(place.store.clone(), clock, cancel.clone());
+    again.gather(&job, "box", &[], Arc::new(Shown(&["stays"])));
+    place.until("count(kube_pod_info)", &["{} 1"]).await;
+    place.until("count(ALERTS)", &["{} 1"]).await;
+    place
+        .until(
+            "up == 1",
+            &["{__name__=\"up\", instance=\"box\", job=\"j\"} 1"],
+        )
+        .await;
+    cancel.cancel();
 }

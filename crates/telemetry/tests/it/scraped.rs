@@ -2,9 +2,9 @@
 
 use super::peer::Dice;
 
-pub const TEXT: &str = "text/plain; version=1.0.0; charset=utf-8";
-pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0";
-pub const PROTOBUF: &str =
+pub(crate) const TEXT: &str = "text/plain; version=1.0.0; charset=utf-8";
+pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0";
+pub(crate) const PROTOBUF: &str =
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
 const NAMES: [&str; 8] = [
@@ -107,7 +107,7 @@ fn shown((name, wide): &(String, bool)) -> String {
 }
 
 /// A body in the classic text format.
-pub fn text(dice: &mut Dice) -> Vec<u8> {
+pub(crate) fn text(dice: &mut Dice) -> Vec<u8> {
     let mut out = String::new();
     for _ in 0..1 + dice.roll(4) {
         let name = names(dice);
@@ -143,7 +143,7 @@ pub fn text(dice: &mut Dice) -> Vec<u8> {
 }
 
 /// A body of OpenMetrics, in which lines `_created` follow the series they belong to.
-pub fn open_metrics(dice: &mut Dice) -> Vec<u8> {
+pub(crate) fn open_metrics(dice: &mut Dice) -> Vec<u8> {
     let kinds = [
         "counter",
         "gauge",
@@ -217,10 +217,10 @@ pub fn open_metrics(dice: &mut Dice) -> Vec<u8> {
 
 /// A message being written.
 #[derive(Default)]
-pub struct Message(pub Vec<u8>);
+pub(crate) struct Message(pub(crate) Vec<u8>);
 
 impl Message {
-    pub fn varint(&mut self, mut value: u64) {
+    pub(crate) fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push(value as u8 | 0x80);
             value >>= 7;
@@ -228,21 +228,21 @@ impl Message {
         self.0.push(value as u8);
     }
 
-    pub fn number(&mut self, field: u32, value: u64) {
+    pub(crate) fn number(&mut self, field: u32, value: u64) {
         self.varint(u64::from(field) << 3);
         self.varint(value);
     }
 
-    pub fn signed(&mut self, field: u32, value: i64) {
+    pub(crate) fn signed(&mut self, field: u32, value: i64) {
         self.number(field, ((value << 1) ^ (value >> 63)) as u64);
     }
 
-    pub fn double(&mut self, field: u32, value: f64) {
+    pub(crate) fn double(&mut self, field: u32, value: f64) {
         self.varint(u64::from(field) << 3 | 1);
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    pub fn bytes(&mut self, field: u32, value: &[u8]) {
+    pub(crate) fn bytes(&mut self, field: u32, value: &[u8]) {
         self.varint(u64::from(field) << 3 | 2);
         self.varint(value.len() as u64);
         self.0.extend_from_slice(value);
@@ -333,7 +333,7 @@ fn histogram(dice: &mut Dice, out: &mut Message, native: bool) {
 }
 
 /// Delimited metric families.
-pub fn protobuf(dice: &mut Dice) -> Vec<u8> {
+pub(crate) fn protobuf(dice: &mut Dice) -> Vec<u8> {
     let mut out = Message::default();
     for _ in 0..1 + dice.roll(3) {
         let mut family = Message::default();
@@ -401,7 +401,7 @@ pub fn protobuf(dice: &mut Dice) -> Vec<u8> {
 }
 
 /// The same with some bytes changed, moved, doubled or gone.
-pub fn damaged(dice: &mut Dice, body: &[u8], text: bool) -> Vec<u8> {
+pub(crate) fn damaged(dice: &mut Dice, body: &[u8], text: bool) -> Vec<u8> {
     const CHARACTERS: &[u8] = b" \t\n{}\"=,#\\ab_:019.+-eEN\xc3\xff";
     let mut out = body.to_vec();
     for _ in 0..1 + dice.roll(3) {

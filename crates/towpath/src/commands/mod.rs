@@ -1,8 +1,11 @@
 //! One file per command: `Args` (its doc comments are the help) and `run`.
 
+pub mod alerts;
 pub mod apply;
 pub mod approve;
+mod ask;
 pub mod build;
+pub mod cases;
 pub mod completion;
 pub mod doctor;
 pub mod down;
@@ -22,6 +25,7 @@ pub mod run;
 pub mod scan;
 pub mod secrets;
 pub mod server;
+pub mod silence;
 pub mod status;
 pub mod token;
 pub mod trace;

@@ -1,19 +1,25 @@
 //! Rules and the Alertmanager over the store of metrics.
 //!
 //! Rules of one's own are the files `telemetry/rules/*.yml` of the data directory, beside the
-//! standard ones; who is told stands in `telemetry/alertmanager.yml`, upstream's file. Both are
-//! read at start; the Alertmanager's again at `POST /alertmanager/-/reload`.
+//! standard ones and the objects of kind `PrometheusRule`; who is told stands in
+//! `telemetry/alertmanager.yml`, upstream's file, and what we know of receivers beyond it in
+//! `telemetry/receivers.yml`. Files are read at start, objects whenever they
+//! change; the Alertmanager's file again at `POST /alertmanager/-/reload`.
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use axum::Router;
+use kube::Client;
 use towpath_alerting::rules::{STANDARD, Shared};
 use towpath_daemon::CancellationToken;
+use towpath_kit::cache::Cache;
+use towpath_signals::Append;
 use towpath_signals::metrics::Store;
 use towpath_stdx::Clock;
 use towpath_telemetry::alertmanager::{self, Alertmanager};
-use towpath_telemetry::prometheus::Door;
+use towpath_telemetry::cases::Hearing;
+use towpath_telemetry::door::Door;
 use towpath_telemetry::rules::{Engine, Settings};
 
 use crate::config::Config;
@@ -24,23 +30,33 @@ const RULES_BYTES: u64 = 8 << 20;
 /// What evaluates and what tells.
 pub(super) struct Alerts {
     pub(super) engine: Arc<Engine>,
-    manager: Arc<Alertmanager>,
+    pub(super) manager: Arc<Alertmanager>,
+    /// Names and texts of rule files.
+    files: Vec<(String, String)>,
 }
 
-pub(super) fn open(config: &Config, store: &Arc<Store>, clock: &Arc<dyn Clock>) -> Result<Alerts> {
+/// What fires is told to people, and to `cases`; results of rules go to `append`.
+pub(super) fn open(
+    config: &Config,
+    store: &Arc<Store>,
+    append: &Arc<dyn Append>,
+    clock: &Arc<dyn Clock>,
+    cases: Hearing,
+) -> Result<Alerts> {
     let folder = config.data_dir.join("telemetry");
     let file = folder.join("alertmanager.yml");
     let manager = Alertmanager::open(
         alertmanager::Settings {
             directory: folder.join("alerts"),
             config_file: file.exists().then_some(file),
-            external_url: String::new(),
+            external_url: format!("http://{}", config.http),
             allow_local: true,
             version: env!("CARGO_PKG_VERSION").into(),
         },
         clock.clone(),
     )
     .context("open the Alertmanager")?;
+    manager.tell_cases(cases);
     let settings = Settings {
         shared: Shared {
             external_url: "/prometheus".into(),
@@ -50,7 +66,7 @@ pub(super) fn open(config: &Config, store: &Arc<Store>, clock: &Arc<dyn Clock>) 
     };
     let engine = Engine::new(
         store.clone(),
-        store.clone(),
+        append.clone(),
         clock.clone(),
         manager.clone(),
         settings,
@@ -73,12 +89,11 @@ pub(super) fn open(config: &Config, store: &Arc<Store>, clock: &Arc<dyn Clock>) 
             files.push((path.display().to_string(), text));
         }
     }
-    for (name, findings) in engine.set(&files) {
-        for finding in findings {
-            tracing::warn!(file = name, %finding, "rules are not taken");
-        }
-    }
-    Ok(Alerts { engine, manager })
+    Ok(Alerts {
+        engine,
+        manager,
+        files,
+    })
 }
 
 impl Alerts {
@@ -87,7 +102,13 @@ impl Alerts {
     }
 
     /// Evaluates and tells until it is cancelled.
-    pub(super) fn run(self, cancel: &CancellationToken) {
+    pub(super) fn run(self, client: &Client, cancel: &CancellationToken) {
+        let objects = Cache::start(client, cancel.clone());
+        let followed = self.engine.clone();
+        towpath_daemon::spawn(
+            "rule objects",
+            followed.follow(self.files, objects, cancel.clone()),
+        );
         towpath_daemon::spawn("rules", self.engine.run(cancel.clone()));
         towpath_daemon::spawn("alertmanager", self.manager.run(cancel.clone()));
     }

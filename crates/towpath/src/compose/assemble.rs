@@ -14,13 +14,14 @@ use tower::ServiceExt;
 use towpath_apiserver::ApiServer;
 use towpath_build::Engine;
 use towpath_daemon::Service;
-use towpath_kit::copies::Copies;
+use towpath_kit::copies::{Copies, Spine};
 use towpath_kit::traits::Images;
 use towpath_net::Net;
 use towpath_node::Node;
 use towpath_pipeline::{Pipeline, PipelineConfig};
 use towpath_registry::Registry;
 use towpath_source::Source;
+use towpath_telemetry::ledger::Observed;
 
 /// Opens everything and returns the services in their order, and the URL of the Kubernetes API.
 pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
@@ -36,12 +37,13 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
     let node = open_node(config, gateway, &api, images.clone(), &net)?;
     let source = open_source(config, &api)?;
     let pipeline = open_pipeline(config, gateway, &api, &source, images)?;
-    let copies = Copies::default();
+    let (copies, spine) = (Copies::default(), Spine::default());
     let gitops = towpath_gitops::GitOps::new(
         towpath_gitops::GitOpsConfig::default(),
         component(&api, "gitops"),
         source.tree(),
         copies.clone(),
+        spine.clone(),
     );
     let workloads = towpath_workloads::WorkloadsConfig {
         local_volumes_root: config.data_dir.join("node/volumes"),
@@ -50,8 +52,27 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
         after: vec!["apiserver"],
     };
 
-    let telemetry = telemetry::open(config, &api, &node, &copies)?;
-    let (change_routes, change_service) = changes::open(config, &api, &copies)?;
+    let (hearing, inbox) = towpath_telemetry::cases::hearing();
+    let observed = Observed::new(copies.clone(), spine.clone());
+    let telemetry = telemetry::open(config, &api, &node, &copies, &spine, hearing, &observed)?;
+    let logs = match &telemetry {
+        Some(opened) => {
+            let objects = opened.objects.clone();
+            Some(logs::open(config, &api, &copies, &opened.outgrow, objects)?)
+        }
+        None => None,
+    };
+    if let (Some(telemetry), Some(logs)) = (&telemetry, &logs) {
+        telemetry.told.keep_history(logs.store.clone());
+    }
+    let signals = changes::Signals {
+        samples: telemetry.as_ref().map(|opened| opened.store.clone()),
+        lines: logs.as_ref().map(|opened| opened.store.clone()),
+        beside: telemetry.as_ref().map(|opened| opened.beside.clone()),
+        alerts: inbox,
+        manager: telemetry.as_ref().map(|opened| opened.told.clone()),
+    };
+    let (change_routes, change_services) = changes::open(config, &api, observed, signals)?;
 
     let mut routes = Router::new()
         .merge(change_routes)
@@ -76,16 +97,19 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
 
     // Stopped in reverse: the front door first, the store last.
     let mut services = vec![api.daemon_service()];
-    services.push(copies.service(component(&api, "copies"), &["apiserver"]));
+    let copying = component(&api, "copies");
+    services.push(copies.service(copying.clone(), &["apiserver"]));
+    services.push(spine.service(copying, &["apiserver"]));
     let mut samples = None;
     // Measures to the end what the others do.
     if let Some(telemetry) = telemetry {
         routes = routes.merge(telemetry.routes);
         services.extend(telemetry.services);
-        samples = Some(telemetry.store);
+        let (outgrow, objects) = (telemetry.outgrow, telemetry.objects);
+        samples = Some((telemetry.append, telemetry.beside, outgrow, objects));
     }
     services.extend(net.services(component(&api, "net")));
-    services.push(change_service);
+    services.extend(change_services);
     let figures = Some(node.figures());
     services.extend(towpath_workloads::services(
         workloads,
@@ -94,12 +118,19 @@ pub(super) async fn all(config: &Config) -> Result<(Vec<Service>, String)> {
         figures,
     ));
     services.push(node.service(&["apiserver"]));
-    if config.telemetry.enabled {
-        let logs = logs::open(config, &api, &copies)?;
+    if let Some(logs) = logs {
         routes = routes.merge(logs.routes);
         services.extend(logs.services);
-        if let Some(samples) = samples {
-            let traces = traces::open(config, &api, gateway, samples, logs.store)?;
+        if let Some((append, beside, outgrow, objects)) = samples {
+            // Only here are they set.
+            let _ = beside.lines.set(logs.store.clone());
+            let kept = traces::Kept {
+                metrics: append,
+                lines: logs.store,
+                objects,
+            };
+            let traces = traces::open(config, &api, gateway, kept, &outgrow)?;
+            let _ = beside.traces.set(traces.store);
             routes = routes.merge(traces.routes);
             services.extend(traces.services);
         }

@@ -7,6 +7,7 @@ mod changes;
 mod cleanup;
 mod listen;
 mod logs;
+mod outgrow;
 mod producers;
 mod setup;
 mod telemetry;
@@ -18,6 +19,7 @@ use crate::config::Config;
 use crate::state::{ServerState, start_ticks};
 use anyhow::{Context, Result, bail};
 use kube::Client;
+use std::fs::TryLockError;
 use std::path::PathBuf;
 use std::time::Duration;
 use towpath_apiserver::ApiServer;
@@ -73,7 +75,7 @@ pub(crate) fn build_runtime(config: &Config) -> Result<Runtime> {
 /// everything answers.
 pub async fn serve(config: Config, ready: impl FnOnce(&ServerState)) -> Result<()> {
     let begin = SystemClock.monotonic();
-    let lock = lock(&config)?;
+    let lock = lock(&config).await?;
     let (services, api_url) = assemble::all(&config).await?;
     let mut services = Services::start(services, Duration::from_secs(30)).await?;
     let pid = std::process::id();
@@ -104,16 +106,30 @@ pub async fn serve(config: Config, ready: impl FnOnce(&ServerState)) -> Result<(
     }
 }
 
+/// How long a lock may be held by what a server that was killed left behind.
+const LEFT_BEHIND: Duration = Duration::from_secs(5);
+
 // Two servers on one data directory would destroy each other's state; the kernel releases the
-// lock when the process ends, however it ends.
-fn lock(config: &Config) -> Result<std::fs::File> {
+// lock when the process ends, however it ends. A child that it was starting just then holds the
+// lock a moment longer, until it is the program that it is to be.
+async fn lock(config: &Config) -> Result<std::fs::File> {
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("make {}", config.data_dir.display()))?;
     let path = config.data_dir.join("lock");
     let file = std::fs::File::create(&path).with_context(|| format!("open {}", path.display()))?;
-    file.try_lock()
-        .with_context(|| format!("another server uses {}", config.data_dir.display()))?;
-    Ok(file)
+    let begin = std::time::Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if begin.elapsed() < LEFT_BEHIND => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(error) => {
+                let why = format!("another server uses {}", config.data_dir.display());
+                return Err(error).context(why);
+            }
+        }
+    }
 }
 
 async fn told_to_stop() -> &'static str {

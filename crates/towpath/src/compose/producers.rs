@@ -2,14 +2,15 @@
 //! programs that show them elsewhere.
 
 use super::telemetry::Producer;
-use kube::Client;
+use crate::config::Config;
 use std::sync::Arc;
-use towpath_daemon::CancellationToken;
-use towpath_kit::copies::Copies;
-use towpath_telemetry::exporters::control::{ControlTarget, Part, SpineCaches, SpineTarget};
-use towpath_telemetry::exporters::objects::{Allowed, ObjectCaches, ObjectTarget};
+use towpath_kit::copies::{Copies, Spine};
+use towpath_telemetry::exporters::certificates::CertificateTarget;
+use towpath_telemetry::exporters::control::{ControlTarget, Part, SpineTarget};
+use towpath_telemetry::exporters::objects::{Allowed, ObjectTarget};
 use towpath_telemetry::exporters::releases::ReleaseTarget;
 use towpath_telemetry::family::Gather;
+use towpath_telemetry::ledger::Observed;
 
 /// Scrape configurations of the producers and the paths they are told apart by.
 pub(super) const POOLS: &[(&str, &str)] = &[
@@ -21,13 +22,11 @@ pub(super) const POOLS: &[(&str, &str)] = &[
     ("towpath-parts", "/metrics/parts"),
     ("towpath-deliveries", "/metrics/deliveries"),
     ("towpath-releases", "/metrics/releases"),
+    ("towpath-certificates", "/metrics/certificates"),
 ];
 
-/// Starts what the producers look at; it ends with `cancel`.
-pub(super) fn start(client: &Client, copies: &Copies, cancel: &CancellationToken) -> Vec<Producer> {
-    let pods = copies.pods.clone();
-    let objects = ObjectCaches::start(client, pods.clone(), cancel);
-    let spine = SpineCaches::start(client, cancel);
+/// Over what all components share.
+pub(super) fn all(copies: &Copies, spine: &Spine) -> Vec<Producer> {
     let part = |part| -> Arc<dyn Gather> { Arc::new(ControlTarget::new(part)) };
     let own = |pool, job, gather: Arc<dyn Gather>| Producer { pool, job, gather };
     let one = |job, gather: Arc<dyn Gather>| Producer {
@@ -35,7 +34,7 @@ pub(super) fn start(client: &Client, copies: &Copies, cancel: &CancellationToken
         job,
         gather,
     };
-    let objects = ObjectTarget::new(objects, Allowed::default());
+    let objects = ObjectTarget::new(copies.clone(), Allowed::default());
     vec![
         one("kube-state-metrics", Arc::new(objects)),
         one("apiserver", part(Part::ApiServer)),
@@ -46,12 +45,22 @@ pub(super) fn start(client: &Client, copies: &Copies, cancel: &CancellationToken
         own(
             "towpath-deliveries",
             "towpath",
-            Arc::new(SpineTarget::new(spine)),
+            Arc::new(SpineTarget::new(spine.clone())),
         ),
         own(
             "towpath-releases",
             "towpath",
-            Arc::new(ReleaseTarget::new(pods)),
+            Arc::new(ReleaseTarget::new(copies.pods.clone())),
         ),
     ]
+}
+
+/// Ends of certificates, those of the cluster and the server's own.
+pub(super) fn certificates(config: &Config, observed: &Observed) -> Producer {
+    let folder = config.data_dir.join("pki");
+    Producer {
+        pool: "towpath-certificates",
+        job: "towpath",
+        gather: Arc::new(CertificateTarget::new(observed.clone(), folder)),
+    }
 }

@@ -13,7 +13,7 @@ pub(super) async fn kinds(client: &Client) -> Result<()> {
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     // What others know how to write; the server runs without it.
-    for definition in towpath_telemetry::discovery::monitors::definitions() {
+    for definition in towpath_telemetry::operator::definitions() {
         match serde_json::from_value::<CustomResourceDefinition>(definition) {
             Ok(crd) => {
                 let name = crd.name_any();
@@ -21,7 +21,7 @@ pub(super) async fn kinds(client: &Client) -> Result<()> {
                     tracing::error!("install kind {name}: {error:#}");
                 }
             }
-            Err(error) => tracing::error!("definition of a monitor: {error}"),
+            Err(error) => tracing::error!("definition of a kind of others: {error}"),
         }
     }
     for crd in towpath_kit::kinds::crds() {

@@ -1,6 +1,7 @@
 //! Traces of everything that runs here: the store, the doors of OpenTelemetry, and the API of
 //! Tempo over it.
 
+use super::outgrow::Outgrow;
 use crate::config::Config;
 use anyhow::{Context, Result};
 use axum::Router;
@@ -10,8 +11,10 @@ use towpath_apiserver::ApiServer;
 use towpath_daemon::Service;
 use towpath_signals::Append;
 use towpath_signals::logs::LogStore;
-use towpath_signals::traces::{Options, Store};
+use towpath_signals::objects::Objects;
+use towpath_signals::traces::{Options, Rule, Store};
 use towpath_stdx::{Clock, SystemClock};
+use towpath_telemetry::door::Door;
 use towpath_telemetry::otlp::{self, Access, LogIntake, MetricIntake, Network, Ports, Sinks};
 use towpath_telemetry::tempo::{self, Derived, Tempo, TraceIntake};
 
@@ -19,20 +22,41 @@ use towpath_telemetry::tempo::{self, Derived, Tempo, TraceIntake};
 pub(super) struct Opened {
     pub(super) routes: Router,
     pub(super) services: Vec<Service>,
+    pub(super) store: Store,
 }
 
-/// Opens the store and what stands on it; what is derived from spans goes to `metrics`, log records
-/// go to `lines`.
+/// What is kept elsewhere.
+pub(super) struct Kept {
+    /// What is derived from spans.
+    pub(super) metrics: Arc<dyn Append>,
+    /// Log records.
+    pub(super) lines: Arc<LogStore>,
+    /// Blocks, beside the local disk.
+    pub(super) objects: Option<Objects>,
+}
+
+/// Opens the store and what stands on it.
 pub(super) fn open(
     config: &Config,
     api: &ApiServer,
     gateway: IpAddr,
-    metrics: Arc<dyn Append>,
-    lines: Arc<LogStore>,
+    kept: Kept,
+    outgrow: &Outgrow,
 ) -> Result<Opened> {
+    let Kept {
+        metrics,
+        lines,
+        objects,
+    } = kept;
     let settings = &config.telemetry;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let rules = settings.kept("traces").map(|keep| Rule {
+        matchers: keep.matchers(),
+        keep: keep.time(),
+    });
     let options = Options {
+        rules: rules.collect(),
+        objects,
         retention: settings.trace_retention(),
         max_bytes: settings.trace_disk_bytes(),
         ..Options::new(config.data_dir.join("telemetry/traces"))
@@ -43,15 +67,19 @@ pub(super) fn open(
         tracing::error!(?damage, "the log of traces is damaged");
     }
     let pods = settings.otlp_from_pods.then_some(&config.pod_cidr);
-    let access = Access {
+    let door = Door {
         authenticator: api.authenticator(),
         authorizer: api.authorizer(),
+    };
+    let access = Access {
+        door: door.clone(),
         anonymous_senders: pods.and_then(|block| Network::parse(block)),
         never_anonymous: vec![gateway],
     };
     let derived = Arc::new(Derived::new(|| SystemClock.monotonic()));
+    let intake = Arc::new(TraceIntake::new(store.clone(), derived.clone()));
     let sinks = Sinks {
-        traces: Some(Arc::new(TraceIntake::new(store.clone(), derived.clone()))),
+        traces: Some(outgrow.mirrors.spans(intake)),
         logs: Some(Arc::new(LogIntake::new(lines, clock.clone()))),
         metrics: Some(Arc::new(MetricIntake::new(metrics.clone()))),
     };
@@ -67,9 +95,26 @@ pub(super) fn open(
         http: at(settings.otlp_http_port),
     };
     let after = &["apiserver"];
+    let kept = store.clone();
+    let tempo =
+        Tempo::new(store.clone(), door, clock.clone()).read_through(outgrow.through.spans.clone());
+    // As a Prometheus takes metrics of OpenTelemetry, and nothing else.
+    let numbers = Sinks {
+        metrics: sinks.metrics.clone(),
+        ..Sinks::default()
+    };
     let routes = otlp::router(access.clone(), sinks.clone(), "/otlp")
-        .merge(Tempo::new(store.clone(), access.clone(), clock.clone()).router("/tempo"));
+        .merge(otlp::router(
+            access.clone(),
+            numbers,
+            "/prometheus/api/v1/otlp",
+        ))
+        .merge(tempo.router("/tempo"));
     let mut services = tempo::services(store, derived, Some(metrics), clock, after);
     services.extend(otlp::services(ports, access, sinks, after));
-    Ok(Opened { routes, services })
+    Ok(Opened {
+        routes,
+        services,
+        store: kept,
+    })
 }

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-const WORKFLOW: &str = "\
+/// Makes the image of a push and stores it.
+pub(crate) const WORKFLOW: &str = "\
 name: Deliver
 on: push
 jobs:
@@ -62,7 +63,11 @@ fn environment(promotion: Value) -> Value {
 }
 
 // The project and its environment, before the first push.
-async fn project<'a>(server: &'a Server, busybox: PathBuf, promotion: Value) -> Repo<'a> {
+pub(crate) async fn project<'a>(
+    server: &'a Server,
+    busybox: PathBuf,
+    promotion: Value,
+) -> Repo<'a> {
     let repo = Repo::new(server);
     std::fs::copy(busybox, repo.dir.join("busybox")).expect("busybox");
     repo.write("Dockerfile", DOCKERFILE);

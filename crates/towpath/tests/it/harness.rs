@@ -3,11 +3,12 @@
 //! Ports and networks come from a counter shared by the tests of this process and the process
 //! id, so that tests run side by side; dropping the server takes everything down.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+pub(crate) use towpath_testkit::{busybox, free_port};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -26,11 +27,6 @@ fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
     Command::new(path)
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    listener.local_addr().expect("address").port()
-}
-
 /// Whether this test may run here: root, and the peer that it needs. A full run (CI) fails
 /// instead of skipping.
 pub(crate) fn able(peer: Option<&str>) -> bool {
@@ -44,19 +40,13 @@ pub(crate) fn able(peer: Option<&str>) -> bool {
     } else {
         "not root".into()
     };
-    assert!(
-        std::env::var_os("TOWPATH_TEST_FULL").is_none(),
-        "a full run must not skip: {why}"
-    );
-    eprintln!("skipped: {why}");
+    towpath_testkit::skip(&why);
     false
 }
 
 /// Path of a real peer, built by `cargo xtask peers`.
 pub(crate) fn peer(name: &str) -> PathBuf {
-    let dir = std::env::var_os("TOWPATH_PEERS").map(PathBuf::from);
-    dir.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers"))
-        .join(name)
+    towpath_testkit::peer_directory().join(name)
 }
 
 impl Server {
@@ -132,6 +122,19 @@ impl Server {
             .env_remove("TOWPATH_SERVER")
             .output()
             .expect("towpath starts")
+    }
+
+    /// Starts a command that goes on, and the file that it prints to. The test ends it.
+    pub(crate) fn following(&self, arguments: &[&str]) -> (std::process::Child, PathBuf) {
+        let output = self.dir.join("followed");
+        let file = std::fs::File::create(&output).expect("file");
+        let mut command = program(env!("CARGO_BIN_EXE_towpath"));
+        command
+            .args(arguments)
+            .args(&self.flags)
+            .env_remove("TOWPATH_SERVER")
+            .stdout(file);
+        (command.spawn().expect("towpath starts"), output)
     }
 
     /// Runs a command that must succeed; returns its standard output.
@@ -275,22 +278,6 @@ impl Drop for Server {
             "components lack rights: {denied:#?}"
         );
     }
-}
-
-/// A statically linked shell, the smallest image there is; absent, the test says so.
-pub(crate) fn busybox() -> Option<PathBuf> {
-    let found = ["/bin/busybox", "/usr/bin/busybox"].map(PathBuf::from);
-    let found = found.into_iter().find(|path| {
-        let bytes = std::fs::read(path).unwrap_or_default();
-        // A dynamic program names its loader.
-        bytes.len() > 1000 && !bytes.windows(9).any(|w| w == b"/ld-linux")
-    });
-    if found.is_none() {
-        let fix = "a static busybox is needed: apt-get install busybox-static";
-        assert!(std::env::var_os("TOWPATH_TEST_FULL").is_none(), "{fix}");
-        eprintln!("skipped: {fix}");
-    }
-    found
 }
 
 /// Waits until `probe` holds.

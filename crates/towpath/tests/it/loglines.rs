@@ -49,6 +49,52 @@ fn lines(server: &Server, query: &str) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
+/// `towpath logs`: lines, numbers, labels, what is refused, and lines as they come.
+fn from_the_command_line(server: &Server) {
+    let sent = "{app=\"sent\"}";
+    assert_eq!(
+        server.ok(&["logs", "query", sent, "--quiet"]),
+        "hello there\n"
+    );
+    let shown = server.run(&["logs", "query", "{app=\"speaker\"} |= \"spoken\""]);
+    let (lines, remarks) = (
+        String::from_utf8_lossy(&shown.stdout).into_owned(),
+        String::from_utf8_lossy(&shown.stderr).into_owned(),
+    );
+    assert!(lines.ends_with("level=warn msg=spoken n=1\n"), "{lines}");
+    assert!(remarks.contains("pod=\"speaker\""), "{remarks}");
+    let counted = format!("count_over_time({sent}[1h])");
+    assert!(server.ok(&["logs", "query", &counted]).contains('1'));
+    assert!(
+        server
+            .ok(&["logs", "labels"])
+            .lines()
+            .any(|name| name == "app")
+    );
+    assert!(server.ok(&["logs", "labels", "app"]).contains("sent"));
+    let refused = server.run(&["logs", "query", "{app="]);
+    assert_eq!(refused.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(words.contains("parse error"), "{words}");
+    assert!(!server.run(&["logs"]).status.success());
+    // What comes later is printed by the one that waits.
+    let (mut waiting, output) = server.following(&["logs", "query", sent, "--quiet", "--follow"]);
+    until("the line of before", Duration::from_secs(20), || {
+        std::fs::read_to_string(&output).is_ok_and(|text| text == "hello there\n")
+    });
+    let body = r#"{"streams":[{"stream":{"app":"sent","later":"yes"},"values":[["'$(date +%s%N)'","hello again"]]}]}"#;
+    let push = format!(
+        "-H 'Content-Type: application/json' -d '{body}' {}/loki/api/v1/push",
+        server.url
+    );
+    curl(server, &push);
+    until("the line that came", Duration::from_secs(20), || {
+        std::fs::read_to_string(&output).is_ok_and(|text| text.ends_with("hello again\n"))
+    });
+    waiting.kill().expect("ended");
+    waiting.wait().expect("gone");
+}
+
 #[test]
 fn lines_are_kept_and_asked() {
     if !able(None) {
@@ -91,10 +137,11 @@ fn lines_are_kept_and_asked() {
         reply["data"]["result"][0]["metric"]["detected_level"], "warn",
         "{reply}"
     );
+    from_the_command_line(&server);
     // A crash loses nothing and doubles nothing.
     server.kill_and_restart();
     until("lines after a crash", Duration::from_secs(30), || {
-        lines(&server, "{app=\"sent\"}").len() == 1
+        lines(&server, "{app=\"sent\"}").len() == 2
     });
     std::thread::sleep(Duration::from_secs(5));
     assert_eq!(lines(&server, spoken), ["level=warn msg=spoken n=1"]);

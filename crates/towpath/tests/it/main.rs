@@ -1,7 +1,10 @@
 //! Journeys through the built binary and its parts together: one test binary, one module per
 //! area. Each test has a server of its own: directory, ports, networks.
 
+mod alerting;
 mod bad_input;
+mod bucket;
+mod cases;
 mod cli;
 mod clients;
 mod commits;
@@ -13,6 +16,8 @@ mod kubectl;
 mod loglines;
 mod metrics;
 mod misbehave;
+mod node_pages;
+mod outgrow;
 mod pipeline;
 mod repo;
 mod spans;

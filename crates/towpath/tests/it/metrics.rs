@@ -5,9 +5,9 @@ use crate::harness::{Server, able, until};
 use serde_json::Value;
 use std::time::Duration;
 
-const SETTINGS: &str = "[telemetry]\nscrape-interval = \"1s\"\n";
+pub(crate) const SETTINGS: &str = "[telemetry]\nscrape-interval = \"1s\"\n";
 
-fn curl(server: &Server, arguments: &str) -> String {
+pub(crate) fn curl(server: &Server, arguments: &str) -> String {
     let line = format!(
         "curl -sS --max-time 20 -u grafana:{} {arguments}",
         server.token
@@ -21,7 +21,7 @@ fn ask(server: &Server, path: &str, form: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path} {form}: {text}"))
 }
 
-fn series(server: &Server, query: &str) -> Vec<Value> {
+pub(crate) fn series(server: &Server, query: &str) -> Vec<Value> {
     let reply = ask(
         server,
         "query",
@@ -65,6 +65,9 @@ fn metrics_are_kept_and_asked() {
         "apiserver_request_total",
         "workqueue_adds_total",
         "towpath_store_revision",
+        "prometheus_rule_group_rules{job=\"prometheus\"}",
+        "prometheus_tsdb_head_series",
+        "alertmanager_alerts{job=\"alertmanager\"}",
     ] {
         until(metric, Duration::from_secs(20), || {
             !series(&server, metric).is_empty()
@@ -113,6 +116,28 @@ fn metrics_are_kept_and_asked() {
     // The house's own figures, for others.
     let own = curl(&server, &format!("{}/metrics", server.url));
     assert!(own.contains("process_resident_memory_bytes"), "{own}");
+    for part in ["alertmanager", "prometheus"] {
+        let page = curl(&server, &format!("{}/{part}/metrics", server.url));
+        assert!(page.contains(&format!("{part}_build_info")), "{page}");
+    }
+    assert_eq!(bare("/metrics"), "401");
+    let spoken = curl(
+        &server,
+        &format!("{}/prometheus/api/v1/openapi.yaml", server.url),
+    );
+    assert!(spoken.contains("/query_range:"), "{spoken}");
+    // Metrics of OpenTelemetry where a Prometheus takes them; nothing else is taken there.
+    let pushed = |path: &str| {
+        curl(
+            &server,
+            &format!(
+                "-o /dev/null -w '%{{http_code}}' -X POST -H 'content-type: application/json' -d '{{}}' {}/prometheus/api/v1/otlp/v1/{path}",
+                server.url
+            ),
+        )
+    };
+    assert_eq!(pushed("metrics"), "200");
+    assert_ne!(pushed("traces"), "200");
     // From the command line.
     let up = server.ok(&["metrics", "query", "up"]);
     assert!(up.contains("job=\"node-exporter\""), "{up}");
@@ -127,5 +152,62 @@ fn metrics_are_kept_and_asked() {
     let wrong = server.run(&["metrics", "query", "up{"]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("parse error"));
+    server.down();
+}
+
+const RULES: &str = r#"
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata: {name: made, namespace: default}
+spec:
+  groups:
+  - name: made
+    interval: 1s
+    rules:
+    - {record: made:answer, expr: vector(42)}
+    - {alert: AlwaysThere, expr: "made:answer > 1", labels: {severity: none}}
+"#;
+
+#[test]
+fn rules_in_objects_are_evaluated() {
+    if !able(Some("kubectl")) {
+        return;
+    }
+    let server = Server::start_with(SETTINGS, |_| {});
+    let wanted = Duration::from_secs(30);
+    // The kind is there from the start, as with prometheus-operator.
+    let path = server.file("rules.yaml", RULES);
+    server.kubectl_ok(&["apply", "-f", &path]);
+    until("a recorded series", wanted, || {
+        let found = series(&server, "made:answer");
+        found.len() == 1 && found[0]["value"][1] == "42"
+    });
+    until("an alert", wanted, || {
+        !series(
+            &server,
+            "ALERTS{alertname=\"AlwaysThere\",alertstate=\"firing\"}",
+        )
+        .is_empty()
+    });
+    let groups = || {
+        let url = format!("{}/prometheus/api/v1/rules", server.url);
+        let reply: Value = serde_json::from_str(&curl(&server, &url)).expect("JSON");
+        let groups = reply["data"]["groups"].as_array().cloned();
+        let all = groups.unwrap_or_default().into_iter();
+        all.filter(|group| group["name"] == "made").count()
+    };
+    assert_eq!(groups(), 1);
+    // A change counts without a restart, and what is deleted is evaluated no more.
+    server.file("rules.yaml", &RULES.replace("42", "43"));
+    server.kubectl_ok(&["apply", "-f", &path]);
+    until("the new value", wanted, || {
+        let found = series(&server, "made:answer");
+        found.len() == 1 && found[0]["value"][1] == "43"
+    });
+    server.kubectl_ok(&["delete", "-f", &path]);
+    until("no rules", wanted, || groups() == 0);
+    until("no series", wanted, || {
+        series(&server, "made:answer").is_empty()
+    });
     server.down();
 }

@@ -1,16 +1,11 @@
 //! Traces of the whole server: spans in over HTTP and gRPC, traces out by id, by TraceQL and as a
 //! waterfall, after a crash, and the metrics derived from them.
 
-use crate::harness::{Server, able, until};
+use crate::harness::{Server, able, free_port, until};
 use std::time::Duration;
 use towpath_stdx::{Clock, SystemClock};
 
 const TRACE: &str = "5b8efff798038103d269b633813fc60c";
-
-fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("an address").port()
-}
 
 fn now_ns() -> u64 {
     u64::try_from(SystemClock.since_epoch().as_nanos()).expect("a time")

@@ -4,6 +4,7 @@
 use crate::harness::{Server, able, busybox, until};
 use serde_json::Value;
 use std::time::{Duration, Instant};
+use towpath_stdx::Clock;
 
 /// A workload that is well: it runs what a ConfigMap says and reads a Secret.
 const WELL: &str = r#"
@@ -122,6 +123,87 @@ const FAULTS: &[Fault] = &[
     },
 ];
 
+const SETTINGS: &str = "[telemetry]\nscrape-interval = \"2s\"\n";
+
+/// What anybody would be woken by, sooner.
+const RULES: &str = r#"
+groups:
+- name: faults
+  interval: 2s
+  rules:
+  - alert: ReplicasMissing
+    expr: >-
+      kube_deployment_status_replicas_unavailable{namespace=~"f-.*"} > 0
+      or kube_deployment_spec_replicas{namespace=~"f-.*"} > kube_deployment_status_replicas_available
+    for: 20s
+    labels: {severity: critical}
+"#;
+
+/// Of faults that take pods away, how many must have a case that names the true cause first.
+const NAMED_FIRST: f64 = 0.8;
+
+/// Cases that alerts opened by themselves: one for each fault that takes pods away, none without.
+fn by_alerts(server: &Server, since: Duration) {
+    let down = |fault: &&Fault| fault.cause.starts_with("change");
+    let open = || -> Vec<Value> {
+        let output = server.run(&["cases", "--state", "all", "-o", "json"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    };
+    let of = |cases: &[Value], fault: &Fault| {
+        let namespace = format!("f-{}", fault.name);
+        let mut own = cases.iter();
+        own.find(|case| case["subject"]["namespace"] == namespace)
+            .cloned()
+    };
+    let wanted = FAULTS.iter().filter(down).count();
+    let end = Instant::now() + Duration::from_secs(120);
+    let mut cases = open();
+    let has = |cases: &[Value], fault: &Fault| {
+        of(cases, fault).is_some_and(|case| !case["cause"].is_null())
+    };
+    while Instant::now() < end && !FAULTS.iter().filter(down).all(|fault| has(&cases, fault)) {
+        std::thread::sleep(Duration::from_secs(1));
+        cases = open();
+    }
+    let mut wrong = Vec::new();
+    for fault in FAULTS {
+        let Some(line) = of(&cases, fault) else {
+            if down(&fault) {
+                wrong.push(format!("{}: no case", fault.name));
+            }
+            continue;
+        };
+        let at = Duration::from_millis(line["openedAt"].as_u64().unwrap_or_default());
+        // What was slow to begin with is not the fault's.
+        if !down(&fault) && at < since {
+            continue;
+        }
+        assert!(down(&fault), "{} is no fault: {line:#}", fault.name);
+        let id = line["id"].as_str().unwrap_or_default().to_string();
+        let output = server.run(&["why", &id, "-o", "json"]);
+        let case: Value = serde_json::from_slice(&output.stdout).expect("a case");
+        let first = &case["causes"][0];
+        let text = |key: &str| first["object"][key].as_str().unwrap_or_default();
+        let named = format!(
+            "{} {} {}",
+            first["kind"].as_str().unwrap_or_default(),
+            text("kind"),
+            text("name")
+        );
+        if named != fault.cause {
+            wrong.push(format!(
+                "{}: {named} instead of {}\n{case:#}",
+                fault.name, fault.cause
+            ));
+        }
+    }
+    let named = wanted - wrong.len();
+    let names: Vec<&str> = wrong.iter().filter_map(|w| w.lines().next()).collect();
+    eprintln!("{named} of {wanted} cases name the true cause first; {names:?}");
+    let share = (wanted - wrong.len()) as f64 / wanted as f64;
+    assert!(share >= NAMED_FIRST, "{}", wrong.join("\n"));
+}
+
 fn first_cause(answer: &Value) -> String {
     if answer["symptom"].is_null() {
         return "nobody".into();
@@ -141,7 +223,11 @@ fn the_true_cause_is_named() {
     let Some(busybox) = busybox().filter(|_| able(Some("kubectl"))) else {
         return;
     };
-    let server = Server::start();
+    let server = Server::start_with(SETTINGS, |data| {
+        let rules = data.join("telemetry/rules");
+        std::fs::create_dir_all(&rules).expect("directory");
+        std::fs::write(rules.join("faults.yml"), RULES).expect("rules");
+    });
     let context = server.dir().join("box");
     std::fs::create_dir_all(&context).expect("directory");
     std::fs::copy(busybox, context.join("busybox")).expect("busybox");
@@ -188,7 +274,7 @@ fn the_true_cause_is_named() {
         let line = fault.done.replace("PATCH", PATCH);
         server.shell(&format!("NS=f-{}; {line}", fault.name));
     }
-    let begin = Instant::now();
+    let (begin, since) = (Instant::now(), towpath_stdx::SystemClock.since_epoch());
     let mut wrong = Vec::new();
     for fault in FAULTS {
         let namespace = format!("f-{}", fault.name);
@@ -230,6 +316,7 @@ fn the_true_cause_is_named() {
         FAULTS.len(),
         wrong.join("\n")
     );
+    by_alerts(&server, since);
     // A person's change has its author, and the ledger has it for charts.
     let said = server.run(&["why", "--namespace", "f-crash"]);
     let said = String::from_utf8_lossy(&said.stdout).into_owned();

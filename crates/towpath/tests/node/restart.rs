@@ -149,3 +149,19 @@ async fn after_down_nothing_is_run_twice_by_mistake() {
     assert_eq!(ended.reason.as_deref(), Some("ContainerStatusUnknown"));
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_was_cut_off_ends_with_the_next_start() {
+    let Some(mut cluster) = Cluster::start().await else {
+        return;
+    };
+    cluster.stop_node().await;
+    // Its description goes first, the rest was not reached.
+    let containers = cluster.config.data_dir.join("containers");
+    let left = containers.join("41610c07-ff02-4924-b40e-509e730ddbf6.job.0");
+    std::fs::create_dir_all(left.join("work")).expect("directory");
+    std::fs::write(left.join("work/file"), "left").expect("file");
+    cluster.restart_node().await;
+    assert!(!left.exists());
+    cluster.stop().await;
+}

@@ -16,13 +16,15 @@ use towpath_stdx::{Clock, SystemClock};
 async fn a_pod_waits_with_a_reason_until_there_is_room() {
     let cluster = Cluster::start().await;
     cluster.create::<Pod>(pod("big", "6")).await;
+    // A node begins with the taint that says it is not ready.
     let message = until("the reason", || async {
         let status = cluster.api::<Pod>().get("big").await.expect("pod").status?;
         let found = status
             .conditions?
             .into_iter()
             .find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
-        (found.reason.as_deref() == Some("Unschedulable")).then_some(found.message?)
+        let message = found.message.filter(|text| !text.contains("not-ready"))?;
+        (found.reason.as_deref() == Some("Unschedulable")).then_some(message)
     })
     .await;
     assert_eq!(message, "0/1 nodes are available: 1 Insufficient cpu.");

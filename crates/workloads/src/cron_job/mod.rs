@@ -31,17 +31,13 @@ struct Controller {
 /// Runs until `cancel`.
 pub(crate) async fn run(context: Arc<Context>, cancel: CancellationToken) {
     let queue = Queue::default();
-    let crons = Cache::start(&context.client, cancel.clone());
+    let crons = context.caches.cron_jobs.clone();
     let q = queue.clone();
     crons.on_change(move |change| q.add(change.key.clone()));
     let q = queue.clone();
     context.caches.jobs.on_change(move |change| {
         waking::owners(change, "CronJob").for_each(|key| q.add(key));
     });
-    tokio::select! {
-        () = cancel.cancelled() => return,
-        () = crons.ready() => {}
-    }
     let events = Events::new(context.client.clone(), "cronjob-controller");
     let controller = Controller {
         context,

@@ -68,7 +68,9 @@ pub(super) fn plan(
         }
     };
     due(&mut plan, cron, &spec, &schedule, owned, now, &zone);
-    plan.after = schedule::next(&schedule, now, &zone).map(|next| schedule::until(next, now));
+    plan.after = schedule
+        .next(now, &zone)
+        .map(|next| schedule::until(next, now));
     plan
 }
 

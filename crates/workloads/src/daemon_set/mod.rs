@@ -42,12 +42,8 @@ type Backoff = BTreeMap<(Key, String), (Instant, Duration)>;
 pub(crate) async fn run(context: Arc<Context>, cancel: CancellationToken) {
     let queue = Queue::default();
     let expectations = Arc::new(Expectations::default());
-    let sets = Cache::start(&context.client, cancel.clone());
+    let sets = context.caches.daemon_sets.clone();
     watch(&context, &sets, &queue, &expectations);
-    tokio::select! {
-        () = cancel.cancelled() => return,
-        () = sets.ready() => {}
-    }
     let events = Events::new(context.client.clone(), "daemonset-controller");
     let controller = Controller {
         context,

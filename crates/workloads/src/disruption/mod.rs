@@ -26,15 +26,11 @@ struct Controller {
 
 /// Runs until `cancel`.
 pub(crate) async fn run(context: Arc<Context>, cancel: CancellationToken) {
-    let budgets: Cache<PodDisruptionBudget> = Cache::start(&context.client, cancel.clone());
+    let budgets = context.caches.budgets.clone();
     let queue: Queue<Key> = Queue::default();
     let q = queue.clone();
     budgets.on_change(move |change| q.add(change.key.clone()));
     watch(&context, &queue, &budgets);
-    tokio::select! {
-        () = cancel.cancelled() => return,
-        () = budgets.ready() => {}
-    }
     for budget in budgets.all() {
         queue.add(Key::of(budget.as_ref()));
     }

@@ -30,7 +30,7 @@ struct Keeper {
 
 /// Runs until `cancel`; `left` names the namespaces that an object has left.
 pub(crate) async fn run(context: Arc<Context>, left: Queue<Key>, cancel: CancellationToken) {
-    let quotas: Cache<ResourceQuota> = Cache::start(&context.client, cancel.clone());
+    let quotas = context.caches.quotas.clone();
     let queue: Queue<Key> = Queue::default();
     let q = queue.clone();
     quotas.on_change(move |change| {

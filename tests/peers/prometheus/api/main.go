@@ -22,10 +22,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/route"
+	"go.yaml.in/yaml/v2"
 
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
@@ -63,6 +65,7 @@ type job struct {
 	Exemplars []sample          `json:"exemplars"`
 	Metadata  map[string]family `json:"metadata"`
 	Rules     string            `json:"rules"`
+	Relabel   string            `json:"relabel"`
 	Requests  []request         `json:"requests"`
 }
 
@@ -134,16 +137,24 @@ func (t told) SizeMetadata() int   { return 0 }
 func (t told) LengthMetadata() int { return len(t) }
 
 // scraped has one target that nobody has asked yet and one that was dropped.
-type scraped struct{ active, dropped *scrape.Target }
+type scraped struct {
+	active, dropped *scrape.Target
+	relabel         []*relabel.Config
+}
 
-func targets(metadata told) scraped {
+func targets(metadata told, rules string) scraped {
+	var relabels []*relabel.Config
+	must(yaml.UnmarshalStrict([]byte(rules), &relabels))
+	for _, rule := range relabels {
+		must(rule.Validate(model.UTF8Validation))
+	}
 	found := model.LabelSet{"__address__": "demo.test:8080", "__scheme__": "http", "__metrics_path__": "/metrics", "__scrape_interval__": "15s", "__scrape_timeout__": "10s", "job": "demo"}
 	conf := &config.ScrapeConfig{JobName: "demo"}
 	ls := labels.FromStrings("__address__", "demo.test:8080", "__metrics_path__", "/metrics", "__scheme__", "http", "__scrape_interval__", "15s", "__scrape_timeout__", "10s", "instance", "demo.test:8080", "job", "demo")
 	active := scrape.NewTarget(ls, conf, found, nil)
 	active.SetMetadataStore(metadata)
 	gone := model.LabelSet{"__address__": "gone.test:80", "job": "demo"}
-	return scraped{active, scrape.NewTarget(labels.EmptyLabels(), conf, gone, nil)}
+	return scraped{active, scrape.NewTarget(labels.EmptyLabels(), conf, gone, nil), relabels}
 }
 
 func (s scraped) ScrapePools() []string { return []string{"demo"} }
@@ -155,8 +166,11 @@ func (s scraped) TargetsDropped() map[string][]*scrape.Target {
 	return map[string][]*scrape.Target{"demo": {s.dropped}}
 }
 func (s scraped) TargetsDroppedCounts() map[string]int { return map[string]int{"demo": 1} }
-func (s scraped) ScrapePoolConfig(string) (*config.ScrapeConfig, error) {
-	return &config.ScrapeConfig{JobName: "demo"}, nil
+func (s scraped) ScrapePoolConfig(pool string) (*config.ScrapeConfig, error) {
+	if pool != "demo" {
+		return nil, fmt.Errorf("scrape pool %q not found", pool)
+	}
+	return &config.ScrapeConfig{JobName: "demo", RelabelConfigs: s.relabel}, nil
 }
 
 type nobody struct{}
@@ -241,7 +255,7 @@ func main() {
 		EnableNegativeOffset:     true,
 		EnablePerStepStats:       true,
 	})
-	seen := targets(told(work.Metadata))
+	seen := targets(told(work.Metadata), work.Relabel)
 	groups := ruleGroups(ctx, work.Rules, engine, store)
 	api := v1.NewAPI(engine, store, nil, nil, store,
 		func(context.Context) v1.ScrapePoolsRetriever { return seen },

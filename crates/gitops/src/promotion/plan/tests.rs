@@ -4,7 +4,7 @@ use super::*;
 use towpath_kit::kinds::{
     ApplicationCondition, ApplicationSpec, ApplicationStatus, Approval, Deployment,
     EnvironmentSpec, EnvironmentStatus, GateVerdict, HealthStatus, Hold, OperationState,
-    PromotionPolicy, PromotionSpec, PromotionStatus, ReleaseSpec, SyncStatus,
+    PromotionPolicy, PromotionSpec, PromotionStatus, ReleaseSpec, ResourceStatus, SyncStatus,
 };
 
 fn environment(stage: &str, after: &str, approvals: u32) -> Arc<Environment> {
@@ -307,6 +307,17 @@ fn only_this_commit_counts() {
         ),
         Outcome::Succeeded
     );
+    // What it no longer has and is on its way out holds nothing up; what it has does.
+    let mut leaving = app("OutOfSync", "Healthy", "Succeeded", "r");
+    let left = |requires_pruning| ResourceStatus {
+        status: "OutOfSync".into(),
+        requires_pruning,
+        ..ResourceStatus::default()
+    };
+    leaving.status.as_mut().unwrap().resources = vec![left(true)];
+    assert_eq!(judge(&leaving, 1, None), Outcome::Succeeded);
+    leaving.status.as_mut().unwrap().resources = vec![left(true), left(false)];
+    assert!(matches!(judge(&leaving, 1, None), Outcome::Wait(_)));
     let mut broken = app("Unknown", "Healthy", "Succeeded", "r");
     if let Some(status) = &mut broken.status {
         status.conditions.push(ApplicationCondition {

@@ -37,7 +37,7 @@ impl LogEntry {
 }
 
 /// The result of a query of lines.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LogAnswer {
     /// The lines, in the order asked for.
     pub entries: Vec<LogEntry>,

@@ -54,6 +54,14 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// Adds what another evaluation cost.
+    pub fn add(&mut self, other: &Self) {
+        self.add_scan(other.scanned);
+        self.lines += other.lines;
+        self.bytes += other.bytes;
+        self.passed += other.passed;
+    }
+
     fn add_scan(&mut self, scan: Scanned) {
         let total = &mut self.scanned;
         total.blocks += scan.blocks;

@@ -38,10 +38,7 @@ const REGEX_BYTES: usize = 4 << 20;
 
 /// A regular expression that may match anywhere.
 fn regex(pattern: &str) -> Result<Regex, String> {
-    regex::RegexBuilder::new(pattern)
-        .size_limit(REGEX_BYTES)
-        .build()
-        .map_err(|error| format!("error parsing regexp: {error}"))
+    crate::go_regex::anywhere(pattern, REGEX_BYTES)
 }
 
 enum Stage {

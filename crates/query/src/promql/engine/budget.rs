@@ -45,7 +45,12 @@ impl<'a> Eval<'a> {
         })
     }
 
-    fn hold_more(&self, hold: &mut Hold<'_, '_>, samples: usize) -> Result<(), EvalError> {
+    /// Counts more samples that are in memory as long as those of the guard.
+    pub(super) fn hold_more(
+        &self,
+        hold: &mut Hold<'_, '_>,
+        samples: usize,
+    ) -> Result<(), EvalError> {
         let mut more = self.hold(samples)?;
         hold.samples += more.samples;
         more.samples = 0;

@@ -71,7 +71,11 @@ pub(super) fn ranges<'e>(
                 end: last.saturating_add(margin.1),
                 step: steps.step,
                 range: range_ms,
-                function,
+                // Beyond plain edges single samples are looked at.
+                function: match edges {
+                    Edges::Plain => function,
+                    Edges::Anchored | Edges::Smoothed => "",
+                },
             };
             let series = pull(eval, &matrix.selector, hints)?;
             let series = series.map(|one| {

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use indexmap::map::Entry;
 
 use super::{Eval, EvalError, Stream};
+use crate::promql::hash::Texts;
 use crate::promql::labels::Labels;
 use crate::promql::series::{Samples, Series};
 
@@ -11,7 +12,8 @@ const DUPLICATE: &str = "vector cannot contain metrics with the same labelset";
 
 /// Merges series of equal labels.
 pub(super) fn same_labels(series: Vec<Series>) -> Result<Vec<Series>, EvalError> {
-    let mut merged: IndexMap<Labels, (Series, bool)> = IndexMap::with_capacity(series.len());
+    let mut merged: IndexMap<Labels, (Series, bool), Texts> =
+        IndexMap::with_capacity_and_hasher(series.len(), Texts::default());
     for one in series {
         match merged.entry(one.labels.clone()) {
             Entry::Vacant(entry) => drop(entry.insert((one, false))),
@@ -86,7 +88,7 @@ impl<'a> Eval<'a> {
         if self.settings.delayed_name_removal {
             return stream;
         }
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = std::collections::HashSet::with_hasher(Texts::default());
         Box::new(stream.map(move |one| {
             let one = one?;
             if seen.insert(one.labels.clone()) {

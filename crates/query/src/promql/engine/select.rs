@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::window::{Steps, without_stale};
+use super::window::{Edge, Steps, without_stale};
 use super::{Eval, EvalError, Hints, Stream};
-use crate::promql::ast::{At, Edges, Shift, VectorSelector};
+use crate::promql::annotation;
+use crate::promql::ast::{At, Edges, Shift, Span, VectorSelector};
 use crate::promql::histogram::{Histogram, ResetHint};
-use crate::promql::series::{HistogramSample, Samples, Series, is_stale};
+use crate::promql::series::{Downsampled, HistogramSample, Samples, Series, is_stale};
+use crate::promql::text::format_duration;
 
 const MS: i64 = 1_000_000;
 
@@ -54,15 +56,33 @@ pub(super) fn pull<'e>(
         .select(&selector.matchers, &hints)
         .map_err(EvalError::Source)?;
     let counts_only = selector.counts_only;
+    let (range, function) = (hints.range, hints.function.to_owned());
     Ok(Box::new(series.map(move |one| {
         eval.check()?;
         let mut one = one.map_err(EvalError::Source)?;
+        if let Some(down) = &one.downsampled {
+            remark(eval, down, &function);
+            if range == 0 || function.is_empty() {
+                one.downsampled = None;
+            }
+        }
         if counts_only {
             drop_buckets(&mut one);
         }
         drop(eval.hold(one.weight())?);
         Ok(one)
     })))
+}
+
+/// Says that not all samples were read. It concerns the query as a whole.
+fn remark(eval: &Eval<'_>, down: &Downsampled, function: &str) {
+    let resolution = format_duration(down.resolution_ms);
+    let span = Span::new(0, 0);
+    eval.annotate(if down.lossy {
+        annotation::samples_gone(&resolution, function, span)
+    } else {
+        annotation::downsampled(&resolution, span)
+    });
 }
 
 /// Keeps counts and sums alone. What the buckets tell about resets is found out before.
@@ -90,6 +110,9 @@ fn drop_buckets(one: &mut Series) {
     }
 }
 
+/// In the place of a function: values between samples are wanted.
+const SMOOTHED: &str = "smoothed";
+
 /// The newest sample of each series at every step.
 pub(super) fn instant<'e>(
     eval: &'e Eval<'_>,
@@ -110,7 +133,7 @@ pub(super) fn instant<'e>(
         },
         step: steps.step,
         range: 0,
-        function,
+        function: if smoothed { SMOOTHED } else { function },
     };
     let series = pull(eval, selector, hints)?;
     let series = series.map(move |one| {
@@ -188,9 +211,27 @@ fn newest(
     value_of: impl Fn(i64, f64) -> f64,
 ) -> (Samples, Vec<HistogramSample>) {
     let times = &one.floats.times;
-    let (mut float, mut histogram) = (0, 0);
-    let mut floats = Samples::default();
+    let mut floats = match times.is_empty() {
+        true => Samples::default(),
+        // Sparse samples fill few steps.
+        false => Samples::with_capacity(steps.count().min(times.len().saturating_mul(32))),
+    };
     let mut histograms = Vec::new();
+    if one.histograms.is_empty() {
+        let mut edge = Edge::default();
+        for step in steps.times() {
+            let wanted = lookup.at(step);
+            let Some(at) = edge.behind(times, wanted).checked_sub(1) else {
+                continue;
+            };
+            let (time, value) = (times[at], one.floats.values[at]);
+            if time > wanted.saturating_sub(lookback) && !is_stale(value) {
+                floats.push(step, value_of(time, value));
+            }
+        }
+        return (floats, histograms);
+    }
+    let (mut float, mut histogram) = (0, 0);
     for step in steps.times() {
         let wanted = lookup.at(step);
         let oldest = wanted.saturating_sub(lookback);

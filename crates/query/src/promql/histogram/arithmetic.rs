@@ -22,6 +22,16 @@ pub(crate) struct Merged {
     pub(crate) bounds_reconciled: bool,
 }
 
+impl Histogram {
+    /// Adds another histogram.
+    ///
+    /// # Errors
+    /// One has bounds of its own and the other has none.
+    pub fn accumulate(&mut self, other: &Histogram) -> Result<(), Incompatible> {
+        self.add(other).map(drop)
+    }
+}
+
 impl<C: Cell> Layout<C> {
     /// Adds another histogram.
     pub(crate) fn add(&mut self, other: &Histogram) -> Result<Merged, Incompatible> {

@@ -2,18 +2,18 @@
 
 /// Adds with Neumaier's form of compensated summation: the new sum and the new error.
 ///
-/// Kept out of line: inlined, an optimizer may fuse the operations, and other bits come out.
-#[inline(never)]
+/// Upstream keeps it out of line, since a compiler of Go may fuse a multiplication with an addition,
+/// and other bits come out; compilers of Rust may not. Both choices are without a jump: which number
+/// is the larger one follows no pattern.
+#[inline]
 pub(crate) fn add_compensated(add: f64, sum: f64, error: f64) -> (f64, f64) {
     let total = sum + add;
-    let error = if total.is_infinite() {
-        0.0
-    } else if sum.abs() >= add.abs() {
-        error + ((sum - total) + add)
-    } else {
-        error + ((add - total) + sum)
+    let (large, small) = match sum.abs() >= add.abs() {
+        true => (sum, add),
+        false => (add, sum),
     };
-    (total, error)
+    let lost = error + ((large - total) + small);
+    (total, if total.is_infinite() { 0.0 } else { lost })
 }
 
 /// A number that can be added up.

@@ -4,19 +4,15 @@ use super::field::View;
 use super::{compare, compute};
 use crate::traceql::ast::{Expr, Field, Node, Op};
 use crate::traceql::value::Value;
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 /// Memory that a compiled pattern may take.
 const PATTERN_MAX_BYTES: usize = 1 << 20;
 
 /// A pattern as the language means it: it matches the whole text.
 pub(in crate::traceql) fn pattern(text: &str) -> Result<Regex, String> {
-    RegexBuilder::new(&format!("^(?:{text})$"))
-        .dot_matches_new_line(true)
-        .size_limit(PATTERN_MAX_BYTES)
-        .dfa_size_limit(PATTERN_MAX_BYTES)
-        .build()
-        .map_err(|e| format!("the pattern {text:?}: {e}"))
+    let made = crate::go_regex::whole(text, PATTERN_MAX_BYTES);
+    made.map_err(|e| format!("the pattern {text:?}: {e}"))
 }
 
 /// An expression that can be evaluated.

@@ -20,7 +20,7 @@ pub(super) enum Cell {
 }
 
 /// Durations count in seconds.
-fn number(value: Option<&Value>) -> f64 {
+pub(super) fn number(value: Option<&Value>) -> f64 {
     match value {
         Some(Value::Duration(ns)) => *ns as f64 / 1e9,
         Some(value) => value.number().unwrap_or(0.0),

@@ -126,10 +126,12 @@ fn series(chosen: bool, name: &str, counts: Counts, top: usize) -> Vec<MetricSer
     let each = found.into_iter().map(|(value, counts, _)| MetricSeries {
         labels: labels(kind.into(), Some(value)),
         values: some(counts),
+        examples: Vec::new(),
     });
     let total = MetricSeries {
         labels: labels(format!("{kind}_total"), None),
         values: some(counts.total),
+        examples: Vec::new(),
     };
     each.chain([total]).collect()
 }

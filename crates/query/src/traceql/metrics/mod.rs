@@ -2,6 +2,7 @@
 
 mod cell;
 mod compare;
+mod example;
 mod rank;
 
 use super::ast::{MetricsFunction, Query};
@@ -11,6 +12,8 @@ use super::source::{SpanSource, Wanted};
 use super::value::{Key, Value};
 use super::{ast::Field, ast::Node};
 use cell::Cell;
+pub use example::Example;
+use example::{Examples, Room};
 use std::collections::BTreeMap;
 
 /// The most series of an answer.
@@ -27,6 +30,8 @@ pub struct Range<'a> {
     pub end_ns: u64,
     /// How long an interval is, in nanoseconds.
     pub step_ns: u64,
+    /// Spans that are told as examples of points, of all series together.
+    pub examples: usize,
     /// What bounds the work.
     pub budget: Budget<'a>,
 }
@@ -55,6 +60,8 @@ pub struct MetricSeries {
     pub labels: Vec<(String, Value)>,
     /// Values by interval.
     pub values: Vec<Option<f64>>,
+    /// Spans behind some of them: which interval, and which span.
+    pub examples: Vec<(usize, Example)>,
 }
 
 /// What came out.
@@ -71,6 +78,7 @@ pub struct MetricAnswer {
 struct Group {
     labels: Vec<(String, Value)>,
     cells: Vec<Option<Cell>>,
+    examples: Examples,
 }
 
 /// Runs a query that makes series.
@@ -112,6 +120,7 @@ pub fn metrics(
     for stage in &metrics.then {
         rank::apply(stage, &mut answer.series);
     }
+    example::keep(&mut answer.series, range.examples);
     answer.spans_seen = meter.spans;
     Ok(answer)
 }
@@ -134,6 +143,8 @@ fn collect(
         .collect();
     let wanted = Wanted::of(query, range.start_ns, range.end_ns);
     let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
+    let mut room = Room::of(range.examples);
+    let sized = matches!(function, Some(MetricsFunction::Histogram(_)));
     for trace in source.traces(&wanted).map_err(EvalError::Source)? {
         let trace = trace.map_err(EvalError::Source)?;
         meter.count(trace.spans.len())?;
@@ -159,9 +170,13 @@ fn collect(
                     .zip(values)
                     .collect(),
                 cells: (0..steps).map(|_| None).collect(),
+                examples: Examples::default(),
             });
             let cell = group.cells[step].get_or_insert_with(|| Cell::new(function));
             cell.add(value.as_ref());
+            let span = (trace.id, view.span(at));
+            let examples = &mut group.examples;
+            examples.see(step, sized, value.as_ref(), span, &mut room);
         }
     }
     Ok(groups)
@@ -205,8 +220,10 @@ fn by_label(node: &Node) -> String {
     }
 }
 
-fn finish(group: Group, metrics: &super::ast::Metrics, range: &Range<'_>) -> Vec<MetricSeries> {
+fn finish(mut group: Group, metrics: &super::ast::Metrics, range: &Range<'_>) -> Vec<MetricSeries> {
     let seconds = range.step_ns as f64 / 1e9;
+    let examples = std::mem::take(&mut group.examples);
+    let mut limits = Vec::new();
     let one = |read: &dyn Fn(&Cell) -> Option<f64>, empty: Option<f64>| {
         let values = group.cells.iter().map(|cell| match cell {
             Some(cell) => read(cell),
@@ -217,9 +234,13 @@ fn finish(group: Group, metrics: &super::ast::Metrics, range: &Range<'_>) -> Vec
     let labelled = |extra: Option<(&str, Value)>, values| {
         let mut labels = group.labels.clone();
         labels.extend(extra.map(|(name, value)| (name.to_string(), value)));
-        MetricSeries { labels, values }
+        MetricSeries {
+            labels,
+            values,
+            examples: Vec::new(),
+        }
     };
-    match &metrics.function {
+    let mut series = match &metrics.function {
         MetricsFunction::Rate => {
             let values = one(&|cell| Some(cell.count() / seconds), Some(0.0));
             vec![labelled(None, values)]
@@ -243,6 +264,7 @@ fn finish(group: Group, metrics: &super::ast::Metrics, range: &Range<'_>) -> Vec
                 .collect();
             bounds.sort_by(f64::total_cmp);
             bounds.dedup();
+            limits.clone_from(&bounds);
             bounds
                 .into_iter()
                 .map(|bound| {
@@ -252,5 +274,7 @@ fn finish(group: Group, metrics: &super::ast::Metrics, range: &Range<'_>) -> Vec
                 .collect()
         }
         _ => vec![labelled(None, one(&Cell::value, None))],
-    }
+    };
+    examples.share(&mut series, &limits);
+    series
 }

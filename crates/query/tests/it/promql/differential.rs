@@ -4,9 +4,7 @@
 //! order its test storage loads them in. For the same reason queries that choose among equal
 //! series (`topk` and its kin) are left out here.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -22,20 +20,7 @@ use super::store::Store;
 const TOLERANCE: f64 = 1e-9;
 
 fn peer() -> Option<PathBuf> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers");
-    let peer = std::env::var_os("TOWPATH_PEERS")
-        .map_or(built, PathBuf::from)
-        .join("promql");
-    if !peer.exists() {
-        let full = std::env::var_os("TOWPATH_TEST_FULL").is_some();
-        assert!(
-            !full,
-            "the peer promql is absent; build it with cargo xtask peers"
-        );
-        eprintln!("SKIPPED: the peer promql is absent; build it with cargo xtask peers");
-        return None;
-    }
-    Some(peer)
+    towpath_testkit::peer("promql")
 }
 
 struct Query {
@@ -72,25 +57,13 @@ fn job(samples: &[String], queries: &[Query], delayed: bool) -> String {
         })
         .collect();
     let load = format!("load 1m\n  {}", samples.join("\n  "));
-    json!({"load": load, "delayed": delayed, "queries": queries}).to_string() + "\n"
+    json!({"load": load, "delayed": delayed, "queries": queries}).to_string()
 }
 
-#[allow(clippy::disallowed_methods)] // the peer is a program of its own
-fn ask(peer: &Path, jobs: &str) -> Vec<Json> {
-    let mut child = Command::new(peer)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the peer runs");
-    let mut input = child.stdin.take().unwrap();
-    let jobs = jobs.to_owned();
-    let writer = std::thread::spawn(move || input.write_all(jobs.as_bytes()));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+fn ask(peer: &Path, jobs: &[String]) -> Vec<Json> {
+    let answers = towpath_testkit::ask(peer, &[], jobs);
+    let parsed = answers.iter().map(|line| serde_json::from_str(line));
+    parsed.collect::<Result<_, _>>().unwrap()
 }
 
 fn answer(query: &Query, delayed: bool, store: &Store) -> Result<Answer, EvalError> {
@@ -323,7 +296,7 @@ fn beside_the_real_engine() {
             0 => SAMPLES.map(str::to_owned).to_vec(),
             _ => samples().new_tree(&mut runner).unwrap().current(),
         };
-        let jobs = job(&samples, &queries, false) + &job(&samples, &queries, true);
+        let jobs = [false, true].map(|delayed| job(&samples, &queries, delayed));
         let answers = ask(&peer, &jobs);
         assert_eq!(answers.len(), queries.len() * 2);
         let store = load(&samples);

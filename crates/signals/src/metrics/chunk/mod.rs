@@ -1,8 +1,9 @@
 //! Chunks: up to 120 samples of one series, packed.
 //!
-//! Floats are in Prometheus's layout, byte for byte, so that what leaves as chunks is a copy.
-//! Histograms have a layout of our own.
+//! Floats are in Prometheus's layout, byte for byte, while a chunk grows. One that is closed is
+//! packed as decimals where that is shorter. Histograms have a layout of our own.
 
+mod decimal;
 pub(crate) mod histogram;
 pub(crate) mod xor;
 
@@ -13,11 +14,16 @@ use towpath_query::promql::{Histogram, Samples};
 /// The samples after which a chunk is full.
 pub(crate) const FULL: u16 = 120;
 
+/// With fewer samples the head of a chunk is most of it.
+const WORTH: u16 = 8;
+
 /// What a chunk holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Float,
     Histogram,
+    /// Floats as decimals.
+    Decimal,
 }
 
 impl Kind {
@@ -25,6 +31,7 @@ impl Kind {
         match self {
             Self::Float => 1,
             Self::Histogram => 2,
+            Self::Decimal => 3,
         }
     }
 
@@ -32,6 +39,7 @@ impl Kind {
         match code {
             1 => Some(Self::Float),
             2 => Some(Self::Histogram),
+            3 => Some(Self::Decimal),
             _ => None,
         }
     }
@@ -61,8 +69,25 @@ impl Chunk {
             span: u32::try_from(max.checked_sub(min)?).ok()?,
             count,
             kind,
-            data: data.into_boxed_slice(),
+            // A copy where there is room left: what is merely shortened keeps its place in memory.
+            data: match data.capacity() - data.len() < 8 {
+                true => data.into_boxed_slice(),
+                false => Box::from(&data[..]),
+            },
         })
+    }
+
+    /// A chunk of floats that has been full, packed as short as can be.
+    pub(crate) fn floats(of: xor::Appender) -> Option<Self> {
+        let (min, max, count) = (of.first, of.last, of.count);
+        if count >= WORTH {
+            let mut samples = Samples::default();
+            xor::read(of.data(), i64::MIN, i64::MAX, &mut samples)?;
+            if let Some(data) = decimal::pack(&samples, of.data().len()) {
+                return Self::new(Kind::Decimal, min, max, count, data);
+            }
+        }
+        Self::new(Kind::Float, min, max, count, of.into_data())
     }
 
     pub(crate) fn max(&self) -> i64 {
@@ -79,6 +104,7 @@ impl Chunk {
         match self.kind {
             Kind::Float => xor::read(&self.data, start, end, &mut out.floats),
             Kind::Histogram => histogram::read(&self.data, start, end, &mut out.histograms),
+            Kind::Decimal => decimal::read(&self.data, start, end, &mut out.floats),
         }
     }
 }

@@ -57,11 +57,12 @@ impl Appender {
         }
         let delta = time.wrapping_sub(self.last);
         if self.count == 1 {
-            let mut small = Vec::with_capacity(10);
-            crate::bytes::put_uvarint(&mut small, delta as u64);
-            for byte in small {
-                self.bits(u64::from(byte), 8);
+            let mut left = delta as u64;
+            while left >= 0x80 {
+                self.bits(left & 0x7f | 0x80, 8);
+                left >>= 7;
             }
+            self.bits(left, 8);
         } else {
             self.difference(delta.wrapping_sub(self.delta));
         }
@@ -119,21 +120,30 @@ impl Appender {
     }
 
     /// Adds the lowest `count` bits of `value`, highest first.
+    #[inline]
     fn bits(&mut self, value: u64, count: u8) {
+        if count == 0 {
+            return;
+        }
+        // From the highest bit on.
+        let mut value = value << (64 - count);
         let mut left = count;
-        while left > 0 {
-            if self.free == 0 {
-                self.bytes.push(0);
-                self.free = 8;
-            }
+        if self.free > 0
+            && let Some(last) = self.bytes.last_mut()
+        {
             let now = left.min(self.free);
-            let part = (value >> (left - now)) & ((1u64 << now) - 1);
-            if let Some(last) = self.bytes.last_mut() {
-                *last |= (part as u8) << (self.free - now);
-            }
+            *last |= (value >> (64 - self.free)) as u8;
             self.free -= now;
             left -= now;
+            if left == 0 {
+                return;
+            }
+            value <<= now;
         }
+        let bytes = left.div_ceil(8);
+        self.bytes
+            .extend_from_slice(&value.to_be_bytes()[..usize::from(bytes)]);
+        self.free = bytes * 8 - left;
     }
 
     /// The chunk as it is now.
@@ -173,6 +183,13 @@ impl Appender {
 
 /// Adds the samples of a chunk from `start` to `end`; `None` if it is damaged.
 pub(crate) fn read(data: &[u8], start: i64, end: i64, out: &mut Samples) -> Option<()> {
+    let most = data
+        .first_chunk()
+        .map_or(0, |count| u16::from_be_bytes(*count));
+    // No sample takes less than two bits.
+    let most = usize::from(most).min(data.len() * 4);
+    out.times.reserve(most);
+    out.values.reserve(most);
     let keep = |time: i64, value: u64| {
         if time >= start && time <= end {
             out.push(time, f64::from_bits(value));
@@ -180,6 +197,18 @@ pub(crate) fn read(data: &[u8], start: i64, end: i64, out: &mut Samples) -> Opti
         time <= end
     };
     walk(data, keep).map(drop)
+}
+
+/// Adds the first `count` values of a chunk alone, and tells how many it has; `None` if it is
+/// damaged.
+pub(crate) fn read_values(data: &[u8], count: usize, out: &mut Vec<f64>) -> Option<usize> {
+    let mut left = count;
+    let keep = |_, value: u64| {
+        out.push(f64::from_bits(value));
+        left -= 1;
+        left > 0
+    };
+    walk(data, keep).map(|state| usize::from(state.count))
 }
 
 /// What is known behind the last sample of a chunk.
@@ -194,6 +223,7 @@ struct State {
 }
 
 /// Gives the samples of a chunk to `keep` until that says no; `None` if it is damaged.
+#[inline]
 fn walk(data: &[u8], mut keep: impl FnMut(i64, u64) -> bool) -> Option<State> {
     let (count, rest) = data.split_at_checked(2)?;
     let count = u16::from_be_bytes([count[0], count[1]]);
@@ -212,37 +242,29 @@ fn walk(data: &[u8], mut keep: impl FnMut(i64, u64) -> bool) -> Option<State> {
     let mut time = cursor.varint()?;
     let mut bits = Bits::new(cursor.rest());
     let mut value = bits.take(64)?;
-    let (mut leading, mut trailing) = (255u8, 0u8);
+    // Of the bits that change: how many, and how many behind them do not.
+    let (mut significant, mut trailing) = (0u8, 0u8);
     let mut delta = 0i64;
     let mut go_on = keep(time, value);
-    for at in 1..count {
+    if go_on && count > 1 {
+        delta = bits.uvarint()? as i64;
+        time = time.wrapping_add(delta);
+        value ^= bits.change(&mut significant, &mut trailing)?;
+        go_on = keep(time, value);
+    }
+    for _ in 2..count {
         if !go_on {
             break;
         }
-        if at == 1 {
-            delta = bits.uvarint()? as i64;
-        } else {
-            delta = delta.wrapping_add(bits.difference()?);
-        }
+        delta = delta.wrapping_add(bits.difference()?);
         time = time.wrapping_add(delta);
-        if bits.take(1)? == 1 {
-            if bits.take(1)? == 1 {
-                leading = bits.take(5)? as u8;
-                let significant = match bits.take(6)? as u8 {
-                    0 => 64,
-                    some => some,
-                };
-                trailing = 64u8.checked_sub(leading)?.checked_sub(significant)?;
-            }
-            if leading == 255 {
-                return None;
-            }
-            value ^= bits.take(64 - leading - trailing)? << trailing;
-        }
+        value ^= bits.change(&mut significant, &mut trailing)?;
         go_on = keep(time, value);
     }
     (state.delta, state.value) = (delta, value);
-    (state.leading, state.trailing) = (leading, trailing);
+    if significant > 0 {
+        (state.leading, state.trailing) = (64 - significant - trailing, trailing);
+    }
     let left = bits.rest.len() * 8 + usize::from(bits.count);
     state.left = u16::try_from(left).unwrap_or(u16::MAX);
     Some(state)
@@ -251,7 +273,7 @@ fn walk(data: &[u8], mut keep: impl FnMut(i64, u64) -> bool) -> Option<State> {
 /// Bits from the highest of the first byte on.
 struct Bits<'a> {
     rest: &'a [u8],
-    /// Bits that were read ahead, at the top.
+    /// Bits that were read ahead, at the top; below them zeros.
     ahead: u64,
     count: u8,
 }
@@ -265,7 +287,27 @@ impl<'a> Bits<'a> {
         }
     }
 
+    /// Reads ahead until there are more than 56 bits, or the bytes end.
+    #[inline(always)]
     fn fill(&mut self) {
+        if let Some((word, _)) = self.rest.split_first_chunk::<8>() {
+            let bytes = (64 - self.count) / 8;
+            let kept = u32::from(64 - self.count - bytes * 8);
+            // Only whole bytes are taken.
+            let word = match self.count {
+                64 => 0,
+                count => u64::from_be_bytes(*word) >> count,
+            };
+            self.ahead |= word >> kept << kept;
+            self.count += bytes * 8;
+            self.rest = &self.rest[usize::from(bytes)..];
+            return;
+        }
+        self.fill_bytes();
+    }
+
+    #[cold]
+    fn fill_bytes(&mut self) {
         while self.count <= 56 {
             let Some((byte, rest)) = self.rest.split_first() else {
                 return;
@@ -276,15 +318,22 @@ impl<'a> Bits<'a> {
         }
     }
 
+    #[inline(always)]
     fn take(&mut self, count: u8) -> Option<u64> {
         if count > 56 {
-            let high = self.take(32)?;
+            let high = self.few(32)?;
             let low = count - 32;
-            return Some(high << low | self.take(low)?);
+            return Some(high << low | self.few(low)?);
         }
         if count == 0 {
             return Some(0);
         }
+        self.few(count)
+    }
+
+    /// From 1 to 56 bits.
+    #[inline(always)]
+    fn few(&mut self, count: u8) -> Option<u64> {
         if self.count < count {
             self.fill();
             if self.count < count {
@@ -292,9 +341,14 @@ impl<'a> Bits<'a> {
             }
         }
         let value = self.ahead >> (64 - count);
+        self.skip(count);
+        Some(value)
+    }
+
+    #[inline(always)]
+    fn skip(&mut self, count: u8) {
         self.ahead <<= count;
         self.count -= count;
-        Some(value)
     }
 
     fn uvarint(&mut self) -> Option<u64> {
@@ -309,21 +363,63 @@ impl<'a> Bits<'a> {
         None
     }
 
+    /// By how much a step in time differs from the one before.
+    #[inline(always)]
     fn difference(&mut self) -> Option<i64> {
-        let mut ones = 0;
-        while ones < 4 && self.take(1)? == 1 {
-            ones += 1;
+        if self.count < 21 {
+            self.fill();
         }
+        if self.ahead >> 63 == 0 {
+            // Where the bits end there are zeros too.
+            self.count = self.count.checked_sub(1)?;
+            self.ahead <<= 1;
+            return Some(0);
+        }
+        let ones = ((!self.ahead).leading_zeros() as u8).min(4);
+        let prefix = (ones + 1).min(4);
+        if self.count < prefix {
+            return None;
+        }
+        self.skip(prefix);
         let width = match ones {
-            0 => return Some(0),
             1 => 14,
             2 => 17,
             3 => 20,
             _ => return Some(self.take(64)? as i64),
         };
-        let bits = self.take(width)? as i64;
+        let bits = self.few(width)? as i64;
         let negative = bits > 1 << (width - 1);
         Some(if negative { bits - (1 << width) } else { bits })
+    }
+
+    /// Which bits of the value change; how many may and how many behind them do not is kept for
+    /// the next one.
+    #[inline(always)]
+    fn change(&mut self, significant: &mut u8, trailing: &mut u8) -> Option<u64> {
+        if self.count < 13 {
+            self.fill();
+        }
+        if self.ahead >> 63 == 0 {
+            self.count = self.count.checked_sub(1)?;
+            self.ahead <<= 1;
+            return Some(0);
+        }
+        if self.ahead >> 62 == 0b11 {
+            let head = self.few(13)?;
+            let leading = (head >> 6 & 31) as u8;
+            *significant = match (head & 63) as u8 {
+                0 => 64,
+                some => some,
+            };
+            *trailing = 64u8.checked_sub(leading)?.checked_sub(*significant)?;
+        } else {
+            self.few(2)?;
+            // How many they are has not been said.
+            if *significant == 0 {
+                return None;
+            }
+        }
+        Some(self.take(*significant)? << *trailing)
     }
 }
 

@@ -13,29 +13,12 @@ mod run;
 mod script;
 mod store;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 /// The folder of scripts of the pinned module; none, said aloud, where it is not to be had.
-#[allow(clippy::disallowed_methods)] // a test's own child
 fn scripts() -> Option<PathBuf> {
-    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/prometheus");
     let module = "github.com/prometheus/prometheus";
-    let go = |args: &[&str]| {
-        let output = Command::new("go").args(args).current_dir(&peers).output();
-        let output = output.ok().filter(|output| output.status.success())?;
-        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let found = go(&["mod", "download", module])
-        .and_then(|_| go(&["list", "-m", "-f", "{{.Dir}}", module]))
-        .map(|dir| Path::new(&dir).join("promql/promqltest/testdata"))
-        .filter(|dir| dir.is_dir());
-    if found.is_none() {
-        let full = std::env::var_os("TOWPATH_TEST_FULL").is_some();
-        assert!(!full, "the Prometheus module is not to be had");
-        eprintln!("SKIPPED: the Go module of Prometheus is not to be had");
-    }
-    found
+    towpath_testkit::go_module("prometheus", module, "promql/promqltest/testdata")
 }
 
 /// Evaluations left out, as file and query: the script gives a sample twice in one load and means

@@ -1,10 +1,10 @@
 //! What is wrong with nodes, quotas, volumes and certificates, and what admission refused.
 
 use super::Snapshot;
-use super::pod::{first_seen, mentioned, millis};
+use super::pod::{first_seen, mentioned, millis, workload};
 use crate::cases::finding::{Finding, Kind, Step};
 use crate::ledger::Object;
-use k8s_openapi::api::core::v1::{Event, Node};
+use k8s_openapi::api::core::v1::{Event, Node, Pod};
 
 /// A volume fuller than this share has a problem.
 const FULL: f64 = 0.97;
@@ -42,7 +42,11 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
                 "{used} of {total} bytes are in use ({:.0} %)",
                 *used as f64 * 100.0 / *total as f64
             );
-            found.push(simple(Kind::DiskFull, object.clone(), snapshot.now, words));
+            let mut finding = simple(Kind::DiskFull, object.clone(), snapshot.now, words);
+            if let Some(pod) = snapshot.pods.iter().find(|pod| mounts(pod, object)) {
+                finding.workload = workload(pod);
+            }
+            found.push(finding);
         }
     }
     for (object, used, asked) in &snapshot.hungry {
@@ -58,6 +62,17 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
         }
     }
     found
+}
+
+pub(crate) fn mounts(pod: &Pod, claim: &Object) -> bool {
+    let volumes = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.volumes.iter().flatten());
+    let mut claims = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
+    claim.kind == "PersistentVolumeClaim"
+        && pod.metadata.namespace.as_deref() == Some(&claim.namespace)
+        && claims.any(|source| source.claim_name == claim.name)
 }
 
 fn span(ms: i64) -> String {

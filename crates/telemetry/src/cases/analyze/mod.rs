@@ -4,6 +4,9 @@
 mod cluster;
 mod pod;
 
+pub(crate) use cluster::mounts;
+pub(crate) use pod::workload;
+
 use super::finding::Finding;
 use crate::ledger::Object;
 use k8s_openapi::api::core::v1::{Event, Node, PersistentVolumeClaim, Pod, ResourceQuota};

@@ -29,7 +29,7 @@ pub(super) fn object(pod: &Pod) -> Object {
 }
 
 /// What a pod belongs to: the Deployment above its ReplicaSet, or whatever controls it.
-pub(super) fn workload(pod: &Pod) -> Object {
+pub(crate) fn workload(pod: &Pod) -> Object {
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
     let owners = pod.metadata.owner_references.iter().flatten();
     let Some(owner) = owners.into_iter().find(|o| o.controller == Some(true)) else {

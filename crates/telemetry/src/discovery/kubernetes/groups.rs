@@ -1,7 +1,7 @@
 //! Groups of targets that one object makes by itself: nodes, services, ingresses.
 
 use super::super::plain;
-use super::labels::*;
+use super::labels::{address, described, put, service_labels, source, target};
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::ResourceExt;

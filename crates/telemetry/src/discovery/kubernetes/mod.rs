@@ -5,7 +5,7 @@
 mod groups;
 mod labels;
 
-use groups::*;
+use groups::{ingress_group, node_group, service_group};
 use k8s_openapi::api::core::v1::{
     EndpointAddress, EndpointPort, Endpoints, Node, ObjectReference, Pod, Service,
 };
@@ -15,10 +15,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use towpath_daemon::CancellationToken;
 use towpath_kit::cache::{Cache, Key};
+use towpath_kit::copies::Copies;
 
-use labels::*;
+use labels::{
+    address, container_id, container_labels, containers, described, node_name, pod_ip, pod_labels,
+    port_labels, put, referred, service_labels, slice_endpoint, slice_port, source, target,
+};
 
 use crate::scrape::Group;
 use crate::scrape::relabel::Set;
@@ -42,15 +45,15 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Starts the watches beside one of pods that is there already.
-    pub fn start(client: &kube::Client, pods: Cache<Pod>, cancel: &CancellationToken) -> Self {
+    /// Those among the copies that all components share.
+    pub fn of(copies: &Copies) -> Self {
         Self {
-            pods,
-            nodes: Cache::start(client, cancel.clone()),
-            services: Cache::start(client, cancel.clone()),
-            endpoints: Cache::start(client, cancel.clone()),
-            slices: Cache::start(client, cancel.clone()),
-            ingresses: Cache::start(client, cancel.clone()),
+            pods: copies.pods.clone(),
+            nodes: copies.nodes.clone(),
+            services: copies.services.clone(),
+            endpoints: copies.endpoints.clone(),
+            slices: copies.slices.clone(),
+            ingresses: copies.ingresses.clone(),
         }
     }
 
@@ -97,7 +100,7 @@ impl Objects {
         };
         let node = config.attach_metadata.node;
         match config.role {
-            Role::Node => each(self.nodes.all(), |_| true, |object| node_group(object)),
+            Role::Node => each(self.nodes.all(), |_| true, node_group),
             Role::Pod => each(self.pods.all(), wanted, |object| {
                 Some(self.pod(object, node))
             }),
@@ -406,6 +409,7 @@ fn uncovered(covered: &Covered, targets: &mut Vec<Set>) {
 
 #[cfg(test)]
 mod tests {
+    use super::groups::covers;
     use super::*;
 
     #[test]

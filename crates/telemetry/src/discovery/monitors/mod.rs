@@ -8,120 +8,26 @@ mod probe;
 mod rules;
 mod spec;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::NamespaceResourceScope;
-use kube::{Resource, ResourceExt};
-use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use kube::ResourceExt;
+use serde_json::Value as Json;
 
 use crate::scrape::config::{self, Job};
 use crate::scrape::relabel::Written;
 use crate::scrape::written::{Authorization, BasicAuth, Global, Namespaces, Role, Scrape, Tls};
 
 use crate::discovery::plain;
+use crate::operator::{PodMonitor, Probe, ServiceMonitor};
 pub use probe::probe;
 use rules::{
     copies, copies_some, discovery, labels, named_port, port, rules, running, selection, sets,
 };
 use spec::{Common, Either, Endpoint, KeyOf, NamespaceSelector};
 
-macro_rules! monitor {
-    ($name:ident, $plural:literal, $doc:literal) => {
-        #[doc = $doc]
-        #[derive(Clone, Debug, Default, Deserialize)]
-        pub struct $name {
-            /// Its name and place.
-            pub metadata: ObjectMeta,
-            /// As it was written.
-            #[serde(default)]
-            pub spec: Json,
-        }
-
-        impl Resource for $name {
-            type DynamicType = ();
-            type Scope = NamespaceResourceScope;
-
-            fn kind(_: &()) -> Cow<'_, str> {
-                stringify!($name).into()
-            }
-
-            fn group(_: &()) -> Cow<'_, str> {
-                GROUP.into()
-            }
-
-            fn version(_: &()) -> Cow<'_, str> {
-                "v1".into()
-            }
-
-            fn plural(_: &()) -> Cow<'_, str> {
-                $plural.into()
-            }
-
-            fn meta(&self) -> &ObjectMeta {
-                &self.metadata
-            }
-
-            fn meta_mut(&mut self) -> &mut ObjectMeta {
-                &mut self.metadata
-            }
-        }
-    };
-}
-
-const GROUP: &str = "monitoring.coreos.com";
-
-monitor!(
-    ServiceMonitor,
-    "servicemonitors",
-    "Targets behind services."
-);
-monitor!(PodMonitor, "podmonitors", "Targets in pods.");
-monitor!(Probe, "probes", "Addresses that another program looks at.");
-
-/// The definitions of these kinds, without schemas of their own.
-pub fn definitions() -> Vec<Json> {
-    let kinds = [
-        ("ServiceMonitor", "servicemonitors", "smon"),
-        ("PodMonitor", "podmonitors", "pmon"),
-        ("Probe", "probes", "prb"),
-    ];
-    let definition = |(kind, plural, short): (&str, &str, &str)| {
-        json!({
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {"name": format!("{plural}.{GROUP}")},
-            "spec": {
-                "group": GROUP,
-                "scope": "Namespaced",
-                "names": {
-                    "kind": kind,
-                    "listKind": format!("{kind}List"),
-                    "plural": plural,
-                    "singular": kind.to_lowercase(),
-                    "shortNames": [short],
-                    "categories": ["prometheus-operator"],
-                },
-                "versions": [{
-                    "name": "v1",
-                    "served": true,
-                    "storage": true,
-                    "schema": {"openAPIV3Schema": {
-                        "type": "object",
-                        "required": ["spec"],
-                        "properties": {"spec": {
-                            "type": "object",
-                            "x-kubernetes-preserve-unknown-fields": true,
-                        }},
-                    }},
-                }],
-            },
-        })
-    };
-    kinds.into_iter().map(definition).collect()
-}
+/// How often is scraped what does not say how often, as prometheus-operator does it.
+const INTERVAL: &str = "30s";
 
 /// A value in a Secret or a ConfigMap of the monitor's namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -299,7 +205,8 @@ impl Making<'_> {
     }
 
     fn finish(&self, written: Scrape) -> Result<Job, String> {
-        let global = Global::default();
+        let mut global = Global::default();
+        global.scrape_interval = Some(INTERVAL.into());
         let mut job = config::job(written, &global, std::path::Path::new("/"))?;
         // Who writes monitors is not who runs this server.
         job.http.guarded = true;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::scrape::relabel::Set;
 use crate::scrape::target::{Found, target};
+use serde_json::json;
 
 fn set(pairs: &[(&str, &str)]) -> Set {
     let name = |name: &str| match name.starts_with("__") || name.is_empty() {

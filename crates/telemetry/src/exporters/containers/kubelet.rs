@@ -1,33 +1,33 @@
 //! The kubelet's own page: how many pods and containers run, and how full claimed volumes are.
 
 use super::ContainerExporter;
-use super::reading::{Disk, disk};
+use super::volumes::Volume;
 use crate::exporters::Sink;
 use crate::family::Kind::Gauge;
 use std::collections::BTreeMap;
 
-type Get = fn(&Disk) -> f64;
+type Get = fn(&Volume) -> f64;
 
 const VOLUMES: [(&str, &str, Get); 6] = [
     (
         "available_bytes",
         "Number of available bytes in the volume",
-        |d| d.avail,
+        |v| v.available,
     ),
-    ("capacity_bytes", "Capacity in bytes of the volume", |d| {
-        d.size
+    ("capacity_bytes", "Capacity in bytes of the volume", |v| {
+        v.capacity
     }),
-    ("inodes", "Maximum number of inodes in the volume", |d| {
-        d.files
+    ("inodes", "Maximum number of inodes in the volume", |v| {
+        v.inodes
     }),
-    ("inodes_free", "Number of free inodes in the volume", |d| {
-        d.files_free
+    ("inodes_free", "Number of free inodes in the volume", |v| {
+        v.inodes_free
     }),
-    ("inodes_used", "Number of used inodes in the volume", |d| {
-        d.files - d.files_free
+    ("inodes_used", "Number of used inodes in the volume", |v| {
+        v.inodes_used
     }),
-    ("used_bytes", "Number of used bytes in the volume", |d| {
-        d.size - d.avail
+    ("used_bytes", "Number of used bytes in the volume", |v| {
+        v.used
     }),
 ];
 
@@ -56,19 +56,20 @@ impl ContainerExporter {
         sink.sample(&[("container_state", "running")], containers as f64);
         crate::exporters::control::counted(sink, |name| name.starts_with("kubelet_"));
         // A claim that several pods mount is one volume.
-        let mut volumes: BTreeMap<(&str, &str), Disk> = BTreeMap::new();
+        let now = self.time.monotonic();
+        let mut volumes: BTreeMap<(&str, &str), Volume> = BTreeMap::new();
         for pod in &pods {
-            for (claim, dir) in &pod.claims {
-                if let Some(disk) = disk(&self.roots, dir) {
-                    volumes.insert((&pod.namespace, claim), disk);
+            for claim in &pod.claims {
+                if let Some(volume) = self.volume(claim, now) {
+                    volumes.insert((&pod.namespace, &claim.claim), volume);
                 }
             }
         }
         for (name, help, get) in VOLUMES {
             sink.family(format!("kubelet_volume_stats_{name}"), Gauge, help);
-            for ((namespace, claim), disk) in &volumes {
+            for ((namespace, claim), volume) in &volumes {
                 let labels = [("namespace", *namespace), ("persistentvolumeclaim", *claim)];
-                sink.sample(&labels, get(disk));
+                sink.sample(&labels, get(volume));
             }
         }
     }

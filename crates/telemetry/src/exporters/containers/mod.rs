@@ -8,10 +8,14 @@
 mod cadvisor;
 mod cgroup;
 mod kubelet;
+mod pages;
 mod reading;
 mod resource;
 mod summary;
 mod usage;
+mod volumes;
+
+pub use pages::KubeletPages;
 
 use super::node::Roots;
 use super::sink::Sink;
@@ -135,12 +139,20 @@ impl ContainerTarget {
 #[async_trait]
 impl Gather for ContainerTarget {
     async fn gather(&self) -> Result<Vec<Family>, GatherError> {
-        let (exporter, page) = (self.exporter.clone(), self.page);
-        super::off_reactor("containers", move |sink| match page {
-            Page::Cadvisor => exporter.write(sink),
-            Page::Resource => exporter.write_resource(sink),
-            Page::Kubelet => exporter.write_kubelet(sink),
-        })
-        .await
+        families(&self.exporter, self.page).await
     }
+}
+
+/// One page, read on a thread that may block.
+async fn families(
+    exporter: &Arc<ContainerExporter>,
+    page: Page,
+) -> Result<Vec<Family>, GatherError> {
+    let exporter = exporter.clone();
+    super::off_reactor("containers", move |sink| match page {
+        Page::Cadvisor => exporter.write(sink),
+        Page::Resource => exporter.write_resource(sink),
+        Page::Kubelet => exporter.write_kubelet(sink),
+    })
+    .await
 }

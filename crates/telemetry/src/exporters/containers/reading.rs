@@ -3,10 +3,11 @@
 use super::ContainerExporter;
 use super::cgroup::Figures;
 use super::usage::Room;
+use super::volumes::Volume;
 use crate::exporters::node::Roots;
 use std::collections::BTreeMap;
 use std::path::Path;
-use towpath_kit::traits::{RunningContainer, RunningPod};
+use towpath_kit::traits::{RunningClaim, RunningContainer, RunningPod};
 use towpath_stdx::bounded;
 
 /// Counters of one network device: bytes, packets, errors, dropped.
@@ -30,7 +31,7 @@ pub(super) struct PodReading {
     pub(super) figures: Option<Figures>,
     pub(super) links: Vec<Link>,
     pub(super) containers: Vec<ContainerReading>,
-    pub(super) claims: Vec<(String, Disk)>,
+    pub(super) claims: Vec<(RunningClaim, Volume)>,
 }
 
 /// A file system.
@@ -38,6 +39,7 @@ pub(super) struct PodReading {
 pub(super) struct Disk {
     pub(super) device: String,
     pub(super) size: f64,
+    pub(super) free: f64,
     pub(super) avail: f64,
     pub(super) files: f64,
     pub(super) files_free: f64,
@@ -50,7 +52,8 @@ impl ContainerExporter {
         let pods = self.stats.running();
         self.trees.keep(|dir| {
             let mut written = pods.iter().flat_map(|p| &p.containers);
-            written.any(|c| c.written.as_deref() == Some(dir))
+            let mut claims = pods.iter().flat_map(|p| &p.claims);
+            written.any(|c| c.written.as_deref() == Some(dir)) || claims.any(|c| c.dir == dir)
         });
         let readings = pods.into_iter().map(|mut pod| {
             let containers: Vec<_> = std::mem::take(&mut pod.containers)
@@ -75,7 +78,7 @@ impl ContainerExporter {
             let claims = pod
                 .claims
                 .iter()
-                .filter_map(|(claim, dir)| Some((claim.clone(), disk(&self.roots, dir)?)));
+                .filter_map(|claim| Some((claim.clone(), self.volume(claim, now)?)));
             PodReading {
                 figures: self.groups.read(&pod.cgroup),
                 links,
@@ -131,6 +134,7 @@ pub(super) fn disk(roots: &Roots, dir: &Path) -> Option<Disk> {
     Some(Disk {
         device: device(roots, &format!("{major}:{minor}")),
         size: stat.f_blocks as f64 * unit,
+        free: stat.f_bfree as f64 * unit,
         avail: stat.f_bavail as f64 * unit,
         files: stat.f_files as f64,
         files_free: stat.f_ffree as f64,

@@ -54,17 +54,17 @@ fn one(pod: &PodReading, rates: &[PodFigures], now: &str) -> Value {
         network["interfaces"] = pod.links.iter().map(link).collect();
         object["network"] = network;
     }
-    let volumes = pod.claims.iter().map(|(claim, disk)| {
+    let volumes = pod.claims.iter().map(|(claim, volume)| {
         json!({
             "time": now,
-            "name": claim,
-            "pvcRef": {"name": claim, "namespace": pod.pod.namespace},
-            "availableBytes": disk.avail as u64,
-            "capacityBytes": disk.size as u64,
-            "usedBytes": (disk.size - disk.avail) as u64,
-            "inodes": disk.files as u64,
-            "inodesFree": disk.files_free as u64,
-            "inodesUsed": (disk.files - disk.files_free) as u64,
+            "name": claim.volume,
+            "pvcRef": {"name": claim.claim, "namespace": pod.pod.namespace},
+            "availableBytes": volume.available as u64,
+            "capacityBytes": volume.capacity as u64,
+            "usedBytes": volume.used as u64,
+            "inodes": volume.inodes as u64,
+            "inodesFree": volume.inodes_free as u64,
+            "inodesUsed": volume.inodes_used as u64,
         })
     });
     object["volume"] = volumes.collect();

@@ -4,7 +4,7 @@
 mod process;
 mod spine;
 
-pub use spine::{SpineCaches, SpineTarget};
+pub use spine::SpineTarget;
 
 use super::Sink;
 use crate::family::{Family, Gather, GatherError, Kind};

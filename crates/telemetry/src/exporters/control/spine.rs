@@ -3,45 +3,19 @@
 use super::super::{Sink, off_reactor};
 use crate::family::{Family, Gather, GatherError, Kind};
 use async_trait::async_trait;
-use kube::{Client, ResourceExt};
+use kube::ResourceExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
-use towpath_kit::cache::Cache;
+use towpath_kit::copies::Spine;
 use towpath_kit::kinds::{Environment, Promotion, Release, Run};
 
-/// Copies of the objects of the spine.
-#[derive(Clone, Default)]
-pub struct SpineCaches {
-    /// Runs.
-    pub runs: Cache<Run>,
-    /// Releases.
-    pub releases: Cache<Release>,
-    /// Promotions.
-    pub promotions: Cache<Promotion>,
-    /// Environments.
-    pub environments: Cache<Environment>,
-}
-
-impl SpineCaches {
-    /// Starts them; they end with `cancel`.
-    pub fn start(client: &Client, cancel: &CancellationToken) -> Self {
-        Self {
-            runs: Cache::start(client, cancel.clone()),
-            releases: Cache::start(client, cancel.clone()),
-            promotions: Cache::start(client, cancel.clone()),
-            environments: Cache::start(client, cancel.clone()),
-        }
-    }
-}
-
 /// Deliveries as a target inside this process.
-pub struct SpineTarget(SpineCaches);
+pub struct SpineTarget(Spine);
 
 impl SpineTarget {
     /// A target over copies that somebody feeds.
-    pub fn new(caches: SpineCaches) -> Self {
-        Self(caches)
+    pub fn new(spine: Spine) -> Self {
+        Self(spine)
     }
 }
 

@@ -4,8 +4,7 @@ use super::show::{Row, Show, flag, name, namespace};
 use crate::family::Kind::Gauge;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, Job, JobSpec, JobStatus};
 use k8s_openapi::jiff::tz::TimeZone;
-use k8s_openapi::jiff::{SignedDuration, Timestamp, ToSpan};
-use towpath_api::cron::{self, Minutes, Schedule};
+use towpath_api::cron;
 
 pub(super) fn job(object: &Job) -> Vec<(&'static str, &str)> {
     vec![
@@ -177,41 +176,8 @@ fn next_time(cron: &CronJob, show: &mut Show<'_>) {
         None => Some(TimeZone::UTC),
     };
     if let (Some(from), Some(zone), Ok(schedule)) = (from, zone, cron::parse(&spec.schedule)) {
-        show.maybe(next(&schedule, from.0, &zone).map(|at| at.as_second() as f64));
+        show.maybe(schedule.next(from.0, &zone).map(|at| at.as_second() as f64));
     }
-}
-
-// The first time after another; none on the 31st of February.
-fn next(schedule: &Schedule, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-    let minutes: &Minutes = match schedule {
-        Schedule::Every(seconds) => {
-            return after.checked_add(SignedDuration::from_secs(*seconds)).ok();
-        }
-        Schedule::At(minutes) => minutes,
-    };
-    let whole = Timestamp::from_second(after.as_second().div_euclid(60) * 60 + 60).ok()?;
-    let mut at = whole.to_zoned(zone.clone());
-    let last_year = at.year().checked_add(8)?;
-    while at.year() <= last_year {
-        let field = |value: i8| u8::try_from(value).unwrap_or(u8::MAX);
-        let weekday = field(at.weekday().to_sunday_zero_offset());
-        at = if !minutes.has_month(field(at.month())) {
-            let first = at.date().first_of_month().checked_add(1.month()).ok()?;
-            zone.to_zoned(first.to_datetime(Default::default())).ok()?
-        } else if !minutes.has_day(field(at.day()), weekday) {
-            let tomorrow = at.date().tomorrow().ok()?;
-            zone.to_zoned(tomorrow.to_datetime(Default::default()))
-                .ok()?
-        } else if !minutes.has_hour(field(at.hour())) {
-            let left = 60 - i64::from(at.minute());
-            at.checked_add(SignedDuration::from_mins(left)).ok()?
-        } else if !minutes.has_minute(field(at.minute())) {
-            at.checked_add(SignedDuration::from_mins(1)).ok()?
-        } else {
-            return Some(at.timestamp());
-        };
-    }
-    None
 }
 
 pub(super) const CRON_JOBS: &[Row<CronJob>] = &[

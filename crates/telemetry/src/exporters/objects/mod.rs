@@ -1,7 +1,7 @@
 //! Objects of the cluster as kube-state-metrics shows them: same names, same labels, straight from
-//! shared copies ([`Cache`]).
+//! the copies that all components share.
 //!
-//! A page is written kind by kind and family by family from what the caches hold at that moment;
+//! A page is written kind by kind and family by family from what they hold at that moment;
 //! nothing is kept between pages. Help texts are shorter than upstream's here and there; names,
 //! kinds, labels and values are the same, which a test makes sure of beside the real program.
 
@@ -29,39 +29,22 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use std::sync::Arc;
-use towpath_kit::cache::Cache;
+use towpath_kit::copies::Copies;
 
 macro_rules! objects {
     ($($field:ident: $kind:ty, $singular:literal, $plural:literal, $base:path, $rows:expr;)*) => {
-        /// One copy per kind.
-        #[derive(Clone)]
-        pub struct ObjectCaches {
-            $(#[doc = $plural] pub $field: Cache<$kind>,)*
-        }
-
         /// What the copies held at one moment.
         #[derive(Clone, Default)]
         pub struct Objects {
             $(#[doc = $plural] pub $field: Vec<Arc<$kind>>,)*
         }
 
-        impl ObjectCaches {
-            /// Starts a copy of every kind but pods, of which there is one to share.
-            pub fn start(
-                client: &kube::Client,
-                pods: Cache<Pod>,
-                cancel: &tokio_util::sync::CancellationToken,
-            ) -> Self {
-                objects!(@start client cancel pods [] $($field)*)
-            }
-
-            /// What they hold now.
-            pub fn snapshot(&self) -> Objects {
-                Objects { $($field: self.$field.all(),)* }
-            }
-        }
-
         impl Objects {
+            /// What the copies hold now.
+            pub fn of(copies: &Copies) -> Self {
+                Self { $($field: copies.$field.all(),)* }
+            }
+
             /// Writes every family.
             pub fn write(&self, allowed: &Allowed, sink: &mut Sink) {
                 $(show::kind(
@@ -74,16 +57,6 @@ macro_rules! objects {
                 );)*
             }
         }
-    };
-    (@start $client:ident $cancel:ident $pods:ident [$($done:tt)*] pods $($rest:ident)*) => {
-        objects!(@start $client $cancel $pods [$($done)* pods: $pods,] $($rest)*)
-    };
-    (@start $client:ident $cancel:ident $pods:ident [$($done:tt)*] $field:ident $($rest:ident)*) => {
-        objects!(@start $client $cancel $pods
-            [$($done)* $field: Cache::start($client, $cancel.clone()),] $($rest)*)
-    };
-    (@start $client:ident $cancel:ident $pods:ident [$($done:tt)*]) => {
-        Self { $($done)* }
     };
 }
 
@@ -111,21 +84,21 @@ static ALL_OF_PODS: std::sync::LazyLock<Vec<show::Row<Pod>>> =
 
 /// The objects as a target inside this process.
 pub struct ObjectTarget {
-    caches: ObjectCaches,
+    copies: Copies,
     allowed: Allowed,
 }
 
 impl ObjectTarget {
     /// A target over copies that somebody feeds.
-    pub fn new(caches: ObjectCaches, allowed: Allowed) -> Self {
-        Self { caches, allowed }
+    pub fn new(copies: Copies, allowed: Allowed) -> Self {
+        Self { copies, allowed }
     }
 }
 
 #[async_trait]
 impl Gather for ObjectTarget {
     async fn gather(&self) -> Result<Vec<Family>, GatherError> {
-        let (objects, allowed) = (self.caches.snapshot(), self.allowed.clone());
+        let (objects, allowed) = (Objects::of(&self.copies), self.allowed.clone());
         // Thousands of pods take a while.
         super::off_reactor("objects", move |sink| objects.write(&allowed, sink)).await
     }

@@ -1,10 +1,13 @@
 //! Points of metrics into the store of metrics.
 //!
 //! Names become those of Prometheus, the resource becomes `job`, `instance` and `target_info`.
-//! Points that tell what was added since the last one are added up here, by series.
+//! Points that tell what was added since the last one are added up here, by series. Exemplars go
+//! with the series they are an example of, those of classic buckets with the bucket.
 
+mod examples;
 mod names;
 mod native;
+mod sums;
 
 use super::message::{
     AnyValue, ExponentialHistogramDataPoint, ExportMetricsServiceRequest, HistogramDataPoint,
@@ -13,29 +16,19 @@ use super::message::{
 use super::sink::{Accepted, Refusal, Sink};
 use async_trait::async_trait;
 use names::Sort;
-use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
+use sums::Sums;
 use towpath_query::promql::{Labels, stale};
-use towpath_signals::{Append, Metadata, Refused, Sample, SeriesRef, Value};
+use towpath_signals::{Append, Exemplar, Metadata, Sample, SeriesRef, Value};
 
-/// Series that are added up at a time; beyond that, further ones are refused.
-const SUMS_MAX: usize = 200_000;
 /// The bit of a point's flags that says there is no value.
 const NO_VALUE: u32 = 1;
 const DELTA: i32 = 1;
 
-/// What was added up of a series, and until when, in milliseconds.
-#[derive(Clone, Copy, Default)]
-struct Sum {
-    value: f64,
-    until: i64,
-}
-
 /// Takes points of metrics.
 pub struct MetricIntake {
     store: Arc<dyn Append>,
-    sums: Mutex<HashMap<SeriesRef, Sum>>,
+    sums: Sums,
 }
 
 impl MetricIntake {
@@ -43,7 +36,7 @@ impl MetricIntake {
     pub fn new(store: Arc<dyn Append>) -> Self {
         Self {
             store,
-            sums: Mutex::default(),
+            sums: Sums::default(),
         }
     }
 }
@@ -54,6 +47,7 @@ impl Sink<ExportMetricsServiceRequest> for MetricIntake {
         let mut batch = Batch {
             intake: self,
             samples: Vec::new(),
+            exemplars: Vec::new(),
             rejected: 0,
             why: String::new(),
         };
@@ -72,6 +66,10 @@ impl Sink<ExportMetricsServiceRequest> for MetricIntake {
         rejected += outcome.refused_count as u64;
         if let Some((_, refused)) = outcome.refused.first() {
             why = refused.to_string();
+        }
+        for (series, exemplar) in batch.exemplars {
+            // One that is there already, or an older one, is no reason to send the request again.
+            let _ = self.store.exemplar(series, exemplar);
         }
         self.store.sync().await.map_err(failed)?;
         Ok(Accepted {
@@ -147,6 +145,7 @@ impl Identity {
 struct Batch<'a> {
     intake: &'a MetricIntake,
     samples: Vec<Sample>,
+    exemplars: Vec<(SeriesRef, Exemplar)>,
     rejected: u64,
     why: String,
 }
@@ -177,15 +176,7 @@ impl Batch<'_> {
             }
             Some(metric::Data::Summary(_)) => (Sort::Other, "summary", false),
             Some(metric::Data::ExponentialHistogram(h)) => {
-                if h.aggregation_temporality == DELTA {
-                    let why = format!(
-                        "{}: exponential histograms that tell what was added are not taken",
-                        metric.name
-                    );
-                    self.refuse(h.data_points.len(), why);
-                    return 0;
-                }
-                (Sort::Other, "histogram", false)
+                (Sort::Other, "histogram", h.aggregation_temporality == DELTA)
             }
             None => return 0,
         };
@@ -229,7 +220,7 @@ impl Batch<'_> {
             Some(metric::Data::ExponentialHistogram(histogram)) => {
                 for point in &histogram.data_points {
                     latest = latest.max(ms(point.time_unix_nano));
-                    self.exponential(identity, &name, point);
+                    self.exponential(identity, &name, point, delta);
                 }
             }
             None => {}
@@ -242,6 +233,7 @@ impl Batch<'_> {
         identity: &Identity,
         name: &str,
         point: &ExponentialHistogramDataPoint,
+        delta: bool,
     ) {
         let value = if point.flags & NO_VALUE != 0 {
             Value::Float(stale())
@@ -251,8 +243,10 @@ impl Batch<'_> {
                 Err(why) => return self.refuse(1, format!("{name}: {why}")),
             }
         };
-        let labels = Point::new(identity, &point.attributes, point.time_unix_nano, false);
-        self.put_value(&labels, name, None, value);
+        let labels = Point::new(identity, &point.attributes, point.time_unix_nano, delta);
+        if let Some(series) = self.put_value(&labels, name, None, value) {
+            self.examples(series, examples::read(&point.exemplars, labels.at));
+        }
     }
 
     fn number(&mut self, identity: &Identity, name: &str, point: &NumberDataPoint, delta: bool) {
@@ -263,7 +257,14 @@ impl Batch<'_> {
             None => return self.refuse(1, format!("{name}: a point has no value")),
         };
         let labels = Point::new(identity, &point.attributes, point.time_unix_nano, delta);
-        self.put(&labels, name, None, value);
+        if let Some(series) = self.put(&labels, name, None, value) {
+            self.examples(series, examples::read(&point.exemplars, labels.at));
+        }
+    }
+
+    fn examples(&mut self, series: SeriesRef, exemplars: impl IntoIterator<Item = Exemplar>) {
+        let own = exemplars.into_iter().map(|one| (series, one));
+        self.exemplars.extend(own);
     }
 
     fn histogram(
@@ -280,20 +281,23 @@ impl Batch<'_> {
         let gone = point.flags & NO_VALUE != 0;
         let told = |value: f64| if gone { stale() } else { value };
         let labels = Point::new(identity, &point.attributes, point.time_unix_nano, delta);
+        let mut examples = examples::read(&point.exemplars, labels.at);
+        let bucket = format!("{name}_bucket");
         let mut below = 0;
         for (bound, count) in bounds.iter().zip(counts) {
             below += count;
             let le = ("le", bound.to_string());
-            self.put(
-                &labels,
-                &format!("{name}_bucket"),
-                Some(le),
-                told(below as f64),
-            );
+            let series = self.put(&labels, &bucket, Some(le), told(below as f64));
+            if let Some(series) = series {
+                let own = examples.extract_if(.., |one| one.value <= *bound);
+                self.examples(series, own);
+            }
         }
         let count = told(point.count as f64);
         let all = ("le", "+Inf".to_string());
-        self.put(&labels, &format!("{name}_bucket"), Some(all), count);
+        if let Some(series) = self.put(&labels, &bucket, Some(all), count) {
+            self.examples(series, examples);
+        }
         self.put(&labels, &format!("{name}_count"), None, count);
         if let Some(sum) = point.sum {
             self.put(&labels, &format!("{name}_sum"), None, told(sum));
@@ -329,19 +333,27 @@ impl Batch<'_> {
         self.put(&point, "target_info", None, 1.0);
     }
 
-    fn put(&mut self, point: &Point, name: &str, extra: Option<(&str, String)>, value: f64) {
-        self.put_value(point, name, extra, Value::Float(value));
+    fn put(
+        &mut self,
+        point: &Point,
+        name: &str,
+        extra: Option<(&str, String)>,
+        value: f64,
+    ) -> Option<SeriesRef> {
+        self.put_value(point, name, extra, Value::Float(value))
     }
 
+    /// One sample of a series; nothing where it is refused or came before.
     fn put_value(
         &mut self,
         point: &Point,
         name: &str,
         extra: Option<(&str, String)>,
         value: Value,
-    ) {
+    ) -> Option<SeriesRef> {
         if point.at == 0 {
-            return self.refuse(1, format!("{name}: a point has no time"));
+            self.refuse(1, format!("{name}: a point has no time"));
+            return None;
         }
         let extra = extra.map(|(name, value)| (name.to_string(), value));
         let own = [("__name__".to_string(), name.to_string())];
@@ -352,45 +364,31 @@ impl Batch<'_> {
             .chain(extra)
             .chain(own)
             .collect();
-        let series = match self.intake.store.resolve(&labels) {
-            Ok(series) => series,
-            Err(why) => return self.refuse(1, why.to_string()),
-        };
-        let value = match value {
-            Value::Float(added) if point.delta && !added.is_nan() => {
-                match self.intake.add(series, added, point.at) {
-                    Ok(Some(sum)) => Value::Float(sum),
-                    // It came before.
-                    Ok(None) => return,
-                    Err(why) => return self.refuse(1, why.to_string()),
-                }
+        let told = self.intake.store.resolve(&labels).and_then(|series| {
+            let gone = matches!(value, Value::Float(number) if number.is_nan());
+            if !point.delta || gone {
+                return Ok(Some((series, value)));
             }
-            whole => whole,
-        };
-        self.samples.push(Sample {
-            series,
-            at: point.at,
-            value,
-            start: None,
+            let sum = self.intake.sums.add(series, &value, point.at)?;
+            Ok(sum.map(|sum| (series, sum)))
         });
-    }
-}
-
-impl MetricIntake {
-    /// Adds to a series; nothing where the point is not behind the last one.
-    fn add(&self, series: SeriesRef, value: f64, at: i64) -> Result<Option<f64>, Refused> {
-        let mut sums = self.sums.lock();
-        if sums.len() >= SUMS_MAX && !sums.contains_key(&series) {
-            let why = format!("more than {SUMS_MAX} series tell what was added only");
-            return Err(Refused::Limit(why));
+        match told {
+            Ok(Some((series, value))) => {
+                self.samples.push(Sample {
+                    series,
+                    at: point.at,
+                    value,
+                    start: None,
+                });
+                Some(series)
+            }
+            // It came before.
+            Ok(None) => None,
+            Err(why) => {
+                self.refuse(1, why.to_string());
+                None
+            }
         }
-        let sum = sums.entry(series).or_default();
-        if at <= sum.until {
-            return Ok(None);
-        }
-        sum.value += value;
-        sum.until = at;
-        Ok(Some(sum.value))
     }
 }
 

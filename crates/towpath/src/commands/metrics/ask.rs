@@ -1,6 +1,7 @@
 //! Requests to the API of Prometheus, and its refusals as problems.
 
-use crate::cli::{Context, Output};
+use crate::cli::Context;
+use crate::commands::ask::{self, escaped};
 use crate::connection::Connection;
 use crate::exit::{Exit, Problem};
 use reqwest::{Method, StatusCode};
@@ -33,25 +34,19 @@ pub(super) async fn ask(
     } else {
         connection.request(Method::GET, &format!("{path}?{}", form.join("&")))
     };
-    let lost = |error: reqwest::Error| {
-        Problem::new(Exit::Unreachable, "server", "the server did not answer")
-            .why(error.to_string())
-            .next("towpath doctor")
-    };
-    let response = request.timeout(LIMIT).send().await.map_err(lost)?;
-    let status = response.status();
-    let text = response.text().await.map_err(lost)?;
-    let mut reply: Value = serde_json::from_str(&text).unwrap_or_default();
+    let answer = ask::send(request, LIMIT).await?;
+    let mut reply = answer.json();
     for remarks in ["warnings", "infos"] {
         for text in reply[remarks].as_array().into_iter().flatten() {
             eprintln!("{}", text.as_str().unwrap_or_default());
         }
     }
-    if status.is_success() && reply["status"] == "success" {
+    if answer.status.is_success() && reply["status"] == "success" {
         return Ok(reply["data"].take());
     }
-    let why = reply["error"].as_str().unwrap_or(text.trim()).to_string();
-    Err(match status {
+    let why = reply["error"].as_str().map(String::from);
+    let why = why.unwrap_or_else(|| answer.text());
+    Err(match answer.status {
         StatusCode::NOT_FOUND => {
             Problem::new(Exit::NotFound, "no-metrics", "this server keeps no metrics")
                 .next("set enabled = true under [telemetry] in towpath.toml")
@@ -64,16 +59,6 @@ pub(super) async fn ask(
         }
         _ => Problem::new(Exit::Failed, "query", "the query has no answer").why(why),
     })
-}
-
-/// Prints data as it is where a program wants it.
-pub(super) fn as_data(context: &Context, data: &Value) -> bool {
-    match context.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(data).unwrap_or_default()),
-        Output::Yaml => println!("{}", serde_saphyr::to_string(data).unwrap_or_default()),
-        Output::Table | Output::Name => return false,
-    }
-    true
 }
 
 /// Labels as PromQL writes them, the name in front.
@@ -93,14 +78,4 @@ pub(super) fn series(labels: &Value) -> String {
     } else {
         format!("{name}{{{}}}", others.join(", "))
     }
-}
-
-fn escaped(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    text.bytes()
-        .map(|byte| match byte {
-            byte if plain(byte) => char::from(byte).to_string(),
-            byte => format!("%{byte:02X}"),
-        })
-        .collect()
 }

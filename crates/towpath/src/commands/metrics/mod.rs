@@ -6,6 +6,8 @@ mod query;
 mod spark;
 mod targets;
 
+pub(super) use query::instant;
+
 use crate::cli::Context;
 use crate::exit::{Exit, Problem};
 
@@ -24,13 +26,9 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Verb {
-    /// Evaluate a PromQL expression, now, at a time or over a range
     Query(query::Args),
-    /// List names of labels, or the values of one
     Labels(names::LabelsArgs),
-    /// List the series that match selectors
     Series(names::SeriesArgs),
-    /// List what is scraped and how it went
     Targets(targets::Args),
 }
 

@@ -1,7 +1,8 @@
 //! `towpath metrics labels` and `towpath metrics series`.
 
-use super::ask::{as_data, ask, series as shown};
+use super::ask::{ask, series as shown};
 use crate::cli::Context;
+use crate::commands::ask::as_data;
 use crate::exit::{Exit, Problem};
 
 /// List names of labels, or the values of one

@@ -1,8 +1,9 @@
 //! `towpath metrics query`.
 
-use super::ask::{as_data, ask, series};
+use super::ask::{ask, series};
 use super::spark;
 use crate::cli::Context;
+use crate::commands::ask::as_data;
 use crate::commands::print::table;
 use crate::exit::{Exit, Problem};
 use serde_json::Value;
@@ -97,7 +98,8 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn instant(data: &Value) {
+/// Prints numbers of one time.
+pub(in crate::commands) fn instant(data: &Value) {
     let result = &data["result"];
     match data["resultType"].as_str() {
         Some("vector") => {

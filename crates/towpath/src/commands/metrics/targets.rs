@@ -1,7 +1,8 @@
 //! `towpath metrics targets`.
 
-use super::ask::{as_data, ask};
+use super::ask::ask;
 use crate::cli::Context;
+use crate::commands::ask::as_data;
 use crate::commands::print::{age, table};
 use crate::exit::{Exit, Problem};
 use serde_json::Value;

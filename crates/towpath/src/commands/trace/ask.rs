@@ -1,14 +1,13 @@
 //! Questions to the server's API of traces.
 
-use crate::cli::{Context, Output};
+use crate::cli::Context;
+use crate::commands::ask;
 use crate::connection::Connection;
 use crate::exit::{Exit, Problem};
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde_json::Value;
 use std::time::Duration;
 
-/// The most bytes of an answer.
-const ANSWER_MAX: usize = 64 << 20;
 /// A query ends on the server before that.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -21,53 +20,18 @@ pub(super) async fn ask(
     let connection = Connection::open(&context.config).await?;
     let request = connection
         .request(Method::GET, &format!("/tempo/api/{path}"))
-        .query(parameters)
-        .timeout(TIMEOUT);
-    let failed = |e: reqwest::Error| {
-        Problem::new(
-            Exit::Unreachable,
-            "server-unreachable",
-            "the server does not answer",
-        )
-        .why(e.to_string())
-        .next("towpath doctor")
+        .query(parameters);
+    let answer = ask::send(request, TIMEOUT).await?;
+    if answer.status.is_success() {
+        return answer.data();
+    }
+    let exit = answer.exit();
+    let reason = match exit {
+        Exit::NotFound => "no-trace",
+        Exit::Denied => "denied",
+        _ => "query-failed",
     };
-    let mut response = request.send().await.map_err(failed)?;
-    let status = response.status();
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        body.extend_from_slice(&chunk);
-        if body.len() > ANSWER_MAX {
-            let message = format!("the answer is longer than {ANSWER_MAX} bytes");
-            return Err(Problem::new(Exit::Failed, "too-large", message));
-        }
-    }
-    if status.is_success() {
-        return serde_json::from_slice(&body).map_err(|e| {
-            Problem::new(Exit::Unreachable, "server-answer", "the answer is no JSON")
-                .why(e.to_string())
-        });
-    }
-    let why = String::from_utf8_lossy(&body).trim().to_string();
-    let (exit, reason) = match status {
-        StatusCode::NOT_FOUND => (Exit::NotFound, "no-trace"),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (Exit::Denied, "denied"),
-        _ => (Exit::Failed, "query-failed"),
-    };
-    Err(Problem::new(exit, reason, "the server refuses").why(why))
-}
-
-/// Prints an answer as data, where that is asked for.
-pub(super) fn as_data(context: &Context, answer: &Value) -> bool {
-    match context.output {
-        Output::Json => println!(
-            "{}",
-            serde_json::to_string_pretty(answer).unwrap_or_default()
-        ),
-        Output::Yaml => println!("{}", serde_saphyr::to_string(answer).unwrap_or_default()),
-        _ => return false,
-    }
-    true
+    Err(Problem::new(exit, reason, "the server refuses").why(answer.text()))
 }
 
 /// Nanoseconds for people.

@@ -1,7 +1,8 @@
 //! `towpath trace search`.
 
-use super::ask::{as_data, ask, duration, list, number};
+use super::ask::{ask, duration, list, number};
 use crate::cli::{Context, Output};
+use crate::commands::ask::as_data;
 use crate::commands::print::table;
 use crate::exit::{Exit, Problem};
 use towpath_stdx::{Clock, SystemClock};

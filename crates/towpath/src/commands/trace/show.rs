@@ -1,8 +1,9 @@
 //! `towpath trace ID`.
 
-use super::ask::{as_data, ask, list, number};
+use super::ask::{ask, list, number};
 use super::waterfall::{Row, rows};
 use crate::cli::Context;
+use crate::commands::ask::as_data;
 use crate::exit::{Exit, Problem};
 use serde_json::Value;
 use std::io::IsTerminal;

@@ -35,9 +35,13 @@ pub(super) struct Cell {
 enum Sums {
     /// Count, group, minimum, maximum.
     Plain(f64),
+    /// The sum of numbers alone, and what it lost.
+    Floats(f64, f64),
+    /// The average of numbers alone.
+    Mean(Mean),
     /// Sum and average, of numbers and of histograms.
     Sum {
-        floats: Option<Mean>,
+        floats: Option<Box<Mean>>,
         histograms: Option<Box<Histograms>>,
     },
     /// Variance by Welford's method.
@@ -50,11 +54,13 @@ enum Sums {
 }
 
 /// A compensated sum that turns into a running mean where the sum would overflow.
+#[derive(Clone, Copy)]
 pub(in super::super) struct Mean {
     count: f64,
+    /// The sum, or the mean.
     sum: f64,
     error: f64,
-    mean: Option<f64>,
+    is_mean: bool,
 }
 
 impl Mean {
@@ -63,32 +69,32 @@ impl Mean {
             count: 1.0,
             sum: first,
             error: 0.0,
-            mean: None,
+            is_mean: false,
         }
     }
 
+    #[inline]
     pub(in super::super) fn add(&mut self, value: f64) {
         self.count += 1.0;
-        if self.mean.is_none() {
+        if !self.is_mean {
             let (sum, error) = add_compensated(value, self.sum, self.error);
             if !sum.is_infinite() {
                 (self.sum, self.error) = (sum, error);
                 return;
             }
-            self.mean = Some(self.sum / (self.count - 1.0));
+            self.is_mean = true;
+            self.sum /= self.count - 1.0;
             self.error /= self.count - 1.0;
         }
-        if let Some(mean) = &mut self.mean {
-            let share = (self.count - 1.0) / self.count;
-            (*mean, self.error) =
-                add_compensated(value / self.count, share * *mean, share * self.error);
-        }
+        let share = (self.count - 1.0) / self.count;
+        (self.sum, self.error) =
+            add_compensated(value / self.count, share * self.sum, share * self.error);
     }
 
     pub(in super::super) fn finish(&self) -> f64 {
-        match self.mean {
-            Some(mean) => mean + self.error,
-            None => self.sum / self.count + self.error / self.count,
+        match self.is_mean {
+            true => self.sum + self.error,
+            false => self.sum / self.count + self.error / self.count,
         }
     }
 }
@@ -98,10 +104,8 @@ impl Cell {
     pub(super) fn new(place: &Place<'_, '_>, value: Value, of: &Series) -> Option<Self> {
         let sums = match (place.op, value) {
             (AggregateOp::Count | AggregateOp::Group, _) => Sums::Plain(1.0),
-            (AggregateOp::Sum | AggregateOp::Avg, Value::Float(value)) => Sums::Sum {
-                floats: Some(Mean::new(value)),
-                histograms: None,
-            },
+            (AggregateOp::Sum, Value::Float(value)) => Sums::Floats(value, 0.0),
+            (AggregateOp::Avg, Value::Float(value)) => Sums::Mean(Mean::new(value)),
             (AggregateOp::Sum | AggregateOp::Avg, Value::Histogram(histogram)) => {
                 let histograms = Histograms::new(&histogram, place.op == AggregateOp::Avg);
                 Sums::Sum {
@@ -130,7 +134,65 @@ impl Cell {
         })
     }
 
+    /// Adds a plain sample: most are.
+    #[inline]
+    pub(super) fn add_float(&mut self, place: &Place<'_, '_>, value: f64, of: &Series) {
+        match &mut self.sums {
+            Sums::Floats(sum, error) => {
+                (*sum, *error) = add_compensated(value, *sum, *error);
+            }
+            Sums::Plain(kept) => match place.op {
+                AggregateOp::Count => *kept += 1.0,
+                AggregateOp::Group => {}
+                AggregateOp::Max => {
+                    if *kept < value || kept.is_nan() {
+                        *kept = value;
+                    }
+                }
+                _ => {
+                    if *kept > value || kept.is_nan() {
+                        *kept = value;
+                    }
+                }
+            },
+            Sums::Mean(mean) => mean.add(value),
+            Sums::Variance {
+                count,
+                mean,
+                squares,
+            } => {
+                *count += 1.0;
+                let delta = value - *mean;
+                *mean += delta / *count;
+                *squares += delta * (value - *mean);
+            }
+            Sums::All(values) => values.push(value),
+            Sums::Sum { .. } => return self.add(place, Value::Float(value), of),
+        }
+        self.drop_name |= of.drop_name;
+    }
+
     pub(super) fn add(&mut self, place: &Place<'_, '_>, value: Value, of: &Series) {
+        if let Value::Float(value) = value
+            && !matches!(self.sums, Sums::Sum { .. })
+        {
+            return self.add_float(place, value, of);
+        }
+        // A histogram among numbers.
+        let floats = match self.sums {
+            Sums::Floats(sum, error) => Some(Mean {
+                error,
+                ..Mean::new(sum)
+            }),
+            Sums::Mean(mean) => Some(mean),
+            _ => None,
+        };
+        if let Some(floats) = floats {
+            self.sums = Sums::Sum {
+                floats: Some(Box::new(floats)),
+                histograms: None,
+            };
+        }
         if let Sums::Sum {
             histograms: Some(histograms),
             ..
@@ -148,7 +210,7 @@ impl Cell {
                 Some(mean) => {
                     (mean.sum, mean.error) = add_compensated(value, mean.sum, mean.error);
                 }
-                None => *floats = Some(Mean::new(value)),
+                None => *floats = Some(Box::new(Mean::new(value))),
             },
             (Sums::Sum { histograms, .. }, Value::Histogram(histogram)) => match histograms {
                 Some(sums) => sums.add(place, &histogram, of),
@@ -158,29 +220,8 @@ impl Cell {
                 }
             },
             (_, Value::Histogram(_)) => place.ignore(),
-            (Sums::Plain(kept), Value::Float(value)) => {
-                let better = match place.op {
-                    AggregateOp::Max => *kept < value,
-                    _ => *kept > value,
-                };
-                if better || kept.is_nan() {
-                    *kept = value;
-                }
-            }
-            (
-                Sums::Variance {
-                    count,
-                    mean,
-                    squares,
-                },
-                Value::Float(value),
-            ) => {
-                *count += 1.0;
-                let delta = value - *mean;
-                *mean += delta / *count;
-                *squares += delta * (value - *mean);
-            }
-            (Sums::All(values), Value::Float(value)) => values.push(value),
+            // Taken care of above.
+            (_, Value::Float(_)) => {}
         }
     }
 
@@ -192,6 +233,8 @@ impl Cell {
     pub(super) fn finish(self, place: &Place<'_, '_>, param: f64) -> Option<Value> {
         Some(Value::Float(match self.sums {
             Sums::Plain(value) => value,
+            Sums::Floats(sum, error) => sum + error,
+            Sums::Mean(mean) => mean.finish(),
             Sums::Variance { count, squares, .. } => {
                 let variance = squares / count;
                 if place.op == AggregateOp::Stddev {

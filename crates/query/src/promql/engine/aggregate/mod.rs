@@ -4,6 +4,7 @@ mod cell;
 mod count_values;
 mod histogram;
 mod ranked;
+mod row;
 
 use indexmap::IndexMap;
 
@@ -11,9 +12,11 @@ use super::window::Steps;
 use super::{Eval, EvalError, Stream, scalar, stream};
 use crate::promql::annotation;
 use crate::promql::ast::{Aggregate, AggregateOp, Expr};
+use crate::promql::hash::Texts;
 use crate::promql::labels::{Labels, NAME};
 use crate::promql::series::{Series, Value};
 use cell::{Cell, Place};
+use row::Row;
 
 pub(super) use cell::Mean;
 pub(super) use histogram::Running;
@@ -41,14 +44,17 @@ fn group_of(aggregate: &Aggregate, labels: &Labels) -> Labels {
 }
 
 fn group_by(labels: &Labels, grouping: &[String], without: bool) -> Labels {
-    let named = |name: &str| grouping.iter().any(|label| label == name);
-    labels.filtered(|name| {
-        if without {
-            !named(name) && name != NAME
-        } else {
-            named(name)
-        }
-    })
+    labels.filtered(|name| keeps(grouping, without, name))
+}
+
+/// Whether a label is one of those that name the group.
+fn keeps(grouping: &[String], without: bool, name: &str) -> bool {
+    let named = grouping.iter().any(|label| label == name);
+    if without {
+        !named && name != NAME
+    } else {
+        named
+    }
 }
 
 /// The parameter of every step.
@@ -69,9 +75,9 @@ fn extremes(params: &[f64]) -> (f64, f64, bool) {
     (min, max, false)
 }
 
-struct Group {
-    cells: Vec<Option<Cell>>,
-}
+/// A cell takes as much as some samples. Upstream has the samples of a group in memory as well as
+/// its result, so that nothing is refused here that upstream would answer.
+const CELL_WEIGHT: usize = 2;
 
 fn summed(eval: &Eval<'_>, aggregate: &Aggregate, steps: Steps) -> Result<Vec<Series>, EvalError> {
     let params = params(eval, aggregate, steps)?;
@@ -83,35 +89,55 @@ fn summed(eval: &Eval<'_>, aggregate: &Aggregate, steps: Steps) -> Result<Vec<Se
         op: aggregate.op,
         span: aggregate.expr.span,
     };
-    let mut groups: IndexMap<Labels, Group> = IndexMap::new();
-    let mut holds = Vec::new();
+    // By the text of the labels, which is written to one place for all series: no labels are made
+    // but those of the groups.
+    let mut groups: IndexMap<Box<str>, Row<Option<Cell>>, Texts> = IndexMap::default();
+    let mut key = String::new();
+    let mut hold = eval.hold(0)?;
     for one in stream::stream(eval, &aggregate.expr, steps)? {
         let one = one?;
-        let key = group_of(aggregate, &one.labels);
-        if !groups.contains_key(&key) {
-            holds.push(eval.hold(steps.count())?);
-        }
-        let group = groups.entry(key).or_insert_with(|| Group {
-            cells: (0..steps.count()).map(|_| None).collect(),
-        });
-        let mut put = |time: i64, value: Value| {
-            let cell = &mut group.cells[steps.index(time)];
-            match cell {
-                Some(cell) => cell.add(&place, value, &one),
-                None => *cell = Cell::new(&place, value, &one),
-            }
+        let (names, without) = (&aggregate.grouping, aggregate.without);
+        one.labels
+            .filter_into(&mut key, |name| keeps(names, without, name));
+        let at = match groups.get_index_of(key.as_str()) {
+            Some(at) => at,
+            None => groups.insert_full(key.as_str().into(), Row::default()).0,
         };
+        let row = &mut groups[at];
+        if let Some(range) = row::range(steps, &one) {
+            row.cover(range, CELL_WEIGHT, (eval, &mut hold))?;
+        }
+        if aggregate.op == AggregateOp::Quantile {
+            eval.hold_more(&mut hold, one.floats.len())?;
+        }
+        let (first, cells) = row.cells();
+        let (mut step, mut reached) = (0, steps.start + first as i64 * steps.step);
         for (time, value) in one.floats.iter() {
-            put(time, Value::Float(value));
+            while reached < time {
+                step += 1;
+                reached += steps.step;
+            }
+            match &mut cells[step] {
+                Some(cell) => cell.add_float(&place, value, &one),
+                cell => *cell = Cell::new(&place, Value::Float(value), &one),
+            }
         }
         for (time, histogram) in &one.histograms {
-            put(*time, Value::Histogram(std::sync::Arc::clone(histogram)));
+            let value = Value::Histogram(std::sync::Arc::clone(histogram));
+            match &mut cells[steps.index(*time) - first] {
+                Some(cell) => cell.add(&place, value, &one),
+                cell => {
+                    eval.hold_more(&mut hold, histogram.weight())?;
+                    *cell = Cell::new(&place, value, &one);
+                }
+            }
         }
     }
     let mut out = Vec::with_capacity(groups.len());
-    for (labels, group) in groups {
-        let mut series = Series::new(labels);
-        for ((time, cell), param) in steps.times().zip(group.cells).zip(&params) {
+    for (labels, row) in groups {
+        let mut series = Series::new(Labels::of_text(&labels));
+        let params = &params[row.first()..];
+        for ((time, cell), param) in row.into_times(steps).zip(params) {
             let Some(cell) = cell else { continue };
             let drop_name = cell.drops_name();
             if let Some(value) = cell.finish(&place, *param) {

@@ -6,9 +6,11 @@ use indexmap::IndexMap;
 
 use super::super::window::Steps;
 use super::super::{Eval, EvalError, merge, stream};
+use super::row::{Row, range};
 use super::{extremes, group_of, params};
 use crate::promql::annotation;
 use crate::promql::ast::{Aggregate, AggregateOp, Expr};
+use crate::promql::hash::Texts;
 use crate::promql::labels::Labels;
 use crate::promql::series::{Series, Value};
 use crate::promql::text::format_general;
@@ -32,21 +34,27 @@ pub(super) fn ranked(
     let Some(limits) = limits(eval, aggregate, &params)? else {
         return Ok(Vec::new());
     };
-    let mut groups: IndexMap<Labels, Vec<Chosen>> = IndexMap::new();
+    let mut groups: IndexMap<Labels, Row<Chosen>, Texts> = IndexMap::default();
     let mut known: Vec<Series> = Vec::new();
-    let mut holds = Vec::new();
+    let mut hold = eval.hold(0)?;
     for one in stream::stream(eval, &aggregate.expr, steps)? {
         let one = one?;
         let key = group_of(aggregate, &one.labels);
-        let chosen = groups
-            .entry(key)
-            .or_insert_with(|| (0..steps.count()).map(|_| Chosen::new()).collect());
-        let offset = one.labels.upstream_hash() as f64 / u64::MAX as f64;
+        let row: &mut Row<Chosen> = groups.entry(key).or_default();
+        if let Some(covered) = range(steps, &one) {
+            row.cover(covered, 1, (eval, &mut hold))?;
+        }
+        let (first, chosen) = row.cells();
+        let offset = match aggregate.op {
+            AggregateOp::LimitRatio => one.labels.upstream_hash() as f64 / u64::MAX as f64,
+            _ => 0.0,
+        };
         let series = known.len();
         let mut kept = 1;
         let mut put = |time: i64, value: Value| {
             let step = steps.index(time);
-            let added = limits.offer(aggregate.op, step, offset, &mut chosen[step], series, value);
+            let place = &mut chosen[step - first];
+            let added = limits.offer(aggregate.op, step, offset, place, series, value);
             match added {
                 Offer::Kept => kept += 1,
                 Offer::Ignored => {
@@ -62,17 +70,17 @@ pub(super) fn ranked(
         for (time, histogram) in &one.histograms {
             put(*time, Value::Histogram(Arc::clone(histogram)));
         }
-        holds.push(eval.hold(kept)?);
+        eval.hold_more(&mut hold, kept)?;
         known.push(Series {
             drop_name: one.drop_name,
             ..Series::new(one.labels)
         });
     }
     if steps.count() == 1 {
-        return Ok(in_rank(aggregate.op, groups, &known, steps.start));
+        return Ok(in_rank(aggregate.op, groups, &known, steps));
     }
-    for (_, chosen) in groups {
-        for (time, chosen) in steps.times().zip(chosen) {
+    for (_, row) in groups {
+        for (time, chosen) in row.into_times(steps) {
             for candidate in chosen {
                 known[candidate.series].push(time, candidate.value);
             }
@@ -85,13 +93,14 @@ pub(super) fn ranked(
 /// At a single step the order is part of the result.
 fn in_rank(
     op: AggregateOp,
-    groups: IndexMap<Labels, Vec<Chosen>>,
+    groups: IndexMap<Labels, Row<Chosen>, Texts>,
     known: &[Series],
-    time: i64,
+    steps: Steps,
 ) -> Vec<Series> {
     let mut out = Vec::new();
-    for (_, steps) in groups {
-        let mut chosen: Chosen = steps.into_iter().flatten().collect();
+    for (_, row) in groups {
+        let chosen = row.into_times(steps).flat_map(|(_, chosen)| chosen);
+        let mut chosen: Chosen = chosen.collect();
         if matches!(op, AggregateOp::Topk | AggregateOp::Bottomk) {
             chosen.sort_by(|a, b| {
                 if worse(op, number(&b.value), number(&a.value)) {
@@ -105,7 +114,7 @@ fn in_rank(
         }
         for candidate in chosen {
             let mut series = known[candidate.series].clone();
-            series.push(time, candidate.value);
+            series.push(steps.start, candidate.value);
             out.push(series);
         }
     }

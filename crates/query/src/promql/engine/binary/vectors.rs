@@ -3,13 +3,16 @@
 //! The side that may have only one series per match group becomes one table per group: which
 //! series has a value at which step. The other side then passes by, series after series.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use indexmap::IndexMap;
 
 use super::super::window::Steps;
 use super::super::{Eval, EvalError, Stream, merge, stream};
 use super::element::{Operation, Outcome, changes_meaning, in_order};
 use crate::promql::ast::{Binary, Card, Expr, Matching};
+use crate::promql::hash::Texts;
 use crate::promql::labels::Labels;
 use crate::promql::series::{Series, Value};
 
@@ -20,8 +23,17 @@ struct Group {
     values: Vec<Option<Value>>,
     /// Whether a partner was found.
     matched: Vec<bool>,
-    /// The results given so far at a step, to find those given twice.
-    results: Vec<HashSet<Labels>>,
+    /// At which steps a result of these labels was given, to find those given twice.
+    results: IndexMap<Labels, Vec<bool>, Texts>,
+}
+
+/// A result in the making.
+struct Out {
+    /// Which series of the side with one per group it is made with.
+    partner: Option<u32>,
+    series: Series,
+    /// Where its labels are among the results of the group.
+    place: usize,
 }
 
 pub(super) fn vectors<'e>(
@@ -52,7 +64,7 @@ pub(super) fn vectors<'e>(
         swapped,
         steps,
         one: &one.series,
-        groups: HashMap::new(),
+        groups: HashMap::default(),
         duplicates: Vec::new(),
         busy: vec![false; steps.count()],
         out: Vec::new(),
@@ -81,7 +93,7 @@ struct Join<'j, 'e, 'a> {
     steps: Steps,
     /// The side with one series per group.
     one: &'j [Series],
-    groups: HashMap<Labels, Group>,
+    groups: HashMap<Labels, Group, Texts>,
     /// Steps at which a group has two series, and which.
     duplicates: Vec<(usize, u32, u32)>,
     /// At which steps the other side has any series at all.
@@ -108,7 +120,7 @@ impl Join<'_, '_, '_> {
             series: vec![None; steps],
             values: vec![None; steps],
             matched: vec![false; steps],
-            results: vec![HashSet::new(); steps],
+            results: IndexMap::default(),
         }
     }
 
@@ -174,8 +186,8 @@ impl Join<'_, '_, '_> {
             .remove(&key)
             .unwrap_or_else(|| Self::empty_group(steps));
         // Results by the series of the other side, which changes labels with `group_left`.
-        let mut outs: HashMap<Option<u32>, Series> = HashMap::new();
-        let mut order = Vec::new();
+        let mut outs: Vec<Out> = Vec::new();
+        let mut now = 0;
         let passed = values(&series).try_for_each(|(time, value)| {
             let step = self.steps.index(time);
             let (partner, other) = match (group.series[step], &group.values[step], fill) {
@@ -183,21 +195,36 @@ impl Join<'_, '_, '_> {
                 (_, _, Some(fill)) => (None, Value::Float(fill)),
                 _ => return Ok(()),
             };
-            let out = outs.entry(partner).or_insert_with(|| {
-                order.push(partner);
-                let other = partner.map_or(&key, |at| &self.one[at as usize].labels);
-                self.result(self.labels(&series.labels, other))
-            });
-            self.combine(&mut group, step, time, &value, &other, out)
+            if outs.get(now).is_none_or(|out| out.partner != partner) {
+                let known = outs.iter().position(|out| out.partner == partner);
+                now = known.unwrap_or_else(|| {
+                    let other = partner.map_or(&key, |at| &self.one[at as usize].labels);
+                    let labels = self.labels(&series.labels, other);
+                    outs.push(self.out(&mut group, partner, labels));
+                    outs.len() - 1
+                });
+            }
+            self.combine(&mut group, step, time, &value, &other, &mut outs[now])
         });
         self.groups.insert(key, group);
         passed?;
-        self.out.extend(
-            order
-                .into_iter()
-                .filter_map(|partner| outs.remove(&partner)),
-        );
+        self.out.extend(outs.into_iter().map(|out| out.series));
         Ok(())
+    }
+
+    fn out(&self, group: &mut Group, partner: Option<u32>, labels: Labels) -> Out {
+        let series = self.result(labels);
+        let mut place = 0;
+        if self.matching.card != Card::OneToOne {
+            let entry = group.results.entry(series.labels.clone());
+            place = entry.index();
+            entry.or_insert_with(|| vec![false; self.steps.count()]);
+        }
+        Out {
+            partner,
+            series,
+            place,
+        }
     }
 
     fn result(&self, labels: Labels) -> Series {
@@ -220,7 +247,7 @@ impl Join<'_, '_, '_> {
         time: i64,
         many: &Value,
         one: &Value,
-        out: &mut Series,
+        out: &mut Out,
     ) -> Result<(), EvalError> {
         let outcome = if self.swapped {
             self.operation.apply(one, many)
@@ -237,16 +264,17 @@ impl Join<'_, '_, '_> {
                      (group_left/group_right)",
                 );
             }
-        } else if !group.results[step].insert(out.labels.clone()) {
+        } else if std::mem::replace(&mut group.results[out.place][step], true) {
             return EvalError::query(
                 "multiple matches for labels: grouping labels must ensure unique matches",
             );
         }
         group.matched[step] = true;
         if self.binary.bool {
-            out.push(time, Value::Float(f64::from(u8::from(keep))));
+            let keep = f64::from(u8::from(keep));
+            out.series.push(time, Value::Float(keep));
         } else if keep {
-            out.push(time, result);
+            out.series.push(time, result);
         }
         Ok(())
     }
@@ -262,7 +290,7 @@ impl Join<'_, '_, '_> {
             let Some(mut group) = self.groups.remove(&key) else {
                 continue;
             };
-            let mut out = self.result(self.labels(&key, &series.labels));
+            let mut out = self.out(&mut group, None, self.labels(&key, &series.labels));
             let combined = values(series).try_for_each(|(time, value)| {
                 let step = self.steps.index(time);
                 if group.matched[step] || group.series[step] != Some(at as u32) {
@@ -272,7 +300,7 @@ impl Join<'_, '_, '_> {
             });
             self.groups.insert(key, group);
             combined?;
-            self.out.push(out);
+            self.out.push(out.series);
         }
         Ok(())
     }

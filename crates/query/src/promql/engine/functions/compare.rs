@@ -10,9 +10,21 @@ use crate::promql::series::Value;
 
 type Answer = Result<Option<Value>, EvalError>;
 
+/// Whether a counter has started anew.
+#[inline]
+pub(super) fn falls(before: f64, now: f64) -> bool {
+    now < before
+}
+
+/// Whether a value is another one.
+#[inline]
+pub(super) fn changed(before: f64, now: f64) -> bool {
+    now != before && !(now.is_nan() && before.is_nan())
+}
+
 pub(super) fn resets(call: &Call<'_, '_>, window: &Window<'_>) -> Answer {
     Ok(count(call, window, |before, now| match (before, now) {
-        (Value::Float(before), Value::Float(now)) => now < before,
+        (Value::Float(before), Value::Float(now)) => falls(*before, *now),
         (Value::Histogram(before), Value::Histogram(now)) => now.resets(before),
         _ => true,
     }))
@@ -20,9 +32,7 @@ pub(super) fn resets(call: &Call<'_, '_>, window: &Window<'_>) -> Answer {
 
 pub(super) fn changes(call: &Call<'_, '_>, window: &Window<'_>) -> Answer {
     Ok(count(call, window, |before, now| match (before, now) {
-        (Value::Float(before), Value::Float(now)) => {
-            now != before && !(now.is_nan() && before.is_nan())
-        }
+        (Value::Float(before), Value::Float(now)) => changed(*before, *now),
         (Value::Histogram(before), Value::Histogram(now)) => !now.same(before),
         _ => true,
     }))
@@ -34,6 +44,9 @@ fn count(
     window: &Window<'_>,
     differ: impl Fn(&Value, &Value) -> bool,
 ) -> Option<Value> {
+    if let (Some(marked), Edges::Plain, []) = (window.marked, call.edges, window.histograms) {
+        return Some(Value::Float(marked as f64));
+    }
     let mut from = 0;
     if call.edges == Edges::Anchored {
         // The last sample before the range stands at its start.

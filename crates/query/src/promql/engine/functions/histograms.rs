@@ -1,7 +1,5 @@
 //! Functions of histograms, native ones and classic ones in buckets of their own series.
 
-use std::collections::HashMap;
-
 use indexmap::IndexMap;
 
 use super::super::window::Steps;
@@ -165,20 +163,20 @@ fn numbers<'e>(
     }
     for (labels, buckets) in inputs.classic {
         let name = name_of(&labels);
-        let mut by_time: HashMap<i64, Vec<Bucket>> = HashMap::new();
-        for (upper, samples) in buckets {
-            for (time, count) in samples.iter() {
-                by_time
-                    .entry(time)
-                    .or_default()
-                    .push(Bucket { upper, count });
-            }
-        }
         let mut one = Series::new(labels);
-        for time in steps.times() {
-            if let Some(buckets) = by_time.remove(&time) {
-                one.floats
-                    .push(time, of_classic(steps.index(time), time, buckets, &name));
+        // The buckets side by side, and how far each one is.
+        let mut at = vec![0; buckets.len()];
+        for (step, time) in steps.times().enumerate() {
+            let mut now = Vec::with_capacity(buckets.len());
+            for ((upper, samples), at) in buckets.iter().zip(&mut at) {
+                if samples.times.get(*at) == Some(&time) {
+                    let (upper, count) = (*upper, samples.values[*at]);
+                    now.push(Bucket { upper, count });
+                    *at += 1;
+                }
+            }
+            if !now.is_empty() {
+                one.floats.push(time, of_classic(step, time, now, &name));
             }
         }
         out.push(one);

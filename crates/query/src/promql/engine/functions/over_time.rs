@@ -76,6 +76,10 @@ fn plain(call: &Call<'_, '_>, window: &Window<'_>) -> Option<bool> {
 }
 
 pub(super) fn avg(call: &Call<'_, '_>, window: &Window<'_>) -> Answer {
+    if !window.counts.is_empty() && window.histograms.is_empty() {
+        // The values are sums.
+        return float(total(window.values) / window.count() as f64);
+    }
     match (plain(call, window), window.values.split_first()) {
         (Some(true), Some((first, rest))) => {
             let mut mean = Mean::new(*first);
@@ -87,24 +91,23 @@ pub(super) fn avg(call: &Call<'_, '_>, window: &Window<'_>) -> Answer {
     }
 }
 
+fn total(values: &[f64]) -> f64 {
+    let (sum, error) = values.iter().fold((0.0, 0.0), |(sum, error), value| {
+        add_compensated(*value, sum, error)
+    });
+    if sum.is_infinite() { sum } else { sum + error }
+}
+
 pub(super) fn sum(call: &Call<'_, '_>, window: &Window<'_>) -> Answer {
     match plain(call, window) {
-        Some(true) => {
-            let (sum, error) = window
-                .values
-                .iter()
-                .fold((0.0, 0.0), |(sum, error), value| {
-                    add_compensated(*value, sum, error)
-                });
-            float(if sum.is_infinite() { sum } else { sum + error })
-        }
+        Some(true) => float(total(window.values)),
         Some(false) => histograms(call, window, false),
         None => Ok(None),
     }
 }
 
 pub(super) fn count(_: &Call<'_, '_>, window: &Window<'_>) -> Answer {
-    float(window.len() as f64)
+    float(window.count() as f64)
 }
 
 pub(super) fn present(_: &Call<'_, '_>, _: &Window<'_>) -> Answer {
@@ -171,6 +174,9 @@ fn best(
     beats: fn(f64, f64) -> bool,
 ) -> Option<(f64, f64)> {
     let values = floats(call, window)?;
+    if let Some(at) = window.best {
+        return Some((window.times[at] as f64 / 1000.0, values[at]));
+    }
     let (mut at, mut best) = (0, values[0]);
     for (next, value) in values.iter().enumerate() {
         if beats(*value, best) || best.is_nan() {

@@ -8,7 +8,7 @@ use crate::promql::annotation;
 use crate::promql::ast::{Edges, Expr, Span, ValueType};
 use crate::promql::functions::Function;
 use crate::promql::labels::NAME;
-use crate::promql::series::{Series, Value};
+use crate::promql::series::{Samples, Series, Value};
 
 /// What a function knows beside the samples.
 pub(super) struct Call<'c, 'a> {
@@ -138,7 +138,18 @@ pub(super) fn over_ranges<'e>(
     let out = series.map(move |one| {
         let one = one?;
         let mut out = Series::new(one.labels.clone());
-        let mut sliding = Sliding::new(&one);
+        let mut sliding = match function.name {
+            "rate" | "increase" | "resets" => Sliding::marking(&one, compare::falls),
+            "changes" => Sliding::marking(&one, compare::changed),
+            "max_over_time" => Sliding::ranking(&one, |a, b| a > b),
+            "min_over_time" => Sliding::ranking(&one, |a, b| a < b),
+            "ts_of_max_over_time" => Sliding::ranking(&one, |a, b| a >= b),
+            "ts_of_min_over_time" => Sliding::ranking(&one, |a, b| a <= b),
+            _ => Sliding::new(&one),
+        };
+        if !one.floats.is_empty() {
+            out.floats = Samples::with_capacity(steps.count().min(one.floats.len() + 64));
+        }
         let metric = one.labels.get(NAME);
         for (time, params) in steps.times().zip(&params) {
             let range = ranges.range_at(time);

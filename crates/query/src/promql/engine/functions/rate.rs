@@ -67,7 +67,7 @@ fn change(
     let (first, rest) = window.values.split_first()?;
     let last = rest.last()?;
     let mut result = last - first;
-    if counter {
+    if counter && window.marked != Some(0) {
         let mut previous = *first;
         for value in rest {
             if *value < previous {
@@ -78,7 +78,17 @@ fn change(
     }
     let times = (window.times[0], window.times[window.times.len() - 1]);
     let start = (counter && result > 0.0 && *first >= 0.0).then(|| first / result);
-    result *= factor(call, times, rest.len(), start, per_second);
+    if window.counts.is_empty() {
+        result *= factor(call, times, rest.len(), start, per_second);
+    } else {
+        let gaps = window.counts[1..].iter().map(|count| *count as usize).sum();
+        let reach = |count: Option<&u32>| match window.cut {
+            true => f64::from(count.copied().unwrap_or(1).max(1)),
+            false => 1.0,
+        };
+        let reach = (reach(window.counts.first()), reach(window.counts.last()));
+        result *= factor_beyond(call, times, gaps, start, per_second, reach);
+    }
     Some(Value::Float(result))
 }
 
@@ -89,17 +99,30 @@ fn change(
 /// `start` is its first value by the change.
 fn factor(
     call: &Call<'_, '_>,
+    times: (i64, i64),
+    gaps: usize,
+    start: Option<f64>,
+    per_second: bool,
+) -> f64 {
+    factor_beyond(call, times, gaps, start, per_second, (1.0, 1.0))
+}
+
+/// Like [`factor`], where the samples next to the edges are expected within several gaps: they
+/// stand for that many.
+fn factor_beyond(
+    call: &Call<'_, '_>,
     (first, last): (i64, i64),
     gaps: usize,
     start: Option<f64>,
     per_second: bool,
+    reach: (f64, f64),
 ) -> f64 {
     let mut to_start = (first - call.range.0) as f64 / 1000.0;
     let mut to_end = (call.range.1 - last) as f64 / 1000.0;
     let sampled = (last - first) as f64 / 1000.0;
     let gap = sampled / gaps as f64;
     let near = gap * 1.1;
-    if to_start >= near {
+    if to_start >= near * reach.0 {
         to_start = gap / 2.0;
     }
     if let Some(start) = start {
@@ -108,7 +131,7 @@ fn factor(
             to_start = to_zero;
         }
     }
-    if to_end >= near {
+    if to_end >= near * reach.1 {
         to_end = gap / 2.0;
     }
     let mut factor = (sampled + to_start + to_end) / sampled;
@@ -249,6 +272,17 @@ fn last_two(window: &Window<'_>) -> Option<[(i64, Value); 2]> {
 }
 
 fn last_change(call: &Call<'_, '_>, window: &Window<'_>, counter: bool) -> Option<Value> {
+    if let ([.., earlier, later], [.., before, now], []) =
+        (window.times, window.values, window.histograms)
+    {
+        let change = match counter && now < before {
+            true => *now,
+            false => now - before,
+        };
+        let seconds = (later - earlier) as f64 / 1000.0;
+        let change = if counter { change / seconds } else { change };
+        return (later != earlier).then_some(Value::Float(change));
+    }
     let [(earlier, before), (later, now)] = last_two(window)?;
     let seconds = (later - earlier) as f64 / 1000.0;
     if later == earlier {
