@@ -14,7 +14,7 @@ const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=
 async function serveBundle(context, server) {
   const headers = Object.fromEntries((await fetch(server.url, { headers: { accept: 'text/html' } })).headers);
   for (const name of ['content-encoding', 'content-length', 'etag', 'transfer-encoding']) delete headers[name];
-  await context.route((url) => url.origin === server.url && !/^\/(api|k8s|git|v2|prometheus|loki|alertmanager)\//.test(url.pathname), (route) => {
+  await context.route((url) => url.origin === server.url && !/^\/(api|k8s|git|v2|prometheus|loki|tempo|alertmanager)\//.test(url.pathname), (route) => {
     const name = new URL(route.request().url()).pathname.slice(1);
     const file = join(bundle, name && existsSync(join(bundle, name)) ? name : 'index.html');
     return route.fulfill({ headers: { ...headers, 'content-type': TYPES[file.split('.').at(-1)] }, body: readFileSync(file) });

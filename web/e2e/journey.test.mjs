@@ -1,5 +1,6 @@
 // From the first push through promotion to prd, a bad release stopped by a gate, a bad
-// deployment rolled back: through git, the CLI and a real browser.
+// deployment rolled back, what a release does seen in metrics, logs and traces, one that answers
+// with errors named by its commit: through git, the CLI and a real browser.
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,7 +25,7 @@ function edit(file, change) {
 }
 
 before(async () => {
-  server = await Server.start();
+  server = await Server.start('[telemetry]\nscrape-interval = "5s"\n');
   await server.towpath('apply', '-f', join(root, 'examples/hello/towpath.yaml'));
   await server.towpath('build', join(root, 'examples/images/postgres'), '--tag', 'postgres:15', '--if-missing');
   await server.towpath('build', join(root, 'examples/images/redis'), '--tag', 'redis:7', '--if-missing');
@@ -66,6 +67,33 @@ test('the commit shows its journey and its logs', async () => {
   await accessible(page, 'Commit journey');
   mkdirSync(join(root, 'target'), { recursive: true });
   await page.screenshot({ path: join(root, 'target/journey.png') });
+});
+
+test('metrics, logs and traces of the new release are in Explore', async () => {
+  const commit = page.url();
+  for (let i = 0; i < 5; i++) await fetch('http://127.0.0.1:30253/');
+  // Its requests, joined to the commit that its pods run.
+  const query = `sum by (commit) (rate(app_requests_total{namespace="hello-dev", endpoint="/"}[1m]) * on (namespace, pod) group_left (commit) towpath_release_info{commit="${first}"})`;
+  await until('its requests are measured', async () => (await server.get(`/prometheus/api/v1/query?query=${encodeURIComponent(query)}`)).data.result.length > 0);
+  const counted = 'rate(traces_spanmetrics_calls_total{service="hello"}[1h])';
+  await until('its spans are counted', async () => (await server.get(`/prometheus/api/v1/query?query=${encodeURIComponent(counted)}`)).data.result.length > 0);
+  await page.goto(`${server.url}/observe/explore?ns=hello-dev&w=hello&refresh=5s`);
+  await page.getByRole('slider', { name: 'Requests per second, time' }).waitFor();
+  await page.getByRole('region', { name: 'Services' }).getByRole('button', { name: 'hello', exact: true }).waitFor();
+  await accessible(page, 'Explore, the release');
+  // From its lines to a trace, from its span back to its lines.
+  await page.goto(`${server.url}/observe/explore?mode=logs&log=${encodeURIComponent('{namespace="hello-dev", app="hello"} |= "\\"path\\":\\"/\\""')}`);
+  await page.getByRole('region', { name: 'Lines' }).getByRole('button').first().click();
+  await page.getByRole('row', { name: /^commit/ }).getByRole('cell', { name: first, exact: true }).waitFor();
+  await page.getByRole('button', { name: /^Trace [0-9a-f]{16}/ }).click();
+  await page.getByRole('heading', { name: 'hello: GET /' }).waitFor();
+  await page.getByRole('row', { name: /INCR visits/ }).click();
+  const span = page.getByRole('region', { name: /^Span/ });
+  await span.getByRole('link', { name: /^hello-dev\/hello-/ }).waitFor();
+  await span.getByRole('region', { name: 'Lines of the span' }).getByText('"path":"/"').waitFor();
+  await accessible(page, 'Trace beside logs');
+  await page.screenshot({ path: join(root, 'target/journey-trace.png') });
+  await page.goto(commit);
 });
 
 test('it is promoted to stg and, approved by a person, to prd', async () => {
@@ -165,7 +193,45 @@ test('eight tabs stay live and the keyboard reaches everything', async () => {
   await page.keyboard.press('Escape');
   await page.setViewportSize({ width: 320, height: 800 });
   const wide = await page.evaluate('document.documentElement.scrollWidth');
+  await page.setViewportSize({ width: 1360, height: 900 });
   assert.ok(wide <= 320, `the page is ${wide} px wide at 320 px`);
+});
+
+test('a release that answers with errors is named by its commit in a case, and rolled back from there', async () => {
+  const rule = {
+    apiVersion: 'monitoring.coreos.com/v1', kind: 'PrometheusRule', metadata: { name: 'hello' },
+    spec: { groups: [{ name: 'hello', interval: '5s', rules: [{
+      alert: 'HelloAnswersWithErrors', labels: { severity: 'critical', deployment: 'hello' }, annotations: { summary: '{{ $value | humanizePercentage }} of the requests to hello fail' },
+      expr: 'sum by (namespace) (rate(app_requests_total{endpoint="/", status=~"5.."}[1m])) / sum by (namespace) (rate(app_requests_total{endpoint="/"}[1m])) > 0.2',
+    }] }] },
+  };
+  const headers = { authorization: `Bearer ${server.token}`, 'content-type': 'application/json' };
+  const posted = await fetch(`${server.url}/k8s/apis/monitoring.coreos.com/v1/namespaces/hello-dev/prometheusrules`, { method: 'POST', headers, body: JSON.stringify(rule) });
+  assert.ok(posted.ok, await posted.text());
+  copy.git('checkout', first, '--', '.');
+  edit('src/lib.rs', (text) => text.replace('    Ok(format!("{} You', '    if visits % 2 == 0 {\n        return Err(Failure("greet", "no words are left".into()));\n    }\n    Ok(format!("{} You'));
+  const bad = copy.commit('Spare every second greeting');
+  await server.towpath('push', '-C', copy.dir, '--repo', 'hello', '--to', 'dev', '--wait');
+  await runsHealthily('dev', bad);
+  const traffic = setInterval(() => fetch('http://127.0.0.1:30253/').catch(() => undefined), 200);
+  try {
+    const found = await until('a case names the commit', async () => (await server.get('/api/v1/cases?state=open')).cases.find((c) => c.cause?.commit === bad), 240_000);
+    assert.equal(found.subject.environment, 'hello-dev');
+    await page.goto(server.url);
+    await page.getByRole('link', { name: found.title }).first().click();
+    const why = page.getByRole('region', { name: 'Why' });
+    await why.getByRole('heading', { name: new RegExp(`^${bad.slice(0, 7)} Spare every second greeting`) }).waitFor();
+    await accessible(page, 'Incident');
+    await page.screenshot({ path: join(root, 'target/journey-incident.png'), fullPage: true });
+    await page.getByRole('button', { name: 'Roll back dev' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Roll back dev' });
+    await dialog.getByText(`back to ${first.slice(0, 7)}`).waitFor();
+    await dialog.getByLabel('Reason').fill('every second greeting fails');
+    await dialog.getByRole('button', { name: 'Roll back dev' }).click();
+    await runsHealthily('dev', first);
+  } finally {
+    clearInterval(traffic);
+  }
 });
 
 test('the pages raised no errors', () => assert.deepEqual(errors, []));

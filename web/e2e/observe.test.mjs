@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { accessible, accessibleAsIs, enter, launch } from './browser.mjs';
 import { objects, Spine } from './fixture.mjs';
 import { Server, until } from './server.mjs';
-import { Signals } from './signals.mjs';
+import { Signals, TRACE } from './signals.mjs';
 
 let server, browser, spine, signals, page, context, errors;
 
@@ -69,6 +69,15 @@ const screens = [
   ['Logs', '/observe/explore?mode=logs&log=%7Bnamespace%3D%22hello-dev%22%7D', 'request 3 was answered'],
   ['Logs, none', '/observe/explore?mode=logs&log=%7Bnothing%3D%22x%22%7D', 'No line matches in this range'],
   ['Logs, counted', `/observe/explore?mode=logs&log=${encodeURIComponent('sum(rate({namespace="hello-dev"}[5m]))')}`, '{level="error"}'],
+  ['Explore, services', '/observe/explore', '3.1 %'],
+  ['Traces, no query', '/observe/explore?mode=traces', 'begin with a service'],
+  ['Traces, a service', '/observe/explore?mode=traces&svc=shop', 'Operations'],
+  ['Traces, found', `/observe/explore?mode=traces&tq=${encodeURIComponent('{ status = error }')}`, '2 failed'],
+  ['Traces, none', `/observe/explore?mode=traces&tq=${encodeURIComponent('{ name = "nothing" }')}`, 'No trace matches in this range'],
+  ['Trace', `/observe/explore?mode=traces&trace=${TRACE}`, 'The time went into'],
+  ['Trace, a span', `/observe/explore?mode=traces&trace=${TRACE}&span=0000000000000006`, 'on the critical path'],
+  ['Trace, gone', `/observe/explore?mode=traces&trace=${'12'.repeat(16)}`, 'It may have been kept for its time and gone'],
+  ['Trace beside a chart', explore(['up'], `&r.mode=traces&r.trace=${TRACE}`), 'The time went into'],
   ['Dashboards', '/observe/dashboards', 'How the service does'],
   ['Dashboard', '/observe/dashboards/default/boards/hello.json', '1 part of this dashboard cannot be shown'],
   ['Dashboard, broken', '/observe/dashboards/default/boards/broken.json', 'It is not JSON'],
@@ -77,6 +86,9 @@ const screens = [
   ['Alerts', '/observe/alerts', 'TooSlow on hello-1'],
   ['Rules', '/observe/alerts?tab=rules', 'many-to-many matching'],
   ['Silences', '/observe/alerts?tab=silences', 'the disk is being replaced'],
+  ['Routes', '/observe/alerts?tab=routes', 'severity="critical"'],
+  ['History of notifications', '/observe/alerts?tab=history', 'the answer was 503'],
+  ['History, filtered', '/observe/alerts?tab=history&only=Failed', 'showing 1 of 5'],
   ['Alerts, nothing matches', '/observe/alerts?q=nowhere', 'No alert matches the filter'],
 ];
 
@@ -185,6 +197,78 @@ test('from a point to its logs, a line opens, its labels filter, the tail follow
   await page.getByRole('button', { name: 'Stop following' }).click();
 });
 
+test('from a point by its exemplar to the trace, to a span, to its log lines, by keyboard', async () => {
+  await goto(explore(['sum by (le) (rate(http_request_duration_seconds_bucket[5m]))'], '&from=now-1h&to=now'));
+  await page.getByText('One exemplar with its trace').waitFor();
+  await slider().focus();
+  await page.keyboard.press('End');
+  // The exemplar lies a quarter of an hour back.
+  const way = page.getByRole('button', { name: /^Trace of ◇ 30/ });
+  for (let i = 0; i < 200; i++) {
+    await page.keyboard.press('ArrowLeft');
+    if ((await page.locator('.tip').textContent())?.includes('◇')) break;
+  }
+  await page.keyboard.press('Enter');
+  await way.focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'gateway: POST /checkout' }).waitFor();
+  await until('the trace stands beside the chart', () => page.url().includes(`r.trace=${TRACE}`) && page.url().includes('q=sum'), 5000);
+  const spans = page.getByRole('treegrid', { name: 'Spans, right pane' });
+  await spans.focus();
+  const active = () => spans.evaluate((e) => document.getElementById(e.getAttribute('aria-activedescendant'))?.getAttribute('aria-label'));
+  assert.match(await active(), /^gateway, POST \/checkout, 480 ms.*on the critical path/);
+  for (const key of ['ArrowDown', 'ArrowDown', 'ArrowLeft']) await page.keyboard.press(key);
+  // Folded, what it called is not shown.
+  await page.getByRole('row', { name: /SELECT basket/ }).waitFor({ state: 'detached' });
+  await page.keyboard.press('ArrowRight');
+  for (const key of ['ArrowDown', 'ArrowDown', 'ArrowDown', 'Enter']) await page.keyboard.press(key);
+  const panel = page.getByRole('region', { name: 'Span, right pane' });
+  await panel.getByText('card service: connection refused').first().waitFor();
+  assert.match(page.url(), /r\.span=0000000000000006/);
+  await panel.getByRole('region', { name: 'Lines of the span' }).getByText(TRACE).waitFor();
+  await panel.getByRole('button', { name: 'Logs of this trace' }).focus();
+  await page.keyboard.press('Enter');
+  // The trace moves to the left, its lines stand on the right.
+  await page.getByRole('region', { name: 'Lines, right pane' }).getByText('connection refused').waitFor();
+  const asked = new URL(page.url()).searchParams;
+  assert.equal(asked.get('trace'), TRACE);
+  assert.match(asked.get('r.log'), new RegExp(`pod="payment-7c9d8b6f5-x2x9q"} \\|= "${TRACE}"`));
+  await page.goBack();
+  await page.getByRole('slider').first().waitFor();
+});
+
+test('a line leads to its trace', async () => {
+  await goto(`/observe/explore?mode=logs&log=${encodeURIComponent(`{pod="payment"} |= "${TRACE}"`)}`);
+  await page.getByRole('button', { name: /connection refused/ }).click();
+  await page.getByRole('button', { name: `Trace ${TRACE.slice(0, 16)}` }).click();
+  await page.getByRole('heading', { name: 'gateway: POST /checkout' }).waitFor();
+});
+
+test('services lead to their slow and failed traces; a query is written, completed and refused', async () => {
+  await goto('/observe/explore');
+  await page.getByRole('button', { name: 'Failed of payment' }).click();
+  await page.getByRole('button', { name: /gateway POST \/checkout/ }).waitFor();
+  const field = page.getByLabel('Trace query');
+  assert.equal(await field.inputValue(), '{ resource.service.name = "payment" && status = error }');
+  await page.getByRole('checkbox', { name: 'failed only' }).uncheck();
+  await page.getByLabel('Operation').selectOption('GET /orders');
+  await until('the query has it', () => new URL(page.url()).searchParams.get('tq') === '{ resource.service.name = "payment" && name = "GET /orders" }', 5000);
+  await field.fill('');
+  await field.pressSequentially('{ resource.ser');
+  await page.getByRole('option', { name: /resource\.service\.name/ }).waitFor();
+  await page.keyboard.press('Tab');
+  await page.getByRole('listbox', { name: 'Suggestions' }).getByRole('option', { name: 'shop' }).waitFor();
+  await page.keyboard.press('Escape');
+  await field.fill('{ wrong = 1 }');
+  await page.keyboard.press('Enter');
+  await page.getByRole('alert').getByText('wrong is no attribute').waitFor();
+  assert.equal(await page.locator('.wrong').first().textContent(), 'wrong');
+  await accessible(page, 'Traces, error');
+  await field.fill(TRACE);
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'gateway: POST /checkout' }).waitFor();
+});
+
 test('variables of a dashboard are in its queries and in its URL', async () => {
   await goto('/observe/dashboards/default/boards/hello.json');
   await page.getByRole('heading', { name: 'Requests' }).waitFor();
@@ -234,9 +318,32 @@ test('a silence says what it covers, is made and ended', async () => {
   await page.getByText('Expired').waitFor();
 });
 
+test('an alert shows at once when the history tells of it, without a refresh', async () => {
+  await goto('/observe/alerts');
+  await page.getByText('TooSlow on hello-1').waitFor();
+  await until('it is followed', () => signals.tails.size > 0, 5000);
+  const before = signals.asked.filter((a) => a.includes('/api/v1/rules')).length;
+  signals.write(JSON.stringify({ event: 'fires', alertname: 'Sudden', labels: { pod: 'hello-2' } }), Date.now(), { job: 'towpath/notifications' });
+  await until('alerts are asked for again', () => signals.asked.filter((a) => a.includes('/api/v1/rules')).length > before, 5000);
+  await page.getByRole('button', { name: 'History', exact: true }).click();
+  await page.getByRole('row', { name: /Firing Sudden/ }).waitFor();
+});
+
+test('routes say who is told of what; another Alertmanager is shown as it is written', async () => {
+  await goto('/observe/alerts?tab=routes');
+  await page.getByRole('row', { name: /severity="critical".* goes on pager alertname, namespace 10s/ }).waitFor();
+  await page.getByRole('row', { name: /nobody none none, it is never told/ }).waitFor();
+  await page.getByRole('row', { name: /pager.*the answer was 503/ }).waitFor();
+  signals.yaml = 'route:\n  receiver: everyone\n';
+  await goto('/observe/alerts?tab=routes');
+  await page.getByRole('region', { name: 'Configuration' }).getByText('receiver: everyone').waitFor();
+  await accessible(page, 'Routes of another Alertmanager');
+  delete signals.yaml;
+});
+
 test('without the servers of signals every screen says so, and nothing else breaks', async () => {
-  signals.absent = new Set(['prometheus', 'loki', 'alertmanager']);
-  for (const [path, text] of [['/observe/explore', 'Metrics are not served'], [explore(['up']), 'Metrics are not served'], ['/observe/explore?mode=logs', 'Logs are not served'], ['/observe/dashboards/default/boards/hello.json', 'are not served by this server yet'], ['/observe/alerts', 'Notifications and silences are not served']]) {
+  signals.absent = new Set(['prometheus', 'loki', 'tempo', 'alertmanager']);
+  for (const [path, text] of [['/observe/explore', 'Metrics are not served'], [explore(['up']), 'Metrics are not served'], ['/observe/explore?mode=logs', 'Logs are not served'], [`/observe/explore?mode=traces&trace=${TRACE}`, 'Traces are not served'], ['/observe/dashboards/default/boards/hello.json', 'are not served by this server yet'], ['/observe/alerts', 'Notifications and silences are not served']]) {
     await goto(path);
     await page.getByText(text).first().waitFor();
     await accessible(page, `${path} without signals`);

@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { accessible, accessibleAsIs, enter, launch } from './browser.mjs';
+import { Cases } from './cases.mjs';
 import { objects, sha, Spine, testLog } from './fixture.mjs';
 import { Server, until } from './server.mjs';
 
-let server, browser, spine, page, errors;
+let server, browser, spine, incidents, page, errors;
 
 const goto = (path) => page.goto(server.url + path);
 const heading = (name) => page.getByRole('heading', { name, level: 1 });
@@ -16,7 +17,11 @@ before(async () => {
   server = await Server.start();
   browser = await launch();
   spine = new Spine(objects());
-  ({ page, errors } = await enter(browser, server, (context) => spine.install(context)));
+  incidents = new Cases();
+  ({ page, errors } = await enter(browser, server, async (context) => {
+    await spine.install(context);
+    await incidents.install(context);
+  }));
 });
 
 after(async () => {
@@ -55,6 +60,13 @@ const screens = [
   ['Resource', '/r/one?path=%2Fapi%2Fv1%2Fnamespaces%2Fdefault%2Fservices%2Fkubernetes', 'kind: Service'],
   ['Resource, events', '/r/one?tab=events&path=%2Fapi%2Fv1%2Fnamespaces%2Fdefault%2Fservices%2Fkubernetes', 'No events'],
   ['Resource, gone', '/r/one?path=%2Fapi%2Fv1%2Fnamespaces%2Fdefault%2Fservices%2Fgone', 'There is no gone any more'],
+  ['Incidents', '/i', 'by ada: image of hello'],
+  ['Incidents, closed', '/i?state=closed', 'confirmed'],
+  ['Incidents, nothing matches', '/i?q=nowhere', 'No incident matches the filter.'],
+  ['Incident, a commit is behind it', '/i/c-3f9k2m0q7x1a', 'the share of errors rose 95 seconds after'],
+  ['Incident, nothing explains it', '/i/c-nobody', 'so nothing is blamed'],
+  ['Incident, closed and confirmed', '/i/c-old', 'rolled back to'],
+  ['Incident, gone', '/i/c-gone', 'There is no case c-gone'],
   ['Audit', '/protect/audit', 'the newest first'],
   ['Audit, nothing matches', '/protect/audit?user=nobody', 'No event matches the filter.'],
   ['No such page', '/nowhere', 'This address leads nowhere'],
@@ -81,10 +93,16 @@ for (const [name, path, text] of screens) {
 test('an empty server says what to do first', async () => {
   const whole = spine.data;
   spine.data = { runs: [], releases: [], environments: [], promotions: [], repositories: [] };
+  const { all } = incidents;
+  incidents.all = [];
   await goto('/');
   await page.getByText('towpath repo create').waitFor();
   await accessible(page, 'Now, empty');
+  await goto('/i');
+  await page.getByText('Nothing has gone wrong.').waitFor();
+  await accessible(page, 'Incidents, empty');
   spine.data = whole;
+  incidents.all = all;
 });
 
 test('a slow server: what is awaited is said, nothing is called empty', async () => {
@@ -124,7 +142,7 @@ test('the journey is done with the keyboard alone', async () => {
   assert.equal(await page.evaluate('document.activeElement.textContent'), 'Skip to content');
   // Everything that can be used is reached, in the order of the page, and the focus is seen.
   const seen = [];
-  for (let i = 0; i < 14; i++) {
+  for (let i = 0; i < 15; i++) {
     await page.keyboard.press('Tab');
     seen.push(await page.evaluate(() => {
       const { activeElement: e } = document;
@@ -132,7 +150,7 @@ test('the journey is done with the keyboard alone', async () => {
     }));
   }
   const names = seen.map((s) => s.name);
-  assert.deepEqual(names.slice(0, 5), ['Towpath', 'Now', 'Commits', 'Environments', 'Resources']);
+  assert.deepEqual(names.slice(0, 5), ['Towpath', 'Now', 'Incidents', 'Commits', 'Environments']);
   assert.ok(names.includes('Approve for prd'), names.join(' | '));
   assert.deepEqual(seen.filter((s) => s.outline === 'none').map((s) => s.name), []);
 
@@ -193,6 +211,58 @@ async function keepsTheFocus(dialog) {
   const out = await dialog.evaluate((d) => document.activeElement !== document.body && !d.contains(document.activeElement));
   assert.equal(out, false, 'the focus stays inside');
 }
+
+test('an incident names the commit, leads to its proof, and is rolled back from, by keyboard', async () => {
+  await goto('/');
+  await page.getByRole('link', { name: 'ErrorRateHigh: Deployment hello-dev/hello' }).waitFor();
+  await page.keyboard.press('g');
+  await page.keyboard.press('i');
+  await heading('Incidents').waitFor();
+  await page.getByRole('link', { name: 'ErrorRateHigh: Deployment hello-dev/hello' }).waitFor();
+  await page.keyboard.press('j');
+  await page.keyboard.press('Enter');
+  await heading('ErrorRateHigh: Deployment hello-dev/hello').waitFor();
+  const why = page.getByRole('region', { name: 'Why' });
+  await why.getByRole('heading', { name: `${sha.degraded.slice(0, 7)} A new entry point` }).waitFor();
+  assert.equal(await why.getByRole('link', { name: `Commit ${sha.degraded.slice(0, 7)}` }).getAttribute('href'), commit('degraded'));
+  const shown = await why.getByRole('link', { name: /^Show the share of errors/ }).getAttribute('href');
+  assert.match(decodeURIComponent(shown), /^\/observe\/explore\?from=\d+&to=now&q=sum\(rate/);
+  await why.getByText('kubectl -n hello-dev describe pod').waitFor();
+  await page.getByRole('button', { name: 'Roll back dev' }).focus();
+  await page.keyboard.press('Enter');
+  const dialog = page.getByRole('dialog', { name: 'Roll back dev' });
+  // What it will do: from where to where, what to expect, how sure.
+  await dialog.getByText(`Takes dev from ${sha.degraded.slice(0, 7)} (A new entry point) back to ${sha.back.slice(0, 7)}`).waitFor();
+  await dialog.getByText('Expected: the share of errors falls').waitFor();
+  await dialog.getByText('82 %').waitFor();
+  await accessibleAsIs(page, 'Rolling back from an incident');
+  await dialog.getByLabel('Reason').fill('errors');
+  await dialog.getByRole('button', { name: 'Roll back dev' }).click();
+  await dialog.waitFor({ state: 'hidden' });
+  assert.deepEqual(spine.written.at(-1).body.spec, { environment: 'hello-dev', release: '', kind: 'rollback', reason: 'errors' });
+  await page.getByText('A rollback of dev is asked for').waitFor();
+  // The commit says it too.
+  await goto(commit('degraded'));
+  await page.getByRole('link', { name: 'ErrorRateHigh: Deployment hello-dev/hello' }).waitFor();
+});
+
+test('incidents that cannot be read say why, and Now lacks nothing else', async () => {
+  incidents.refused = 500;
+  for (const path of ['/i', '/i/c-3f9k2m0q7x1a']) {
+    await goto(path);
+    await page.getByRole('alert').getByText('the ledger cannot be read: the disk is full').waitFor();
+    await accessible(page, `${path}, failing`);
+  }
+  incidents.refused = 0;
+  await page.getByRole('button', { name: 'Retry' }).click();
+  await heading('ErrorRateHigh: Deployment hello-dev/hello').waitFor();
+  incidents.refused = 404;
+  await goto('/i');
+  await page.getByText('Incidents are not served by this server yet.').waitFor();
+  await goto('/');
+  await page.getByText('Needs you').waitFor();
+  incidents.refused = 0;
+});
 
 test('a protected environment wants its name typed', async () => {
   await goto('/p/demo/envs?env=hello-prd');
@@ -304,7 +374,7 @@ test('a log of 150,000 lines: few of them in the document, the first error in vi
 
 test('the pages raised no errors under the strict CSP', () => {
   // What the tests themselves broke is not the pages' fault.
-  assert.deepEqual(errors.filter((e) => !/WebSocket/.test(e)), []);
+  assert.deepEqual(errors.filter((e) => !/WebSocket|status of (404|500)/.test(e)), []);
 });
 
 test('with a real server: 5,000 objects, 8 tabs, a stop and a start', async () => {

@@ -1,6 +1,6 @@
 // One Towpath server for a test file: own directory, ports, networks; gone afterwards.
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,23 +10,36 @@ const run = promisify(execFile);
 export const root = new URL('../..', import.meta.url).pathname;
 const binary = process.env.TOWPATH_BIN ?? join(root, 'target/debug/towpath');
 
+// Below the ports that the system gives to connections, which now and then has one of a port it
+// has just handed out; and below Kubernetes' node ports. Other processes begin elsewhere.
+const FIRST = 12_000, PORTS = 17_000;
+let next = process.pid * 131;
+
 async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (let tries = 0; tries < PORTS; tries += 1) {
+    const port = FIRST + (next++ % PORTS);
+    const server = createServer();
+    const free = await new Promise((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+    });
+    if (free) return port;
+  }
+  throw new Error('no port is free');
 }
 
 export class Server {
-  static async start() {
+  /** `settings` is what `towpath.toml` says. */
+  static async start(settings = '') {
     const server = new Server();
     server.dir = mkdtempSync(join(tmpdir(), 'towpath-journey-'));
+    const file = join(server.dir, 'towpath.toml');
+    writeFileSync(file, settings);
     const [http, api, ingress] = [await freePort(), await freePort(), await freePort()];
     // Networks out of the way of a default instance and of other tests.
     const block = 64 + (process.pid % 16) * 2;
     server.flags = [
-      '--data-dir', join(server.dir, 'data'), '--http', `127.0.0.1:${http}`, '--api', `127.0.0.1:${api}`,
+      '--config', file, '--data-dir', join(server.dir, 'data'), '--http', `127.0.0.1:${http}`, '--api', `127.0.0.1:${api}`,
       '--ingress', `127.0.0.1:${ingress}`, '--instance', `j${process.pid % 100000}`,
       '--pod-cidr', `10.${block}.0.0/16`, '--service-cidr', `10.${block + 1}.0.0/16`,
     ];

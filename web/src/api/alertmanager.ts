@@ -8,6 +8,8 @@ export interface ReceivedAlert {
   receivers?: { name: string }[]; status: { state: 'active' | 'suppressed' | 'unprocessed'; silencedBy: string[]; inhibitedBy: string[]; mutedBy?: string[] };
 }
 export interface Silence { id: string; status: { state: 'active' | 'pending' | 'expired' }; comment: string; createdBy: string; startsAt: string; endsAt: string; updatedAt?: string; matchers: Matcher[] }
+export interface Route { receiver?: string; matchers?: string[]; match?: Record<string, string>; match_re?: Record<string, string>; group_by?: string[]; group_wait?: string; group_interval?: string; repeat_interval?: string; continue?: boolean; mute_time_intervals?: string[]; active_time_intervals?: string[]; routes?: Route[] }
+export interface ManagerStatus { config: { original: string }; uptime: string; versionInfo?: { version?: string }; cluster?: { status?: string } }
 export interface NewSilence { id?: string; matchers: Matcher[]; startsAt: string; endsAt: string; createdBy: string; comment: string }
 
 export class Alertmanager {
@@ -19,6 +21,14 @@ export class Alertmanager {
 
   silences(signal?: AbortSignal): Promise<Silence[]> {
     return ask(`${this.base}/api/v2/silences`, {}, signal, false) as Promise<Silence[]>;
+  }
+
+  status(signal?: AbortSignal): Promise<ManagerStatus> {
+    return ask(`${this.base}/api/v2/status`, {}, signal, false) as Promise<ManagerStatus>;
+  }
+
+  async receivers(signal?: AbortSignal): Promise<string[]> {
+    return ((await ask(`${this.base}/api/v2/receivers`, {}, signal, false)) as { name: string }[]).map((r) => r.name);
   }
 
   private async send(method: string, path: string, body?: unknown): Promise<void> {

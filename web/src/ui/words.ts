@@ -41,12 +41,12 @@ export const count = (n: number, one: string, many = `${one}s`) => `${n.toLocale
 export type Tone = 'ok' | 'failed' | 'warning' | 'running' | 'paused' | 'hand' | 'idle' | 'skipped' | 'unknown' | 'back' | 'past';
 
 const TONES: Record<string, Tone> = {
-  Healthy: 'ok', Succeeded: 'ok', Passed: 'ok', Synced: 'ok', Ready: 'ok', Bound: 'ok', Active: 'ok', Completed: 'ok', Available: 'ok', Normal: 'ok', Released: 'ok', Inactive: 'ok', Recording: 'ok',
-  Failed: 'failed', Firing: 'failed', Degraded: 'failed', Refused: 'failed', Error: 'failed', CrashLoopBackOff: 'failed', ImagePullBackOff: 'failed', ErrImagePull: 'failed', OOMKilled: 'failed', Lost: 'failed',
+  Healthy: 'ok', Succeeded: 'ok', Passed: 'ok', Synced: 'ok', Ready: 'ok', Bound: 'ok', Active: 'ok', Completed: 'ok', Available: 'ok', Normal: 'ok', Released: 'ok', Inactive: 'ok', Recording: 'ok', Helped: 'ok', Sent: 'ok', Resolved: 'ok',
+  Failed: 'failed', Open: 'failed', Critical: 'failed', Confirmed: 'failed', DidNotHelp: 'failed', Firing: 'failed', Degraded: 'failed', Refused: 'failed', Error: 'failed', CrashLoopBackOff: 'failed', ImagePullBackOff: 'failed', ErrImagePull: 'failed', OOMKilled: 'failed', Lost: 'failed',
   Warning: 'warning', OutOfSync: 'warning', Drifted: 'warning', Missing: 'warning', Held: 'warning', Stopped: 'warning',
   Running: 'running', Progressing: 'running', Deploying: 'running', ContainerCreating: 'running', Terminating: 'running',
   Paused: 'paused', Waiting: 'paused', Suspended: 'paused', Silenced: 'paused', Inhibited: 'paused', Muted: 'paused', WaitingForApproval: 'hand',
-  Skipped: 'skipped', Cancelled: 'skipped', Superseded: 'skipped', Unknown: 'unknown', RolledBack: 'back', Replaced: 'past', Expired: 'past',
+  Skipped: 'skipped', Cancelled: 'skipped', Refuted: 'skipped', Superseded: 'skipped', Unknown: 'unknown', Suspected: 'unknown', RolledBack: 'back', Replaced: 'past', Expired: 'past', Closed: 'past',
 };
 
 export const tone = (word: string): Tone => TONES[word] ?? 'idle';
@@ -58,7 +58,7 @@ const NAMES: Record<string, string> = { OutOfSync: 'Drifted', Held: 'On hold' };
 export function words(word: string): string {
   if (NAMES[word]) return NAMES[word];
   if (/BackOff|^Err|OOM/.test(word)) return word;
-  const spaced = word.replace(/([a-z])([A-Z])/g, '$1 $2');
+  const spaced = word.replace(/([a-z])(?=[A-Z])/g, '$1 ');
   return spaced.charAt(0) + spaced.slice(1).toLowerCase();
 }
 

@@ -60,7 +60,10 @@ export function asked(input: () => { questions: Question[]; span: Span; step: nu
     exemplars = [];
     if (!withExemplars) return;
     const found = await Promise.all(questions.filter((q, i) => !failed[i] && /_(bucket|total|count)\b/.test(q.expr)).map((q) => prometheus.exemplars(expand(q.expr, steps), start, end, signal).then((a) => a.data, (): ExemplarRun[] => [])));
-    if (!signal.aborted) exemplars = found.flat().flatMap((r) => r.exemplars.map((e) => ({ at: e.timestamp * 1000, value: number(e.value), labels: { ...r.seriesLabels, ...e.labels } })));
+    // Questions of one chart are often about the same series.
+    const once = new Map<string, Exemplified>();
+    for (const r of found.flat()) for (const e of r.exemplars) once.set(JSON.stringify([e.timestamp, e.value, e.labels]), { at: e.timestamp * 1000, value: number(e.value), labels: { ...r.seriesLabels, ...e.labels } });
+    if (!signal.aborted) exemplars = [...once.values()];
   }
 
   $effect(() => {

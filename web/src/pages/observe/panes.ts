@@ -2,8 +2,8 @@
 
 import type { Kind } from '../../chart/draw';
 
-export type Mode = 'start' | 'metrics' | 'logs';
-export interface Pane { mode: Mode; queries: string[]; view: 'chart' | 'table'; kind: Kind; log: string; namespace: string; workload: string; search: string }
+export type Mode = 'start' | 'metrics' | 'logs' | 'traces';
+export interface Pane { mode: Mode; queries: string[]; view: 'chart' | 'table'; kind: Kind; log: string; namespace: string; workload: string; search: string; /** Service whose operations are shown. */ service: string; /** A query of TraceQL. */ traceql: string; /** The trace that is open, its span that is. */ trace: string; span: string }
 export type Side = '' | 'r.';
 
 const KINDS: Kind[] = ['line', 'area', 'stacked', 'bars', 'step', 'points'];
@@ -13,9 +13,14 @@ export function paneOf(query: URLSearchParams, side: Side): Pane {
   const get = (name: string) => query.get(`${side}${name}`) ?? '';
   const queries = query.getAll(`${side}q`);
   return {
-    mode: queries.length && !get('mode') ? 'metrics' : one(get('mode'), ['start', 'metrics', 'logs'] as const),
-    queries, view: one(get('view'), ['chart', 'table'] as const), kind: one(get('kind'), KINDS), log: get('log'), namespace: get('ns'), workload: get('w'), search: get('find'),
+    mode: queries.length && !get('mode') ? 'metrics' : one(get('mode'), ['start', 'metrics', 'logs', 'traces'] as const),
+    queries, view: one(get('view'), ['chart', 'table'] as const), kind: one(get('kind'), KINDS), log: get('log'), namespace: get('ns'), workload: get('w'), search: get('find'), service: get('svc'), traceql: get('tq'), trace: get('trace'), span: get('span'),
   };
+}
+
+/** Explore with a trace open. */
+export function traceUrl(trace: string, span = ''): string {
+  return `/observe/explore?${new URLSearchParams({ mode: 'traces', trace, ...(span ? { span } : {}) })}`;
 }
 
 export const isSplit = (query: URLSearchParams) => [...query.keys()].some((k) => k.startsWith('r.'));
@@ -34,7 +39,18 @@ export function withPane(query: URLSearchParams, side: Side, change: Partial<Pan
   set('ns', next.namespace);
   set('w', next.workload);
   set('find', next.search);
+  set('svc', next.service);
+  set('tq', next.traceql);
+  set('trace', next.trace);
+  set('span', next.span);
   return out;
+}
+
+/** What a pane leads to opens beside it: from the right one, the right one takes the left place. */
+export function beside(query: URLSearchParams, side: Side, what: Partial<Pane>): URLSearchParams {
+  const left = side ? withPane(query, '', paneOf(query, side)) : query;
+  const fresh = new URLSearchParams([...left].filter(([name]) => !name.startsWith('r.')));
+  return withPane(fresh, 'r.', what);
 }
 
 export function withoutSplit(query: URLSearchParams): URLSearchParams {
@@ -48,20 +64,25 @@ export function exploreUrl(queries: string[], range: { from: string; to: string 
   return `/observe/explore?${out}`;
 }
 
+export const logsUrl = (log: string, range: { from: string; to: string }) => `/observe/explore?${new URLSearchParams({ from: range.from, to: range.to, mode: 'logs', log })}`;
+
+export const tracesUrl = (traceql: string, range: { from: string; to: string }) => `/observe/explore?${new URLSearchParams({ from: range.from, to: range.to, mode: 'traces', tq: traceql })}`;
+
 const KEPT = 60;
-export interface Asked { mode: 'metrics' | 'logs'; query: string; at: number }
+type Kept = 'metrics' | 'logs' | 'traces';
+export interface Asked { mode: Kept; query: string; at: number }
 
 export function history(): Asked[] {
   try {
     const kept: unknown = JSON.parse(localStorage.getItem('queries') ?? '[]');
-    return Array.isArray(kept) ? (kept as Asked[]).filter((a) => typeof a?.query === 'string' && (a.mode === 'metrics' || a.mode === 'logs')) : [];
+    return Array.isArray(kept) ? (kept as Asked[]).filter((a) => typeof a?.query === 'string' && ['metrics', 'logs', 'traces'].includes(a.mode)) : [];
   } catch {
     return [];
   }
 }
 
 /** Puts a question first in the history of this browser. */
-export function keep(mode: 'metrics' | 'logs', query: string, at = Date.now()) {
+export function keep(mode: Kept, query: string, at = Date.now()) {
   if (!query.trim()) return;
   localStorage.setItem('queries', JSON.stringify([{ mode, query, at }, ...history().filter((a) => a.query !== query || a.mode !== mode)].slice(0, KEPT)));
 }
