@@ -16,6 +16,7 @@ mod registry;
 mod report;
 mod server;
 mod stats;
+mod telemetry;
 
 use anyhow::Result;
 use clap::Parser;
@@ -27,15 +28,22 @@ use xtask::{packages, peers, step};
 #[derive(Parser)]
 #[command(name = "cargo xtask bench")]
 struct Args {
-    /// Only these: start, api, pods, push, registry, git, kustomize
+    /// Only these: start, api, pods, push, registry, git, kustomize,
+    /// telemetry
     names: Vec<String>,
     /// The same, as a flag
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// A twentieth of the objects and requests of `api`: a trial of the bench, not a measurement
+    /// A twentieth of the objects and requests of `api`, two thousandths of `telemetry`: a trial of
+    /// the bench, not a measurement
     #[arg(long)]
     small: bool,
-    /// Only this part of `api`: objects, watchers, pods, apply, start
+    /// What share of the series, lines and spans of the targets `telemetry` takes; whole, it runs
+    /// for hours
+    #[arg(long, default_value_t = 0.1)]
+    scale: f64,
+    /// Only this part of `api`: objects, watchers, pods, apply, start; of `telemetry`: idle, scrape,
+    /// head, blocks, logs, traces
     #[arg(long)]
     part: Option<String>,
     /// Also write the rows of only some benches into docs/performance.md
@@ -54,6 +62,7 @@ struct Args {
 
 static BINARY: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 static PART: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+static SCALE: std::sync::OnceLock<f64> = std::sync::OnceLock::new();
 static SMALL: AtomicBool = AtomicBool::new(false);
 
 /// The program that is measured.
@@ -68,6 +77,12 @@ fn counted(whole: usize) -> usize {
     } else {
         whole
     }
+}
+
+/// How many of something a bench takes that is named at the size of its target.
+fn scaled(whole: usize) -> usize {
+    let share = SCALE.get().copied().unwrap_or(1.0);
+    ((whole as f64 * share) as usize).max(1)
 }
 
 /// Whether this part of a bench is asked for.
@@ -85,12 +100,14 @@ const BENCHES: &[(&str, Bench)] = &[
     ("registry", registry::bench),
     ("git", git::bench),
     ("kustomize", kustomize::bench),
+    ("telemetry", telemetry::bench),
 ];
 
 fn main() -> Result<()> {
     std::env::set_current_dir(step::root())?;
     let args = Args::parse();
     SMALL.store(args.small, Ordering::Relaxed);
+    let _ = SCALE.set(if args.small { 0.002 } else { args.scale });
     if let Some(part) = args.part {
         let _ = PART.set(part);
     }

@@ -42,6 +42,18 @@ impl Row {
         }
     }
 
+    /// A line beside the peer without a target.
+    pub fn compared(
+        what: impl Into<String>,
+        ours: impl Into<String>,
+        peer: impl Into<String>,
+    ) -> Self {
+        Self {
+            peer: peer.into(),
+            ..Self::fact(what, ours)
+        }
+    }
+
     /// A bench that could not be run.
     pub fn failed(what: &str, error: &anyhow::Error) -> Self {
         let words = format!("{error:#}").replace('\n', " ").replace('|', "/");

@@ -4,7 +4,8 @@ use super::peer::resident;
 use super::report::Row;
 use super::stats::median;
 use anyhow::{Context, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use xtask::step;
 
@@ -35,12 +36,27 @@ impl Server {
         Self::start_with(name, "[telemetry]\nenabled = false\n")
     }
 
-    fn start_with(name: &str, settings: &str) -> Result<Self> {
-        let id = std::process::id() % 1000;
+    /// Starts with these settings.
+    pub fn start_with(name: &str, settings: &str) -> Result<Self> {
+        Self::start_with_files(name, settings, &[])
+    }
+
+    /// Starts with these settings and these files in its data.
+    pub fn start_with_files(name: &str, settings: &str, files: &[(&str, &str)]) -> Result<Self> {
+        // Several may run side by side.
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let id = (std::process::id() + number * 37) % 1000;
+        let net = 240 + number % 6 * 2;
         let dir = std::env::temp_dir().join(format!("towpath-bench-{name}-{id}"));
         let port = 31_000 + (id as u16) * 3;
         let data = dir.join("data").to_string_lossy().into_owned();
         std::fs::create_dir_all(&dir).context("directory of the bench")?;
+        for (path, text) in files {
+            let path = dir.join("data").join(path);
+            std::fs::create_dir_all(path.parent().unwrap_or(&dir))?;
+            std::fs::write(&path, text).context("a file of the bench")?;
+        }
         let config = dir.join("towpath.toml");
         std::fs::write(&config, settings).context("settings of the bench")?;
         let config = config.to_string_lossy().into_owned();
@@ -58,9 +74,9 @@ impl Server {
             "--ingress",
             &format!("127.0.0.1:{}", port + 2),
             "--pod-cidr",
-            "10.240.0.0/16",
+            &format!("10.{net}.0.0/16"),
             "--service-cidr",
-            "10.241.0.0/16",
+            &format!("10.{}.0.0/16", net + 1),
         ];
         let mut server = Self {
             flags: flags.iter().map(|f| f.to_string()).collect(),
@@ -89,6 +105,15 @@ impl Server {
         Ok(())
     }
 
+    /// As a crash would.
+    pub fn kill(&self) -> Result<()> {
+        step::run(step::program("kill").args(["-9", &self.pid.to_string()]))?;
+        while Path::new(&format!("/proc/{}", self.pid)).exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
     /// Runs a command against it.
     pub fn towpath(&self, arguments: &[&str]) -> Result<String> {
         step::output(
@@ -99,7 +124,7 @@ impl Server {
     }
 
     /// Directory for the bench's own files.
-    pub fn dir(&self) -> &std::path::Path {
+    pub fn dir(&self) -> &Path {
         &self.dir
     }
 }
@@ -111,7 +136,8 @@ impl Drop for Server {
     }
 }
 
-fn cpu_ticks(pid: u32) -> u64 {
+/// Hundredths of a second of a processor that a process has used.
+pub fn cpu_ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields: Vec<&str> = stat
         .rsplit(") ")

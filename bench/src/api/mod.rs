@@ -8,7 +8,7 @@ mod pods;
 mod start;
 mod watchers;
 
-pub use load::fill;
+pub use load::{client, fill, runtime};
 
 use super::peer::{Control, TOKEN};
 use super::report::Row;
