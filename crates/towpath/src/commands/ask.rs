@@ -6,6 +6,7 @@ use crate::exit::{Exit, Problem};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 use std::time::Duration;
+use towpath_query::promql::parse_duration;
 
 /// The most bytes of an answer.
 const ANSWER_MAX: usize = 64 << 20;
@@ -63,11 +64,7 @@ impl Answer {
 
     /// How a command ends that got this refusal.
     pub(super) fn exit(&self) -> Exit {
-        match self.status {
-            StatusCode::NOT_FOUND => Exit::NotFound,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Denied,
-            _ => Exit::Failed,
-        }
+        exit_of(self.status)
     }
 }
 
@@ -99,6 +96,40 @@ pub(super) fn as_data(context: &Context, data: &Value) -> bool {
         Output::Table | Output::Name => return false,
     }
     true
+}
+
+/// Prints one of many documents where a program wants them: a line of JSON, or YAML with its mark.
+pub(super) fn as_document(context: &Context, document: &Value) -> bool {
+    match context.output {
+        Output::Json => println!("{document}"),
+        Output::Yaml => println!(
+            "---\n{}",
+            serde_saphyr::to_string(document).unwrap_or_default()
+        ),
+        Output::Table | Output::Name => return false,
+    }
+    true
+}
+
+/// How a command ends that was refused with this status.
+pub(super) fn exit_of(status: StatusCode) -> Exit {
+    match status {
+        StatusCode::NOT_FOUND => Exit::NotFound,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Denied,
+        _ => Exit::Failed,
+    }
+}
+
+/// A duration above zero that a flag names.
+pub(super) fn duration(name: &str, text: &str) -> Result<Duration, Problem> {
+    let ms = parse_duration(text)
+        .ok()
+        .and_then(|ms| u64::try_from(ms).ok())
+        .filter(|ms| *ms > 0);
+    ms.map(Duration::from_millis).ok_or_else(|| {
+        let what = format!("--{name} {text} is no duration");
+        Problem::new(Exit::Failed, "usage", what).why("it is written like 90s, 5m or 1h30m")
+    })
 }
 
 /// Text as it stands in an address or a form.

@@ -3,6 +3,7 @@
 use crate::cli::{Context, Output};
 use kube::ResourceExt;
 use serde::Serialize;
+use serde_json::Value;
 use std::io::IsTerminal;
 
 /// Prints objects in the asked shape; `row` makes a table's cells.
@@ -103,4 +104,28 @@ pub fn age(instant: Option<&str>) -> String {
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
     }
+}
+
+/// Labels as PromQL and LogQL write them, the name of a metric in front.
+pub(super) fn labels<'l>(labels: impl IntoIterator<Item = (&'l String, &'l Value)>) -> String {
+    let mut name = "";
+    let mut others = Vec::new();
+    for (label, value) in labels {
+        let value = value.as_str().unwrap_or_default();
+        if label == "__name__" {
+            name = value;
+        } else {
+            others.push(format!("{label}={}", towpath_query::promql::quote(value)));
+        }
+    }
+    if others.is_empty() && !name.is_empty() {
+        name.to_string()
+    } else {
+        format!("{name}{{{}}}", others.join(", "))
+    }
+}
+
+/// [`labels`] of a series as the API has them.
+pub(super) fn series(series: &Value) -> String {
+    labels(series.as_object().into_iter().flatten())
 }

@@ -6,7 +6,6 @@ use crate::exit::{Exit, Problem};
 use reqwest::Method;
 use serde_json::Value;
 use std::time::Duration;
-use towpath_query::promql::parse_duration;
 
 /// How long an answer may take: what the server grants a query, and a little.
 const LIMIT: Duration = Duration::from_secs(130);
@@ -35,16 +34,4 @@ pub(super) fn refused(exit: Exit, why: String) -> Problem {
         Exit::Denied => Problem::new(exit, "denied", "lines may not be read").why(why),
         _ => Problem::new(exit, "query", "the query has no answer").why(why),
     }
-}
-
-/// A duration that a flag names, in nanoseconds.
-pub(super) fn duration(name: &str, text: &str) -> Result<u64, Problem> {
-    let ms = parse_duration(text)
-        .ok()
-        .and_then(|ms| u64::try_from(ms).ok());
-    let ms = ms.filter(|ms| *ms > 0).ok_or_else(|| {
-        let what = format!("--{name} {text} is no duration");
-        Problem::new(Exit::Failed, "usage", what).why("it is written like 90s, 5m or 1h30m")
-    })?;
-    Ok(ms.saturating_mul(1_000_000))
 }

@@ -2,7 +2,8 @@
 
 use super::ask::refused;
 use super::lines;
-use crate::cli::{Context, Output};
+use crate::cli::Context;
+use crate::commands::ask::{as_document, exit_of};
 use crate::connection::Connection;
 use crate::exit::{Exit, Problem};
 use base64::Engine as _;
@@ -44,11 +45,7 @@ pub(super) async fn run(
         .await
         .map_err(|error| lost(error.to_string()))?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let exit = match answer.status() {
-            StatusCode::NOT_FOUND => Exit::NotFound,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Denied,
-            _ => Exit::Failed,
-        };
+        let exit = exit_of(answer.status());
         let words = answer.text().await.unwrap_or_default();
         return Err(refused(exit, words.chars().take(WORDS).collect()));
     }
@@ -72,15 +69,7 @@ fn show(context: &Context, common: &Map<String, Value>, text: &str) {
     let Ok(message) = serde_json::from_str::<Value>(text) else {
         return;
     };
-    if matches!(context.output, Output::Json | Output::Yaml) {
-        // A document for each.
-        match context.output {
-            Output::Json => println!("{message}"),
-            _ => println!(
-                "---\n{}",
-                serde_saphyr::to_string(&message).unwrap_or_default()
-            ),
-        }
+    if as_document(context, &message) {
         return;
     }
     for line in lines::of(&message["streams"]) {

@@ -1,8 +1,8 @@
 //! `towpath logs labels`.
 
-use super::ask::{ask, duration};
+use super::ask::ask;
 use crate::cli::Context;
-use crate::commands::ask::{as_data, escaped};
+use crate::commands::ask::{as_data, duration, escaped};
 use crate::connection::Connection;
 use crate::exit::{Exit, Problem};
 use towpath_stdx::{Clock, SystemClock};
@@ -26,9 +26,10 @@ pub(super) struct Args {
 
 /// Prints names or values.
 pub(super) async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
-    let now = u64::try_from(SystemClock.since_epoch().as_nanos()).unwrap_or(u64::MAX);
+    let now = SystemClock.since_epoch();
     let start = now.saturating_sub(duration("since", &args.since)?);
-    let times = [("start", start.to_string()), ("end", now.to_string())];
+    let times =
+        [("start", start), ("end", now)].map(|(name, at)| (name, at.as_nanos().to_string()));
     let path = match &args.label {
         None => "labels".to_string(),
         Some(label) => format!("label/{}/values", escaped(label)),

@@ -1,5 +1,6 @@
 //! Lines as people read them: oldest first, with the labels that tell their streams apart.
 
+use crate::commands::print::labels;
 use serde_json::{Map, Value};
 use towpath_stdx::clock::rfc3339;
 
@@ -42,15 +43,6 @@ pub(super) fn common(lines: &[Line]) -> Map<String, Value> {
     common
 }
 
-/// Labels as LogQL writes them.
-pub(super) fn labels<'l>(pairs: impl Iterator<Item = (&'l String, &'l Value)>) -> String {
-    let pair = |(name, value): (&String, &Value)| {
-        let value = value.as_str().unwrap_or_default();
-        format!("{name}={}", towpath_query::promql::quote(value))
-    };
-    format!("{{{}}}", pairs.map(pair).collect::<Vec<_>>().join(", "))
-}
-
 impl Line {
     /// Its time, the labels that are not common to all, and its text; the text alone where that is
     /// wanted.
@@ -61,9 +53,8 @@ impl Line {
         let seconds = rfc3339(self.at / 1_000_000_000);
         let ms = self.at / 1_000_000 % 1000;
         let time = format!("{}.{ms:03}Z", seconds.trim_end_matches('Z'));
-        let mut own = self.labels.iter();
+        let own = self.labels.iter();
         let mut own = own
-            .by_ref()
             .filter(|(name, value)| common.get(*name) != Some(value))
             .peekable();
         match own.peek() {
@@ -86,7 +77,7 @@ mod tests {
         ]);
         let lines = of(&streams);
         let common = common(&lines);
-        assert_eq!(labels(common.iter()), "{app=\"a\"}");
+        assert_eq!(labels(&common), "{app=\"a\"}");
         let shown: Vec<String> = lines.iter().map(|l| l.shown(&common, false)).collect();
         assert_eq!(
             shown,

@@ -1,10 +1,10 @@
 //! `towpath logs query`.
 
-use super::ask::{ask, duration};
+use super::ask::ask;
 use super::{follow, lines};
 use crate::cli::Context;
-use crate::commands::ask::as_data;
-use crate::commands::metrics;
+use crate::commands::ask::{as_data, duration};
+use crate::commands::{metrics, print};
 use crate::connection::Connection;
 use crate::exit::{Exit, Problem};
 use towpath_query::logql;
@@ -35,7 +35,7 @@ pub(super) struct Args {
 
 /// Prints what is found.
 pub(super) async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
-    let now = u64::try_from(SystemClock.since_epoch().as_nanos()).unwrap_or(u64::MAX);
+    let now = SystemClock.since_epoch();
     let since = duration("since", &args.since)?;
     let connection = Connection::open(&context.config).await?;
     // What makes no sense is told in the server's words, which are Loki's.
@@ -46,7 +46,7 @@ pub(super) async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
             return Err(Problem::new(Exit::Failed, "usage", what)
                 .why("the query has no lines but numbers made of them"));
         }
-        let parameters = [("query", args.query), ("time", now.to_string())];
+        let parameters = [("query", args.query), ("time", now.as_nanos().to_string())];
         let data = ask(&connection, "query", &parameters).await?;
         if !as_data(&context, &data) {
             metrics::instant(&data);
@@ -55,8 +55,8 @@ pub(super) async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
     }
     let parameters = [
         ("query", args.query.clone()),
-        ("start", now.saturating_sub(since).to_string()),
-        ("end", now.to_string()),
+        ("start", now.saturating_sub(since).as_nanos().to_string()),
+        ("end", now.as_nanos().to_string()),
         ("limit", args.limit.to_string()),
         ("direction", "backward".to_string()),
     ];
@@ -65,7 +65,7 @@ pub(super) async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
     let common = lines::common(&found);
     if !as_data(&context, &data) {
         if !context.quiet && !common.is_empty() {
-            eprintln!("all have {}", lines::labels(common.iter()));
+            eprintln!("all have {}", print::labels(&common));
         }
         for line in &found {
             println!("{}", line.shown(&common, context.quiet));
@@ -78,6 +78,7 @@ pub(super) async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
         }
     }
     if args.follow {
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let start = found.last().map_or(now, |line| line.at + 1);
         return follow::run(&context, &connection, &args.query, start, &common).await;
     }

@@ -60,22 +60,3 @@ pub(super) async fn ask(
         _ => Problem::new(Exit::Failed, "query", "the query has no answer").why(why),
     })
 }
-
-/// Labels as PromQL writes them, the name in front.
-pub(super) fn series(labels: &Value) -> String {
-    let mut name = "";
-    let mut others = Vec::new();
-    for (label, value) in labels.as_object().into_iter().flatten() {
-        let value = value.as_str().unwrap_or_default();
-        if label == "__name__" {
-            name = value;
-        } else {
-            others.push(format!("{label}={}", towpath_query::promql::quote(value)));
-        }
-    }
-    if others.is_empty() && !name.is_empty() {
-        name.to_string()
-    } else {
-        format!("{name}{{{}}}", others.join(", "))
-    }
-}

@@ -1,8 +1,9 @@
 //! `towpath metrics labels` and `towpath metrics series`.
 
-use super::ask::{ask, series as shown};
+use super::ask::ask;
 use crate::cli::Context;
 use crate::commands::ask::as_data;
+use crate::commands::print;
 use crate::exit::{Exit, Problem};
 
 /// List names of labels, or the values of one
@@ -77,7 +78,7 @@ pub(super) async fn series(context: Context, args: SeriesArgs) -> Result<Exit, P
     let data = ask(&context, "series", &matching(&args.selectors)).await?;
     if !as_data(&context, &data) {
         for labels in data.as_array().into_iter().flatten() {
-            println!("{}", shown(labels));
+            println!("{}", print::series(labels));
         }
     }
     Ok(Exit::Reached)

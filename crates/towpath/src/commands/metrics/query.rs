@@ -1,14 +1,14 @@
 //! `towpath metrics query`.
 
-use super::ask::{ask, series};
+use super::ask::ask;
 use super::spark;
 use crate::cli::Context;
-use crate::commands::ask::as_data;
-use crate::commands::print::table;
+use crate::commands::ask::{as_data, duration};
+use crate::commands::print::{series, table};
 use crate::exit::{Exit, Problem};
 use serde_json::Value;
 use std::io::IsTerminal;
-use towpath_query::promql::{format_duration, parse_duration};
+use towpath_query::promql::format_duration;
 use towpath_stdx::{Clock, SystemClock};
 
 /// Evaluate a PromQL expression, now, at a time or over a range
@@ -32,15 +32,6 @@ pub(super) struct Args {
     /// Between two values of a range [default: a sixtieth of it]
     #[arg(long, value_name = "DURATION", requires = "range")]
     step: Option<String>,
-}
-
-fn duration(name: &str, text: &str) -> Result<f64, Problem> {
-    let ms = parse_duration(text).ok().filter(|ms| *ms > 0);
-    let ms = ms.ok_or_else(|| {
-        let what = format!("--{name} {text} is no duration");
-        Problem::new(Exit::Failed, "usage", what).why("it is written like 90s, 5m or 1h30m")
-    })?;
-    Ok(ms as f64 / 1000.0)
 }
 
 fn time(text: &str) -> Result<f64, Problem> {
@@ -68,9 +59,9 @@ pub(super) async fn run(context: Context, args: Args) -> Result<Exit, Problem> {
         }
         return Ok(Exit::Reached);
     };
-    let range = duration("range", range)?;
+    let range = duration("range", range)?.as_secs_f64();
     let step = match &args.step {
-        Some(step) => duration("step", step)?,
+        Some(step) => duration("step", step)?.as_secs_f64(),
         None => (range / 60.0).ceil().max(1.0),
     };
     parameters.push(("start", format!("{:.3}", at - range)));
