@@ -75,8 +75,8 @@ fn extremes(params: &[f64]) -> (f64, f64, bool) {
     (min, max, false)
 }
 
-/// A cell takes as much as some samples. Upstream has the samples of a group in memory as well as
-/// its result, so that nothing is refused here that upstream would answer.
+/// A cell takes as much as some samples. Upstream counts the samples of all series of a group as
+/// well as its result, so that what it answers is seldom refused here.
 const CELL_WEIGHT: usize = 2;
 
 fn summed(eval: &Eval<'_>, aggregate: &Aggregate, steps: Steps) -> Result<Vec<Series>, EvalError> {
