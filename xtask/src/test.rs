@@ -17,6 +17,7 @@ pub struct Args {
 
 /// Installs what is needed, runs everything, and checks that nothing is left behind.
 pub fn run(args: Args) -> Result<()> {
+    room()?;
     packages::install(&[packages::DEMO, packages::TEST])?;
     let peers = peers::run()?;
     if let Some(package) = &args.package {
@@ -35,6 +36,39 @@ pub fn run(args: Args) -> Result<()> {
     empty_groups();
     before.compare(&Traces::take()?)?;
     eprintln!("all tests passed");
+    Ok(())
+}
+
+/// Bytes that the tests need, and that nodes want to keep free: below 2 GiB they take no pods.
+const TESTS: u64 = 6 << 30;
+/// Bytes that a build from nothing adds: our own programs and the real ones beside them.
+const BUILD: u64 = 20 << 30;
+
+// A disk that fills in the middle is told by pods that wait, an hour later.
+fn room() -> Result<()> {
+    let root = step::root();
+    let text = step::output(
+        step::program("df")
+            .args(["--output=avail", "-B1"])
+            .arg(&root),
+    )?;
+    let free = text
+        .lines()
+        .nth(1)
+        .and_then(|line| line.trim().parse().ok());
+    let free: u64 = free.context("df says no number")?;
+    let built = root.join("target/debug/towpath").exists();
+    let needed = if built { TESTS } else { TESTS + BUILD };
+    if free < needed {
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        bail!(
+            "the disk of {} has {:.1} GiB free, and the tests need {:.0}; `cargo clean` in \
+             checkouts that are no longer needed frees most",
+            root.display(),
+            gib(free),
+            gib(needed)
+        );
+    }
     Ok(())
 }
 

@@ -257,8 +257,36 @@ impl Server {
     }
 }
 
+impl Server {
+    /// What a pod may wait for, as the cluster says it: shown where a test fails.
+    fn cluster(&self) -> String {
+        let taints = "jsonpath={range .items[*]}{.metadata.name} {.spec.taints} \
+                      {.status.conditions[?(@.status==\"True\")].message}{\"\\n\"}{end}";
+        let questions: [&[&str]; 3] = [
+            &["get", "nodes", "-o", taints],
+            &["get", "pods", "-A", "-o", "wide"],
+            &["get", "events", "-A", "--field-selector", "type=Warning"],
+        ];
+        let mut words = String::new();
+        for question in questions {
+            let mut command = self.kubectl_command(question);
+            let Ok(output) = command.arg("--request-timeout=5s").output() else {
+                continue;
+            };
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let lines: Vec<&str> = text.lines().collect();
+            words += &lines[lines.len().saturating_sub(20)..].join("\n");
+            words.push('\n');
+        }
+        words
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.cluster());
+        }
         let output = self.run(&["down"]);
         if !output.status.success() {
             eprintln!("towpath down: {}", String::from_utf8_lossy(&output.stderr));
