@@ -19,6 +19,7 @@ mod read;
 mod room;
 mod segment;
 pub mod traces;
+mod unpack;
 mod wal;
 
 pub use append::{

@@ -207,7 +207,7 @@ impl OwnTarget {
         for (signal, bytes, ..) in &each {
             sink.sample(&[("signal", signal)], *bytes as f64);
         }
-        let help = "Segments that were damaged when they were opened.";
+        let help = "Segments that cannot be opened, or of which a part makes no sense.";
         sink.family("towpath_signals_damaged_segments", Kind::Gauge, help);
         for (signal, .., damaged) in &each {
             sink.sample(&[("signal", signal)], *damaged as f64);

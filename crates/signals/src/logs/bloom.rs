@@ -1,11 +1,11 @@
 //! Filters that tell what a block certainly does not contain.
 //!
 //! A filter is a row of cells of 32 bytes. A key belongs to one cell and sets one bit in each of
-//! its eight words, so that a look costs one read of 32 bytes (the split block filter of Parquet's
-//! format, with seven words of bits and 28 keys a cell about 3 in 100 looks find what is not there).
+//! its seven words of bits, so that a look costs one read of 32 bytes (the split block filter of
+//! Parquet's format, but for its eighth word; about 3 in 100 looks find what is not there).
 //!
 //! Where most lines have an identifier of their own, filters would be larger than all else in a
-//! block. There a key has half the bits, and one look in eight finds what is not there; the columns
+//! block. There a key has half the bits, and one look in six finds what is not there; the columns
 //! of the block tell soon enough that it is not.
 //!
 //! The last word of a cell is the checksum of the others: a bit that the disk lost must not hide a

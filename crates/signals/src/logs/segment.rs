@@ -17,6 +17,7 @@ use super::{block, record};
 use crate::bytes::{Cursor, put_bytes, put_uvarint, put_varint};
 use crate::objects::Object;
 use crate::segment::Data;
+use crate::unpack::unpack;
 
 const MAGIC: &[u8; 8] = b"TPLOGS\0\x03";
 /// Of segments whose filters have no checksums, and of those whose index does not say either what
@@ -253,7 +254,7 @@ fn read_index(bytes: &[u8]) -> Option<Index> {
     if length > MAX_INDEX {
         return None;
     }
-    let unpacked = zstd::bulk::decompress(cursor.rest(), length).ok()?;
+    let unpacked = unpack(cursor.rest(), length).ok()?;
     let mut cursor = Cursor::new(&unpacked);
     let count = cursor.count()?;
     let replaces = (0..count)
@@ -349,20 +350,7 @@ impl Segment {
     ) -> io::Result<Self> {
         let path = path(dir, number);
         let data = Arc::new(Data::open(&path, object)?);
-        let (data, found) = match read_tables(&data) {
-            Ok(found) => (data, found),
-            Err(error) => {
-                let other = data.instead().map(Arc::new);
-                let Some((other, found)) = other.and_then(|other| {
-                    let found = read_tables(&other).ok()?;
-                    Some((other, found))
-                }) else {
-                    return Err(error);
-                };
-                data.replace(&other);
-                (other, found)
-            }
-        };
+        let (data, found) = data.opened(|data| read_tables(data))?;
         let Tables { index, at, log } = found;
         let ids: Vec<u32> = index.streams.iter().map(intern).collect();
         let mut blocks = index.blocks;

@@ -82,7 +82,7 @@ pub struct Health {
     pub disk_bytes: u64,
     /// Bytes of lines not in a segment.
     pub head_bytes: u64,
-    /// Segments that could not be read when the store was opened.
+    /// Segments that could not be opened, or of which a part was asked for that makes no sense.
     pub damaged: u64,
     /// Lines taken since the store was opened.
     pub lines: u64,
@@ -129,7 +129,7 @@ pub struct LogStore {
     /// Tells that the head is large.
     pub(super) work: Notify,
     pub(super) followers: broadcast::Sender<Arc<Stream>>,
-    /// Segments that could not be read when the store was opened.
+    /// Segments that could not be opened, or of which a part was asked for that makes no sense.
     pub(super) broken: Vec<u64>,
     pub(super) depot: Option<Arc<Depot>>,
     pub(super) taken: AtomicU64,
@@ -247,12 +247,14 @@ impl LogStore {
     /// How the store is.
     pub fn health(&self) -> Health {
         let parts = self.parts.read();
+        let segments = parts.segments.iter();
+        let damaged = segments.filter(|segment| segment.data().is_damaged());
         Health {
             streams: self.registry.read().len(),
             segments: parts.segments.len(),
             disk_bytes: parts.segments.iter().map(|segment| segment.bytes).sum(),
             head_bytes: self.head_bytes.load(Ordering::Relaxed).max(0) as u64,
-            damaged: self.broken.len() as u64,
+            damaged: (self.broken.len() + damaged.count()) as u64,
             objects: self.depot.as_ref().map(|depot| depot.stats()),
             lines: self.taken.load(Ordering::Relaxed),
             bytes: self.taken_bytes.load(Ordering::Relaxed),

@@ -65,7 +65,7 @@ pub struct Stats {
     pub segment_bytes: u64,
     /// Samples in them.
     pub segment_samples: u64,
-    /// Segments that cannot be opened, and why.
+    /// Segments that cannot be opened, or of which a part was asked for that makes no sense, and why.
     pub broken: Vec<String>,
     /// First time in segments or head, milliseconds since the epoch; none while it is empty.
     pub oldest: Option<i64>,
@@ -217,6 +217,11 @@ impl Store {
         let view = self.view();
         let segments = view.segments.iter();
         let oldest = segments.clone().map(|segment| segment.min).min();
+        let broken = view.broken.iter().map(|one| one.why.clone());
+        let damaged = segments.clone().map(|segment| segment.file.data());
+        let damaged = damaged
+            .filter(|data| data.is_damaged())
+            .map(|data| format!("{} is damaged", data.name()));
         let trouble = self.log.state().err().map(|why| match why {
             NotTaken::Failed(why) | NotTaken::Full(why) => why.to_string(),
         });
@@ -232,7 +237,7 @@ impl Store {
             segments: view.segments.len() as u64,
             segment_bytes: view.segments.iter().map(|segment| segment.bytes).sum(),
             segment_samples: segments.map(|segment| segment.samples).sum(),
-            broken: view.broken.iter().map(|one| one.why.clone()).collect(),
+            broken: broken.chain(damaged).collect(),
             oldest: oldest.or_else(|| self.head.min()),
             freed: self.freed.told(),
             trouble,

@@ -283,7 +283,7 @@ impl Depot {
             .collect();
         for (item, data) in &here {
             if let Some(object) = self.object(item.number) {
-                data.has_copy(object);
+                data.set_copy(object);
             }
         }
         let mut total: u64 = here.iter().map(|(_, data)| data.bytes()).sum();

@@ -1,5 +1,11 @@
 //! Blocks: bytes that are compressed and checked.
 
+use std::io;
+
+use zstd::bulk::Compressor;
+
+use crate::unpack;
+
 /// The longest block, before compression.
 pub(super) const MAX_RAW: usize = 64 << 20;
 const LEVEL: i32 = 1;
@@ -11,16 +17,25 @@ pub(crate) struct Extent {
     pub(crate) bytes: u32,
 }
 
-/// The bytes of a block as they are in a file.
-pub(super) fn pack(raw: &[u8]) -> std::io::Result<Vec<u8>> {
-    if raw.len() > MAX_RAW {
-        return Err(std::io::Error::other("block is too long"));
+/// Makes blocks.
+pub(super) struct Packer(Compressor<'static>);
+
+impl Packer {
+    pub(super) fn new() -> io::Result<Self> {
+        Compressor::new(LEVEL).map(Self)
     }
-    let mut out = (raw.len() as u32).to_le_bytes().to_vec();
-    out.extend_from_slice(&zstd::bulk::compress(raw, LEVEL)?);
-    let sum = crc32c::crc32c(&out);
-    out.extend_from_slice(&sum.to_le_bytes());
-    Ok(out)
+
+    /// The bytes of a block as they are in a file.
+    pub(super) fn pack(&mut self, raw: &[u8]) -> io::Result<Vec<u8>> {
+        if raw.len() > MAX_RAW {
+            return Err(io::Error::other("block is too long"));
+        }
+        let mut out = (raw.len() as u32).to_le_bytes().to_vec();
+        out.extend_from_slice(&self.0.compress(raw)?);
+        let sum = crc32c::crc32c(&out);
+        out.extend_from_slice(&sum.to_le_bytes());
+        Ok(out)
+    }
 }
 
 /// What was packed.
@@ -36,7 +51,7 @@ pub(super) fn unpack(stored: &[u8]) -> Result<Vec<u8>, &'static str> {
     if length > MAX_RAW {
         return Err("block is too long");
     }
-    let raw = zstd::bulk::decompress(packed, length).map_err(|_| "block does not decompress")?;
+    let raw = unpack::unpack(packed, length).map_err(|_| "block does not decompress")?;
     if raw.len() == length {
         Ok(raw)
     } else {

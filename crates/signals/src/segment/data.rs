@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
@@ -24,6 +25,8 @@ pub(crate) struct Data {
     place: RwLock<Place>,
     /// What the bucket has as well, while it is here.
     copy: RwLock<Option<Object>>,
+    /// Whether a read found something that makes no sense, and no copy of it.
+    damaged: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -65,6 +68,7 @@ impl Data {
                 bytes: file.metadata()?.len(),
                 place: RwLock::new(Place::Here(Arc::new(file))),
                 copy: RwLock::new(copy),
+                damaged: AtomicBool::new(false),
             }),
             (Err(error), Some(object)) if error.kind() == io::ErrorKind::NotFound => {
                 Self::away(path, object)
@@ -83,6 +87,7 @@ impl Data {
             bytes: object.bytes,
             place: RwLock::new(Place::Away(Arc::new(Away::open(path, object)?))),
             copy: RwLock::default(),
+            damaged: AtomicBool::new(false),
         })
     }
 
@@ -98,6 +103,20 @@ impl Data {
     /// Whether all of it is on the disk.
     pub(crate) fn is_here(&self) -> bool {
         matches!(&*self.place.read(), Place::Here(_))
+    }
+
+    /// Whether a part of it was asked for that cannot be had.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a part that cannot be had; a bucket that does not answer is no damage.
+    fn note(&self, offset: u64, error: Option<&io::Error>) {
+        let is = error.is_none() || self.is_here();
+        if is && !self.damaged.swap(true, Ordering::Relaxed) {
+            let (file, error) = (self.name(), error.map(tracing::field::display));
+            tracing::error!(file, offset, error, "a segment is damaged");
+        }
     }
 
     /// What it is called in messages.
@@ -118,7 +137,7 @@ impl Data {
     }
 
     /// The bucket has it as well from now on.
-    pub(crate) fn has_copy(&self, object: Object) {
+    pub(crate) fn set_copy(&self, object: Object) {
         if self.is_here() && object.bytes == self.bytes {
             *self.copy.write() = Some(object);
         }
@@ -137,25 +156,39 @@ impl Data {
         if matches!(found, Ok(Ok(_))) {
             return found;
         }
-        let Some(other) = self.instead() else {
-            return found;
-        };
-        let mut bytes = vec![0; length];
-        match other
-            .read_exact_at(&mut bytes, offset)
-            .map(|()| read(bytes))
-        {
-            Ok(Ok(sound)) => {
+        if let Some(other) = self.instead() {
+            let mut bytes = vec![0; length];
+            let copied = other.read_exact_at(&mut bytes, offset);
+            if let Ok(Ok(sound)) = copied.map(|()| read(bytes)) {
                 self.replace(&other);
-                Ok(Ok(sound))
+                return Ok(Ok(sound));
             }
-            _ => found,
         }
+        self.note(offset, found.as_ref().err());
+        found
+    }
+
+    /// What `read` makes of the segment's tables, and the data they stand in: as in
+    /// [`part`](Self::part), the bucket's copy is taken where the local file makes no sense.
+    pub(crate) fn opened<T, E>(
+        self: Arc<Self>,
+        read: impl Fn(&Arc<Self>) -> Result<T, E>,
+    ) -> Result<(Arc<Self>, T), E> {
+        let error = match read(&self) {
+            Ok(found) => return Ok((self, found)),
+            Err(error) => error,
+        };
+        let Some(other) = self.instead().map(Arc::new) else {
+            return Err(error);
+        };
+        let found = read(&other).map_err(|_| error)?;
+        self.replace(&other);
+        Ok((other, found))
     }
 
     /// What the bucket has of a segment whose local file is damaged; none where it has nothing else
     /// or does not answer.
-    pub(crate) fn instead(&self) -> Option<Self> {
+    fn instead(&self) -> Option<Self> {
         let object = self.copy.read().clone()?;
         let key = object.key.clone();
         match Self::away(&self.path, object) {
@@ -169,12 +202,13 @@ impl Data {
     }
 
     /// From now on the bucket's copy counts: the local file is damaged.
-    pub(crate) fn replace(&self, other: &Self) {
+    fn replace(&self, other: &Self) {
         let file = self.path.display();
         tracing::warn!(%file, copy = other.name(), "a segment is damaged: its copy in the bucket is used");
         let place = other.place.read().clone();
         *self.place.write() = place;
         *self.copy.write() = None;
+        self.damaged.store(false, Ordering::Relaxed);
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%file, %error, "a damaged segment stays on the disk");

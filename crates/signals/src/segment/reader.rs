@@ -42,18 +42,8 @@ impl Reader {
             file: path.display().to_string(),
             source,
         })?;
-        let data = Arc::new(data);
-        let opened = Self::of(Arc::clone(&data), number, Arc::clone(&cache));
-        let Some(other) = opened.is_err().then(|| data.instead()).flatten() else {
-            return opened;
-        };
-        match Self::of(Arc::new(other), number, cache) {
-            Ok(own) => {
-                data.replace(&own.data);
-                Ok(own)
-            }
-            Err(_) => opened,
-        }
+        let read = |data: &Arc<Data>| Self::of(Arc::clone(data), number, Arc::clone(&cache));
+        Arc::new(data).opened(read).map(|(_, reader)| reader)
     }
 
     fn of(file: Arc<Data>, number: u64, cache: Arc<Cache>) -> Result<Self, SegmentError> {

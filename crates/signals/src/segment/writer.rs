@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use super::block::pack;
+use super::block::Packer;
 use super::table::Builder;
 use super::{Extent, MAGIC, SEPARATOR};
 use crate::bytes::{put_bytes, put_uvarint};
@@ -15,10 +15,16 @@ const INLINE: usize = 1024;
 
 /// A segment that is written. The file counts only once somebody names it in a manifest.
 pub(crate) struct Writer {
-    file: BufWriter<File>,
-    offset: u64,
+    out: Out,
     streams: Builder,
     postings: BTreeMap<Box<[u8]>, Vec<u32>>,
+}
+
+/// The file, and where its next block begins.
+struct Out {
+    file: BufWriter<File>,
+    offset: u64,
+    packer: Packer,
 }
 
 impl Writer {
@@ -27,8 +33,11 @@ impl Writer {
         let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
         file.write_all(MAGIC)?;
         Ok(Self {
-            file,
-            offset: MAGIC.len() as u64,
+            out: Out {
+                file,
+                offset: MAGIC.len() as u64,
+                packer: Packer::new()?,
+            },
             streams: Builder::default(),
             postings: BTreeMap::new(),
         })
@@ -36,7 +45,7 @@ impl Writer {
 
     /// Adds a block; where it is goes into the values of streams.
     pub(crate) fn block(&mut self, raw: &[u8]) -> io::Result<Extent> {
-        write_block(&mut self.file, &mut self.offset, raw)
+        self.out.block(raw)
     }
 
     /// Adds a stream behind the others: its key, its value, its labels.
@@ -46,10 +55,7 @@ impl Writer {
         value: &[u8],
         labels: impl Iterator<Item = (&'l str, &'l str)>,
     ) -> io::Result<()> {
-        let (file, offset) = (&mut self.file, &mut self.offset);
-        let id = self
-            .streams
-            .add(key, value, |raw| write_block(file, offset, raw))?;
+        let id = self.streams.add(key, value, |raw| self.out.block(raw))?;
         let mut pair = Vec::new();
         for (name, value) in labels {
             pair.clear();
@@ -65,8 +71,8 @@ impl Writer {
     }
 
     /// Ends the file with something of the signal's own and makes it durable; its length.
-    pub(crate) fn finish(mut self, own: &[u8]) -> io::Result<u64> {
-        let (file, offset) = (&mut self.file, &mut self.offset);
+    pub(crate) fn finish(self, own: &[u8]) -> io::Result<u64> {
+        let mut out = self.out;
         let mut table = Builder::default();
         for (pair, list) in &self.postings {
             let mut packed = Vec::new();
@@ -81,29 +87,27 @@ impl Writer {
                 value.push(0);
                 value.extend_from_slice(&packed);
             } else {
-                let extent = write_block(file, offset, &packed)?;
+                let extent = out.block(&packed)?;
                 value.push(1);
                 put_uvarint(&mut value, extent.offset);
                 put_uvarint(&mut value, u64::from(extent.bytes));
             }
-            table.add(pair, &value, |raw| write_block(file, offset, raw))?;
+            table.add(pair, &value, |raw| out.block(raw))?;
         }
-        let postings = table.finish(|raw| write_block(file, offset, raw))?;
-        let streams = std::mem::take(&mut self.streams);
-        let streams = streams.finish(|raw| write_block(file, offset, raw))?;
+        let postings = table.finish(|raw| out.block(raw))?;
+        let streams = self.streams.finish(|raw| out.block(raw))?;
         let mut footer = Vec::new();
         put_bytes(&mut footer, &streams);
         put_bytes(&mut footer, &postings);
         put_bytes(&mut footer, own);
-        let footer = pack(&footer)?;
-        file.write_all(&footer)?;
+        let footer = out.packer.pack(&footer)?;
+        out.file.write_all(&footer)?;
         let mut tail = (footer.len() as u32).to_le_bytes().to_vec();
         tail.extend_from_slice(&crc32c::crc32c(&tail).to_le_bytes());
         tail.extend_from_slice(MAGIC);
-        file.write_all(&tail)?;
-        *offset += (footer.len() + tail.len()) as u64;
-        let length = *offset;
-        let file = self
+        out.file.write_all(&tail)?;
+        let length = out.offset + (footer.len() + tail.len()) as u64;
+        let file = out
             .file
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
@@ -112,13 +116,15 @@ impl Writer {
     }
 }
 
-fn write_block(file: &mut BufWriter<File>, offset: &mut u64, raw: &[u8]) -> io::Result<Extent> {
-    let stored = pack(raw)?;
-    file.write_all(&stored)?;
-    let extent = Extent {
-        offset: *offset,
-        bytes: stored.len() as u32,
-    };
-    *offset += stored.len() as u64;
-    Ok(extent)
+impl Out {
+    fn block(&mut self, raw: &[u8]) -> io::Result<Extent> {
+        let stored = self.packer.pack(raw)?;
+        self.file.write_all(&stored)?;
+        let extent = Extent {
+            offset: self.offset,
+            bytes: stored.len() as u32,
+        };
+        self.offset += stored.len() as u64;
+        Ok(extent)
+    }
 }

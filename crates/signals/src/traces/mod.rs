@@ -177,7 +177,8 @@ pub struct Statistics {
     /// Bytes of the disk that were freed since the start, by what for: `retention`, `size` or
     /// `deleted`.
     pub freed: [(&'static str, u64); 3],
-    /// Blocks that could not be opened; their spans are missing from answers.
+    /// Blocks that could not be opened, their spans are missing from answers; or of which a part
+    /// was asked for that makes no sense.
     pub damaged: u64,
     /// What is in a bucket, where there is one.
     pub objects: Option<ObjectsStats>,

@@ -178,13 +178,14 @@ impl Store {
     /// How much there is.
     pub fn statistics(&self) -> Statistics {
         let state = self.0.state.lock();
+        let damaged = state.blocks.iter().filter(|b| b.reader.data().is_damaged());
         Statistics {
             live_traces: state.head.live.len() + state.leaving.len(),
             live_bytes: state.head.bytes + state.leaving_bytes,
             blocks: state.blocks.len(),
             block_bytes: state.blocks.iter().map(|b| b.reader.bytes()).sum(),
             block_spans: state.blocks.iter().map(|b| b.meta.spans).sum(),
-            damaged: state.broken.len() as u64,
+            damaged: (state.broken.len() + damaged.count()) as u64,
             taken_spans: state.taken_spans,
             refused_spans: state.refused_spans,
             freed: self.0.freed.told(),

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use towpath_query::promql::{Hints, Labels, Source};
+use towpath_query::promql::{Labels, Source};
 use towpath_signals::metrics::Store;
 use towpath_signals::{Append, Sample, Value};
 
-use crate::{Set, copy, folder, options, wait};
+use crate::{Set, all, copy, folder, options, wait};
 
 const NOW: i64 = 1_700_000_000_000;
 
@@ -71,22 +71,25 @@ fn files(dir: &Path, kind: &str) -> Vec<PathBuf> {
 /// How many samples are read; an error where it is told that something is damaged.
 fn read(dir: &Path, clock: &Arc<Set>) -> Result<usize, String> {
     let store = Store::open(dir, options(clock)).map_err(|error| error.to_string())?;
-    let hints = Hints {
-        start: 0,
-        end: i64::MAX,
-        step: 0,
-        range: 0,
-        function: "",
-    };
-    let mut count = 0;
-    for series in store.select(&[], &hints)? {
-        let series = series?;
-        let number: usize = series.labels.get("n").parse().unwrap();
-        for (at, got) in series.floats.iter() {
-            assert_eq!(got, value(number, at), "a corrupt sample is served");
-            count += 1;
+    let read = || {
+        let mut count = 0;
+        for series in store.select(&[], &all(0, i64::MAX))? {
+            let series = series?;
+            let number: usize = series.labels.get("n").parse().unwrap();
+            for (at, got) in series.floats.iter() {
+                assert_eq!(got, value(number, at), "a corrupt sample is served");
+                count += 1;
+            }
         }
-    }
+        Ok(count)
+    };
+    let count = read().inspect_err(|why: &String| {
+        let broken = store.stats().broken;
+        assert!(
+            !why.contains(".seg") || broken.len() == 1,
+            "{why}: {broken:?}"
+        );
+    })?;
     if !store.stats().replayed.damage.is_empty() {
         return Err("told at opening".to_owned());
     }

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 
-use towpath_query::promql::{Hints, Labels, Source};
+use towpath_query::promql::{Labels, Source};
 use towpath_signals::metrics::Store;
 use towpath_signals::{Append, Refused, Sample, Value};
 
-use crate::{Set, folder, options, wait};
+use crate::{Set, all, folder, options, wait};
 
 const NOW: i64 = 1_700_000_000_000;
 
@@ -108,13 +108,7 @@ fn a_full_disk_refuses_by_name_and_goes_on_when_there_is_room() {
     );
     assert!(store.stats().trouble.is_some());
     assert!(store.maintain().is_ok() || store.stats().trouble.is_some());
-    let hints = Hints {
-        start: NOW,
-        end: i64::MAX,
-        step: 0,
-        range: 0,
-        function: "",
-    };
+    let hints = all(NOW, i64::MAX);
     let read = |store: &Store| {
         let mut all = store.select(&[], &hints).unwrap();
         all.next().unwrap().unwrap().floats.len()

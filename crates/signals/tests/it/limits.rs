@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use towpath_query::promql::{Hints, Labels, Matcher, Source};
+use towpath_query::promql::{Labels, Matcher, Source};
 use towpath_signals::metrics::{Options, Store};
 use towpath_signals::{Append, Delete, Exemplar, Metadata, Read, Refused, Sample, Value};
 
-use crate::{Set, copy, folder, options, wait};
+use crate::{Set, all, copy, folder, options, wait};
 
 fn series(number: usize) -> Labels {
     [
@@ -299,13 +299,7 @@ fn series_without_samples_are_forgotten_and_come_back() {
     let again = store.resolve(&series(0)).unwrap();
     assert_ne!(again, gone);
     assert_eq!(store.append(&[sample(again, at, 2.0)]).unwrap().taken, 1);
-    let hints = Hints {
-        start: NOW,
-        end: at,
-        step: 0,
-        range: 0,
-        function: "",
-    };
+    let hints = all(NOW, at);
     let all = store
         .select(&[Matcher::equal("pod", "pod-0")], &hints)
         .unwrap();
@@ -341,13 +335,7 @@ fn writers_and_readers_work_side_by_side() {
         scope.spawn(move || {
             while over.load(Ordering::SeqCst) < 4 {
                 store.maintain().unwrap();
-                let hints = Hints {
-                    start: NOW,
-                    end: i64::MAX,
-                    step: 0,
-                    range: 0,
-                    function: "",
-                };
+                let hints = all(NOW, i64::MAX);
                 for series in store.select(&[], &hints).unwrap().take(10) {
                     assert!(series.unwrap().floats.times.is_sorted());
                 }
@@ -382,13 +370,7 @@ fn what_is_deleted_is_out_of_sight_and_frees_bytes() {
     deleted
         .delete(std::slice::from_ref(&job), 0, i64::MAX)
         .unwrap();
-    let hints = Hints {
-        start: 0,
-        end: i64::MAX,
-        step: 0,
-        range: 0,
-        function: "",
-    };
+    let hints = crate::all(0, i64::MAX);
     assert_eq!(store.select(&job, &hints).unwrap().count(), 0);
     assert_eq!(store.select(&[], &hints).unwrap().count(), 100);
     let before = store.stats().segment_bytes;
@@ -443,13 +425,7 @@ fn a_long_log_is_written_down_early() {
 }
 
 fn count(store: &Store) -> usize {
-    let hints = Hints {
-        start: 0,
-        end: i64::MAX,
-        step: 0,
-        range: 0,
-        function: "",
-    };
+    let hints = all(0, i64::MAX);
     let all = store.select(&[], &hints).unwrap();
     all.map(|series| series.unwrap().floats.iter().count())
         .sum()

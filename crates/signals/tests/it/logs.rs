@@ -380,6 +380,7 @@ fn no_damage_hides_lines_in_silence() {
             }
             Err(why) => {
                 assert!(why.contains("000000000001.seg"), "byte {at}: {why}");
+                assert_eq!(store.health().damaged, 1, "byte {at}: {why}");
                 told += 1;
             }
         }

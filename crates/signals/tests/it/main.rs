@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use towpath_query::promql::Hints;
 use towpath_signals::metrics::Options;
 use towpath_stdx::Clock;
 
@@ -49,6 +50,17 @@ fn copy(from: &Path) -> tempfile::TempDir {
         }
     }
     to
+}
+
+/// Asks for every sample of a time, as it is kept.
+fn all(start: i64, end: i64) -> Hints<'static> {
+    Hints {
+        start,
+        end,
+        step: 0,
+        range: 0,
+        function: "",
+    }
 }
 
 fn wait<F: Future>(future: F) -> F::Output {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
-use towpath_query::promql::{Hints, Labels, MatchOp, Matcher, Source, stale};
+use towpath_query::promql::{Labels, MatchOp, Matcher, Source, stale};
 use towpath_signals::metrics::Store;
 use towpath_signals::{Append, Read, Refused, Sample, Value};
 
-use crate::{Set, copy, folder, options, wait};
+use crate::{Set, all, copy, folder, options, wait};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -126,13 +126,7 @@ impl Run {
     }
 
     fn select(&self, matchers: &[Matcher], start: i64, end: i64) {
-        let hints = Hints {
-            start,
-            end,
-            step: 0,
-            range: 0,
-            function: "",
-        };
+        let hints = all(start, end);
         let mut got = Model::new();
         for series in self.store().select(matchers, &hints).unwrap() {
             let series = series.unwrap();

@@ -10,7 +10,7 @@ use towpath_query::promql::{
 use towpath_signals::metrics::{Options, Rule, Store};
 use towpath_signals::{Append, Sample, Value};
 
-use crate::{Set, folder, options};
+use crate::{Set, all, folder, options};
 
 const DAY: i64 = 86_400_000;
 const START: i64 = 19_676 * DAY;
@@ -113,13 +113,7 @@ fn rules_keep_series_shorter_and_longer() {
         12 * 24 * 60,
         "as a rule says"
     );
-    let hints = Hints {
-        start: START,
-        end: START + 5 * DAY,
-        step: 0,
-        range: 0,
-        function: "",
-    };
+    let hints = all(START, START + 5 * DAY);
     let old = store.select(&[], &hints).unwrap();
     let old: Vec<_> = old.map(|one| one.unwrap().labels.to_string()).collect();
     assert_eq!(old.len(), 1, "{old:?}");

@@ -196,6 +196,7 @@ fn no_damage_hides_traces_in_silence() {
             }
             Err(why) => {
                 assert!(why.contains(file.to_str().unwrap()), "byte {at}: {why}");
+                assert_eq!(store.statistics().damaged, 1, "byte {at}: {why}");
                 told += 1;
             }
         }

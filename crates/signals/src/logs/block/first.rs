@@ -4,6 +4,7 @@ use super::MAX_UNPACKED;
 use super::read::{Decoded, tally};
 use crate::bytes::Cursor;
 use crate::logs::column::first::{Column, read_numbers};
+use crate::unpack::unpack;
 
 /// Reads a block behind its version; `None` where it is damaged.
 pub(super) fn decode(mut cursor: Cursor<'_>) -> Option<Decoded> {
@@ -11,7 +12,7 @@ pub(super) fn decode(mut cursor: Cursor<'_>) -> Option<Decoded> {
     if length > MAX_UNPACKED {
         return None;
     }
-    let unpacked = zstd::bulk::decompress(cursor.rest(), length).ok()?;
+    let unpacked = unpack(cursor.rest(), length).ok()?;
     let mut cursor = Cursor::new(&unpacked);
     let rows = cursor.count()?;
     let unit = i64::try_from(cursor.uvarint()?).ok()?;

@@ -4,6 +4,7 @@ use super::{BY_TEMPLATE, EACH, FEW, FIRST, MAX_CELLS, MAX_ROWS, MAX_UNPACKED, VE
 use crate::bytes::Cursor;
 use crate::logs::column::{Cells, Column};
 use crate::numbers::Numbers;
+use crate::unpack::unpack;
 
 /// A block that is read: lines in order of time.
 #[derive(Debug, Default)]
@@ -64,7 +65,7 @@ pub(super) fn sections(mut cursor: Cursor<'_>) -> Option<(Vec<u8>, &[u8])> {
     if length > MAX_UNPACKED {
         return None;
     }
-    let head = zstd::bulk::decompress(cursor.bytes()?, length).ok()?;
+    let head = unpack(cursor.bytes()?, length).ok()?;
     Some((head, cursor.rest()))
 }
 

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use towpath_query::promql::{Hints, Labels, Matcher, Source};
+use towpath_query::promql::{Labels, Matcher, Source};
 use towpath_signals::metrics::{Options, Store};
 use towpath_signals::objects::Objects;
 use towpath_signals::{Append, Read, Sample, Value};
 
 use super::peer::Peer;
 use super::{objects, until, with};
-use crate::{Set, copy, folder, options, wait};
+use crate::{Set, all, copy, folder, options, wait};
 
 pub(super) const HOUR: i64 = 3_600_000;
 pub(super) const START: i64 = 19_676 * 24 * HOUR;
@@ -64,13 +64,7 @@ pub(super) fn ask(
     matchers: &[Matcher],
     hours: (i64, i64),
 ) -> Result<Answer, String> {
-    let hints = Hints {
-        start: START + hours.0 * HOUR,
-        end: START + hours.1 * HOUR,
-        step: 0,
-        range: 0,
-        function: "",
-    };
+    let hints = all(START + hours.0 * HOUR, START + hours.1 * HOUR);
     let mut out = Vec::new();
     for series in store.select(matchers, &hints)? {
         let series = series?;

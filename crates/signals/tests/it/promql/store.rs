@@ -99,13 +99,7 @@ impl Store {
     pub(super) fn load_converted(&mut self, loaded: &[(Labels, Vec<Notated>)], step: i64) {
         let mut converted = memory::Store::default();
         converted.load_converted(loaded, step);
-        let all = Hints {
-            start: i64::MIN,
-            end: i64::MAX,
-            step: 0,
-            range: 0,
-            function: "",
-        };
+        let all = crate::all(i64::MIN, i64::MAX);
         for series in converted.select(&[], &all).unwrap() {
             let series = series.unwrap();
             let samples = series.histograms.into_iter();
