@@ -9,9 +9,13 @@ use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 // A git may start another while we look; more rounds than gits have generations.
 const ROUNDS: usize = 8;
+// Becoming another program takes microseconds, but for a machine that is busy.
+const LOOKS: usize = 200;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 const PATIENCE: Timespec = Timespec {
     tv_sec: 5,
     tv_nsec: 0,
@@ -61,7 +65,7 @@ fn find(home: &Path) -> Vec<(Pid, OwnedFd)> {
         let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
             continue;
         };
-        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let environment = environment(&entry.path());
         if environment.split(|b| *b == 0).any(|line| line == wanted) {
             found.push((pid, process));
         }
@@ -69,10 +73,48 @@ fn find(home: &Path) -> Vec<(Pid, OwnedFd)> {
     found
 }
 
+/// The environment of a process. One that is about to become another program has none for a
+/// moment, and nothing tells when that is over.
+fn environment(process: &Path) -> Vec<u8> {
+    for _ in 0..LOOKS {
+        let found = std::fs::read(process.join("environ")).unwrap_or_default();
+        if !found.is_empty() || !is_between_programs(process) {
+            return found;
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+    Vec::new()
+}
+
+/// Whether a process has a program, but no place yet for its environment. The kernel's own and
+/// those that have ended have neither.
+fn is_between_programs(process: &Path) -> bool {
+    let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
+    // Behind the name, which may contain anything, field 3 comes first; 51 is `env_end`.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let end = fields.split(' ').nth(51 - 3);
+    end == Some("0") && std::fs::read_link(process.join("exe")).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::process::{Command, Stdio};
+
+    /// A program that has just been started is found, however busy the machine is.
+    #[test]
+    fn processes_that_begin_are_found() {
+        let home = tempfile::tempdir().unwrap();
+        for _ in 0..200 {
+            let mut sleep = Command::new("sleep");
+            sleep.arg("60").env("HOME", home.path());
+            let mut ours = sleep.stdin(Stdio::null()).spawn().unwrap();
+            let found = find(home.path()).len();
+            ours.kill().unwrap();
+            ours.wait().unwrap();
+            assert_eq!(found, 1);
+        }
+    }
 
     #[test]
     fn only_processes_of_this_home_end() {

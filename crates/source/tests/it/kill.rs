@@ -3,7 +3,7 @@
 use crate::api::Api;
 use crate::server::{Server, commit, fsck, git, ok, work_tree};
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -65,14 +65,28 @@ impl Drop for Process {
     }
 }
 
-// Kills the gits that serve the repository, as a power loss would.
+// The gits that serve the repository.
+fn gits(bare: &Path) -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let within = |cwd: PathBuf| cwd.starts_with(bare);
+    all.filter(|process| std::fs::read_link(process.path().join("cwd")).is_ok_and(within))
+        .map(|process| process.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+// Kills them, as a power loss would.
 fn kill_gits(bare: &Path) {
-    for process in std::fs::read_dir("/proc").unwrap().flatten() {
-        let path = process.path();
-        if std::fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(bare)) {
-            let pid = process.file_name().to_string_lossy().into_owned();
-            let _ = Command::new("kill").args(["-9", &pid]).status();
-        }
+    for pid in gits(bare) {
+        let _ = Command::new("kill").args(["-9", &pid]).status();
+    }
+}
+
+// What a git writes while `git fsck` reads is missing in what that has read.
+fn wait_for_gits(bare: &Path) {
+    let start = Instant::now();
+    while !gits(bare).is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(20), "a git goes on");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -99,6 +113,7 @@ fn kills_in_the_middle_of_pushes_lose_nothing() {
         }
         server.0.wait().unwrap();
         let done = pushing.join().unwrap();
+        wait_for_gits(&bare);
         let on_disk = git(
             root,
             &["--git-dir", bare.to_str().unwrap(), "rev-parse", "main"],
