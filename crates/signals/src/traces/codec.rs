@@ -8,6 +8,8 @@ use towpath_query::traceql::{
     Attributes, Event, Kind, Link, Resource, Scope, Span, SpanId, Status, Trace, Value,
 };
 
+use towpath_stdx::texts::shared;
+
 use crate::bytes::{Cursor, put_bytes, put_uvarint, put_varint};
 
 /// Values nest no deeper; what is below is left out.
@@ -75,7 +77,7 @@ fn nested(from: &mut Cursor<'_>, depth: usize) -> Option<Value> {
         7 if depth > 0 => {
             let count = from.count()?;
             let pairs = (0..count).map(|_| {
-                let name = Arc::from(from.text()?);
+                let name = shared(from.text()?);
                 Some((name, nested(from, depth - 1)?))
             });
             Value::Map(pairs.collect::<Option<Vec<_>>>()?.into())
@@ -95,7 +97,7 @@ pub(super) fn put_attributes(out: &mut Vec<u8>, attributes: &Attributes) {
 
 pub(super) fn attributes(from: &mut Cursor<'_>) -> Option<Attributes> {
     let count = from.count()?;
-    let pairs = (0..count).map(|_| Some((Arc::from(from.text()?), value(from)?)));
+    let pairs = (0..count).map(|_| Some((shared(from.text()?), value(from)?)));
     pairs.collect()
 }
 
@@ -119,8 +121,8 @@ pub(super) fn put_scope(out: &mut Vec<u8>, scope: &Scope) {
 
 pub(super) fn scope(from: &mut Cursor<'_>) -> Option<Scope> {
     Some(Scope {
-        name: from.text()?.into(),
-        version: from.text()?.into(),
+        name: shared(from.text()?),
+        version: shared(from.text()?),
         attributes: attributes(from)?,
     })
 }
@@ -140,7 +142,7 @@ pub(super) fn events(from: &mut Cursor<'_>, start_ns: u64) -> Option<Vec<Event>>
     let all = (0..count).map(|_| {
         Some(Event {
             time_ns: start_ns.wrapping_add(from.varint()? as u64),
-            name: from.text()?.into(),
+            name: shared(from.text()?),
             attributes: attributes(from)?,
             dropped_attributes: u32::try_from(from.uvarint()?).ok()?,
         })
@@ -164,7 +166,7 @@ pub(super) fn links(from: &mut Cursor<'_>) -> Option<Vec<Link>> {
         Some(Link {
             trace_id: from.take(16)?.try_into().ok()?,
             span_id: from.take(8)?.try_into().ok()?,
-            trace_state: from.text()?.into(),
+            trace_state: shared(from.text()?),
             attributes: attributes(from)?,
         })
     });
@@ -275,9 +277,9 @@ fn span(from: &mut Cursor<'_>, resources: &[Arc<Resource>], scopes: &[Arc<Scope>
     let id: SpanId = from.take(8)?.try_into().ok()?;
     let parent_id: SpanId = from.take(8)?.try_into().ok()?;
     let (kind, status) = codes(from.u8()?);
-    let name = from.text()?.into();
-    let status_message = from.text()?.into();
-    let trace_state = from.text()?.into();
+    let name = shared(from.text()?);
+    let status_message = shared(from.text()?);
+    let trace_state = shared(from.text()?);
     let start_ns = u64::from_le_bytes(from.take(8)?.try_into().ok()?);
     Some(Span {
         id,

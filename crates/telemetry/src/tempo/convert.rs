@@ -11,6 +11,7 @@ use std::sync::Arc;
 use towpath_query::traceql::{
     Attributes, Event, Kind, Link, Resource, Scope, Span, SpanId, Status, Trace, TraceId, Value,
 };
+use towpath_stdx::texts::shared;
 
 /// Traces of what was sent, and how many spans are none.
 #[derive(Debug, Default)]
@@ -33,8 +34,8 @@ pub(super) fn incoming(all: Vec<ResourceSpans>) -> Incoming {
         for library in part.scope_spans {
             let sent = library.scope.unwrap_or_default();
             let scope = Arc::new(Scope {
-                name: sent.name.into(),
-                version: sent.version.into(),
+                name: shared(&sent.name),
+                version: shared(&sent.version),
                 attributes: attributes(sent.attributes),
             });
             for sent in library.spans {
@@ -74,13 +75,13 @@ fn span(
     let span = Span {
         id: own,
         parent_id,
-        name: sent.name.into(),
+        name: shared(&sent.name),
         kind: Kind::from_code(sent.kind),
         status: Status::from_code(status.code),
-        status_message: status.message.into(),
+        status_message: shared(&status.message),
         start_ns,
         duration_ns: end_ns.saturating_sub(start_ns),
-        trace_state: sent.trace_state.into(),
+        trace_state: shared(&sent.trace_state),
         attributes: attributes(sent.attributes),
         events: sent.events.into_iter().map(event).collect(),
         links: sent.links.into_iter().filter_map(link).collect(),
@@ -97,7 +98,7 @@ fn id<const N: usize>(bytes: &Bytes) -> Option<[u8; N]> {
 fn event(sent: WireEvent) -> Event {
     Event {
         time_ns: sent.time_unix_nano,
-        name: sent.name.into(),
+        name: shared(&sent.name),
         attributes: attributes(sent.attributes),
         dropped_attributes: sent.dropped_attributes_count,
     }
@@ -107,7 +108,7 @@ fn link(sent: WireLink) -> Option<Link> {
     Some(Link {
         trace_id: id(&sent.trace_id)?,
         span_id: id(&sent.span_id)?,
-        trace_state: sent.trace_state.into(),
+        trace_state: shared(&sent.trace_state),
         attributes: attributes(sent.attributes),
     })
 }
@@ -115,7 +116,7 @@ fn link(sent: WireLink) -> Option<Link> {
 fn attributes(sent: Vec<KeyValue>) -> Attributes {
     let pairs = sent.into_iter();
     pairs
-        .map(|pair| (pair.key.into(), value(pair.value)))
+        .map(|pair| (shared(&pair.key), value(pair.value)))
         .collect()
 }
 
@@ -134,7 +135,7 @@ fn value(sent: Option<AnyValue>) -> Value {
         }
         Some(Wire::KvlistValue(map)) => {
             let pairs = map.values.into_iter();
-            Value::Map(pairs.map(|p| (p.key.into(), value(p.value))).collect())
+            Value::Map(pairs.map(|p| (shared(&p.key), value(p.value))).collect())
         }
     }
 }
