@@ -42,7 +42,7 @@ pub fn run(args: Args) -> Result<()> {
 /// Bytes that the tests need, and that nodes want to keep free: below 2 GiB they take no pods.
 const TESTS: u64 = 6 << 30;
 /// Bytes that a build from nothing adds: our own programs and the real ones beside them.
-const BUILD: u64 = 20 << 30;
+const BUILD: u64 = 15 << 30;
 
 // A disk that fills in the middle is told by pods that wait, an hour later.
 fn room() -> Result<()> {

@@ -80,11 +80,9 @@ pub fn usage(group: &str, plural: &str, object: &Value, now: i64) -> Amounts {
         return used;
     }
     match plural {
-        "pods" => {
-            if counts(object, now) {
-                resources::add(&mut used, &pod(&object["spec"]));
-            }
-        }
+        "pods" if counts(object, now) => resources::add(&mut used, &pod(&object["spec"])),
+        // Nor does the pod itself, where what it takes does not.
+        "pods" => {}
         "services" => {
             set("services".into(), one);
             let ports = object["spec"]["ports"].as_array().map_or(0, Vec::len);

@@ -97,6 +97,7 @@ fn is_between_programs(process: &Path) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a test's own children
 mod tests {
     use super::*;
     use std::process::{Command, Stdio};

@@ -75,7 +75,7 @@ fn series(at: usize, round: usize) -> (String, [(&'static str, String); 5], f64)
         ("namespace", format!("prod-{}", at % 7)),
         ("pod", format!("api-7f9c6d5b4-{:05}", at % 400)),
     ];
-    let moving = if at % 11 == 0 { round } else { 0 };
+    let moving = if at.is_multiple_of(11) { round } else { 0 };
     (name, labels, (at * 100 + moving) as f64 / 100.0)
 }
 
@@ -83,7 +83,7 @@ fn page(round: usize) -> String {
     let mut out = String::new();
     for at in 0..1000 {
         let (name, labels, value) = series(at, round);
-        if at % 12 == 0 {
+        if at.is_multiple_of(12) {
             let _ = writeln!(out, "# HELP {name} Cumulative time.\n# TYPE {name} counter");
         }
         let pairs: Vec<String> = labels.iter().map(|(n, v)| format!("{n}=\"{v}\"")).collect();

@@ -276,7 +276,7 @@ impl<'a> Player<'a> {
         }
         let path = format!("/api/v1/namespaces/{}", self.namespace);
         for part in ["serviceaccounts/default", "configmaps/kube-root-ca.crt"] {
-            self.wait(200, &Ask::new("GET", &format!("{path}/{part}")))
+            self.wait(200, &Ask::new("GET", format!("{path}/{part}")))
                 .await?;
         }
         Ok(())

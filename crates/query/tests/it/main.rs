@@ -1,5 +1,7 @@
 //! Tests of the query languages.
 
+#![allow(clippy::unwrap_used)] // these are tests
+
 mod corpus;
 mod logql;
 mod promql;

@@ -150,14 +150,11 @@ impl<'e> Lane<'e> {
         let mine = |series: u32| lane_of(id(series), lanes) == own;
         records::read_of(&piece.record, mine, |entry| match entry {
             Entry::Sample(series, time, value) => {
-                if !self.head.replay(&mut self.back, id(series), time, &value) {
-                    self.orphans += 1;
-                }
+                let known = self.head.replay(&mut self.back, id(series), time, &value);
+                self.orphans += u64::from(!known);
             }
-            Entry::Chunk(series, chunk) => {
-                if chunk.max() >= self.flushed {
-                    self.head.replay_chunk(&mut self.back, id(series), chunk);
-                }
+            Entry::Chunk(series, chunk) if chunk.max() >= self.flushed => {
+                self.head.replay_chunk(&mut self.back, id(series), chunk);
             }
             Entry::Open(series, kind, data) => {
                 self.head

@@ -1,6 +1,8 @@
 //! The crate from outside: what it reads beside the real programs and the real Prometheus code
 //! (`tests/peers/prometheus`), and properties of what reads foreign bytes.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // these are tests, with children of their own
+
 mod alerts;
 mod cases;
 mod collect;

@@ -58,6 +58,9 @@ struct Collected {
 /// Sets of labels of lines whose series is remembered.
 const REMEMBERED: usize = 10_000;
 
+/// A hash, the metadata that it was made of, and the place of its series.
+type Known = (u64, Vec<(Box<str>, Box<str>)>, usize);
+
 struct Windows<'a> {
     meter: Meter<'a>,
     leaf: &'a Leaf<'a>,
@@ -66,7 +69,7 @@ struct Windows<'a> {
     steps: Steps,
     by_stream: HashMap<u64, usize>,
     by_labels: HashMap<Labels, usize>,
-    by_metadata: HashMap<u64, (u64, Vec<(Box<str>, Box<str>)>, usize)>,
+    by_metadata: HashMap<u64, Known>,
     series: Vec<Collected>,
     held: usize,
 }
