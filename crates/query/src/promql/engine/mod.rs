@@ -12,6 +12,7 @@ mod functions;
 mod matrix;
 mod merge;
 mod prepare;
+mod row;
 mod scalar;
 mod select;
 mod stream;

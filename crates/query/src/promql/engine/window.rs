@@ -42,6 +42,11 @@ impl Steps {
         ((time - self.start) / self.step) as usize
     }
 
+    /// When one of them is.
+    pub(super) fn time(self, step: usize) -> i64 {
+        self.start + step as i64 * self.step
+    }
+
     /// The first one alone.
     pub(super) fn first(self) -> Self {
         Self {

@@ -181,6 +181,54 @@ fn what_aggregations_keep_is_limited() {
     }
 }
 
+/// The same of matching: rows of groups, what is there of each, and results count.
+#[test]
+fn what_matching_keeps_is_limited() {
+    // A hundred series of one sample each, one after the other, and ten that are always there.
+    let short = (0..100).map(|at| format!("short{{i=\"{at}\"}} {}{at} stale", "_ ".repeat(at)));
+    let long = (0..10).map(|at| format!("long{{i=\"{at}\"}} {at}+10.5x99"));
+    // Ten that are there first and last.
+    let rare = (0..10).map(|at| format!("rare{{i=\"{at}\"}} 1 stale {}2", "_ ".repeat(97)));
+    let store = load(&short.chain(long).chain(rare).collect::<Vec<_>>());
+    let ask = |query: &str, max_samples: usize| {
+        let settings = Settings {
+            max_samples,
+            ..Settings::default()
+        };
+        let expr = parse(query).unwrap();
+        range(&expr, 0, 6_000_000, 60_000, &store, &settings)
+    };
+    for query in [
+        "short * short",
+        "short * on (i) group_left short",
+        "short - on (i) group_right short",
+        "short and short",
+        "short unless on (i) long",
+        "short or long{i=\"1\"}",
+    ] {
+        let answer = ask(query, 2500).unwrap();
+        let Value::Matrix(series) = answer.value else {
+            panic!("{query}");
+        };
+        assert!(!series.is_empty(), "{query}");
+    }
+    for (query, most) in [
+        ("sum(long / long)", 2500),
+        ("sum(long / on (i) group_left long)", 3500),
+        ("sum(rare / rare)", 1500),
+        ("sum(short and on () rare)", 150),
+        ("sum(short unless on (i) rare)", 900),
+        ("sum(long or short)", 1000),
+    ] {
+        assert_eq!(
+            ask(query, most).unwrap_err(),
+            EvalError::TooManySamples,
+            "{query}"
+        );
+        assert!(ask(query, most * 3).is_ok(), "{query}");
+    }
+}
+
 #[test]
 fn extreme_times_and_resolutions_end() {
     let store = store();

@@ -2,10 +2,10 @@
 
 use indexmap::IndexMap;
 
+use super::super::row::Row;
 use super::super::window::Steps;
 use super::super::{Eval, EvalError, stream};
 use super::group_by;
-use super::row::Row;
 use crate::promql::ast::{Aggregate, Node};
 use crate::promql::hash::Texts;
 use crate::promql::labels::Labels;

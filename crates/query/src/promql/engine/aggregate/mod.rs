@@ -4,10 +4,10 @@ mod cell;
 mod count_values;
 mod histogram;
 mod ranked;
-mod row;
 
 use indexmap::IndexMap;
 
+use super::row::{self, Row};
 use super::window::Steps;
 use super::{Eval, EvalError, Stream, scalar, stream};
 use crate::promql::annotation;
@@ -16,7 +16,6 @@ use crate::promql::hash::Texts;
 use crate::promql::labels::{Labels, NAME};
 use crate::promql::series::{Series, Value};
 use cell::{Cell, Place};
-use row::Row;
 
 pub(super) use cell::Mean;
 pub(super) use histogram::Running;

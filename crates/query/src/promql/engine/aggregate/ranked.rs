@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::super::row::{Row, range};
 use super::super::window::Steps;
 use super::super::{Eval, EvalError, merge, stream};
-use super::row::{Row, range};
 use super::{extremes, group_of, params};
 use crate::promql::annotation;
 use crate::promql::ast::{Aggregate, AggregateOp, Expr};

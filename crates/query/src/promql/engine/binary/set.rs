@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::super::budget::Hold;
+use super::super::row::{self, Row};
 use super::super::window::Steps;
 use super::super::{Eval, EvalError, Stream, stream};
 use crate::promql::ast::{Binary, BinaryOp, Matching};
@@ -9,7 +11,12 @@ use crate::promql::labels::Labels;
 use crate::promql::series::{Samples, Series};
 
 /// At which steps a group of matching series has a sample.
-type Presence = HashMap<Labels, Vec<bool>>;
+struct Presence<'e, 'a> {
+    eval: &'e Eval<'a>,
+    steps: Steps,
+    groups: HashMap<Labels, Row<bool>>,
+    hold: Hold<'e, 'a>,
+}
 
 pub(super) fn set<'e>(
     eval: &'e Eval<'_>,
@@ -23,16 +30,22 @@ pub(super) fn set<'e>(
     let rhs = stream::stream(eval, &binary.rhs, steps)?;
     match binary.op {
         BinaryOp::Or => {
-            let left = eval.collect(lhs)?.into_inner();
-            let there = presence(left.iter(), key, steps);
-            let mut out = left;
+            let left = eval.collect(lhs)?;
+            let mut there = Presence::new(eval, steps)?;
+            for one in &left.series {
+                there.note(key(one), one)?;
+            }
+            let mut more = Vec::new();
+            let mut hold = eval.hold(0)?;
             for one in rhs {
                 let one = one?;
-                let there = there.get(&key(&one));
-                out.extend(kept(one, steps, |step| {
-                    there.is_none_or(|there| !there[step])
-                }));
+                let row = there.groups.get(&key(&one));
+                let one = kept(one, steps, |step| !has(row, step));
+                eval.hold_more(&mut hold, one.as_ref().map_or(0, Series::weight))?;
+                more.extend(one);
             }
+            let mut out = left.into_inner();
+            out.append(&mut more);
             let out = if steps.count() > 1 {
                 super::super::merge::same_labels(out)?
             } else {
@@ -41,9 +54,10 @@ pub(super) fn set<'e>(
             Ok(Box::new(out.into_iter().map(Ok)))
         }
         op => {
-            let mut there = Presence::new();
+            let mut there = Presence::new(eval, steps)?;
             for one in rhs {
-                note(&mut there, &one?, key, steps);
+                let one = one?;
+                there.note(key(&one), &one)?;
             }
             let wanted = op == BinaryOp::And;
             let (on, labels) = (matching.on, matching.labels.clone());
@@ -52,40 +66,41 @@ pub(super) fn set<'e>(
                     Ok(one) => one,
                     error => return Some(error),
                 };
-                let there = there.get(&one.labels.matching(on, &labels));
-                let kept = kept(one, steps, |step| {
-                    there.is_some_and(|there| there[step]) == wanted
-                });
-                kept.map(Ok)
+                let row = there.groups.get(&one.labels.matching(on, &labels));
+                kept(one, steps, |step| has(row, step) == wanted).map(Ok)
             })))
         }
     }
 }
 
-fn presence<'s>(
-    series: impl Iterator<Item = &'s Series>,
-    key: impl Fn(&Series) -> Labels,
-    steps: Steps,
-) -> Presence {
-    let mut out = Presence::new();
-    for one in series {
-        note(&mut out, one, &key, steps);
+impl<'e, 'a> Presence<'e, 'a> {
+    fn new(eval: &'e Eval<'a>, steps: Steps) -> Result<Self, EvalError> {
+        Ok(Self {
+            eval,
+            steps,
+            groups: HashMap::new(),
+            hold: eval.hold(0)?,
+        })
     }
-    out
+
+    fn note(&mut self, group: Labels, one: &Series) -> Result<(), EvalError> {
+        let row = self.groups.entry(group).or_default();
+        if let Some(range) = row::range(self.steps, one) {
+            row.cover(range, 1, (self.eval, &mut self.hold))?;
+        }
+        let floats = one.floats.times.iter();
+        for time in floats.chain(one.histograms.iter().map(|(time, _)| time)) {
+            if let Some(there) = row.get_mut(self.steps.index(*time)) {
+                *there = true;
+            }
+        }
+        Ok(())
+    }
 }
 
-fn note(out: &mut Presence, one: &Series, key: impl Fn(&Series) -> Labels, steps: Steps) {
-    let there = out
-        .entry(key(one))
-        .or_insert_with(|| vec![false; steps.count()]);
-    let times = one
-        .floats
-        .times
-        .iter()
-        .chain(one.histograms.iter().map(|(time, _)| time));
-    for time in times {
-        there[steps.index(*time)] = true;
-    }
+fn has(row: Option<&Row<bool>>, step: usize) -> bool {
+    row.and_then(|row| row.get(step))
+        .is_some_and(|there| *there)
 }
 
 /// The series with the samples of the steps that pass, if there is one.

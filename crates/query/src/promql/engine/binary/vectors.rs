@@ -1,13 +1,16 @@
 //! Arithmetic and comparisons between two vectors.
 //!
-//! The side that may have only one series per match group becomes one table per group: which
-//! series has a value at which step. The other side then passes by, series after series.
+//! The side that may have only one series per match group becomes one row per group: which series
+//! has a value at which step. The other side then passes by, series after series. What is kept of
+//! both counts against the limit of samples.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::super::budget::Hold;
+use super::super::row::{self, Row};
 use super::super::window::Steps;
 use super::super::{Eval, EvalError, Stream, merge, stream};
 use super::element::{Operation, Outcome, changes_meaning, in_order};
@@ -16,15 +19,25 @@ use crate::promql::hash::Texts;
 use crate::promql::labels::Labels;
 use crate::promql::series::{Series, Value};
 
-/// One side's values of a match group, step by step.
-struct Group {
-    /// Which series, by its place on its side.
-    series: Vec<Option<u32>>,
-    values: Vec<Option<Value>>,
+/// A match group at one step.
+#[derive(Default)]
+struct Slot {
+    /// The value of the side with one series per group, and the place of the series on its side.
+    one: Option<(u32, Value)>,
     /// Whether a partner was found.
-    matched: Vec<bool>,
+    matched: bool,
+}
+
+/// A slot takes as much as so many samples.
+const SLOT_WEIGHT: usize = 2;
+const _: () = assert!(size_of::<Slot>() <= SLOT_WEIGHT * 16);
+
+/// A match group.
+#[derive(Default)]
+struct Group {
+    slots: Row<Slot>,
     /// At which steps a result of these labels was given, to find those given twice.
-    results: IndexMap<Labels, Vec<bool>, Texts>,
+    results: IndexMap<Labels, Row<bool>, Texts>,
 }
 
 /// A result in the making.
@@ -50,8 +63,6 @@ pub(super) fn vectors<'e>(
     } else {
         (&binary.lhs, &binary.rhs)
     };
-    let one = eval.collect(stream::stream(eval, one, steps)?)?;
-    let many = stream::stream(eval, many, steps)?;
     let operation = Operation {
         eval,
         op: binary.op,
@@ -63,14 +74,17 @@ pub(super) fn vectors<'e>(
         matching,
         swapped,
         steps,
-        one: &one.series,
+        ones: Vec::new(),
         groups: HashMap::default(),
-        duplicates: Vec::new(),
+        duplicates: vec![None; steps.count()],
         busy: vec![false; steps.count()],
         out: Vec::new(),
+        hold: eval.hold(0)?,
     };
-    join.build();
-    for series in many {
+    for series in stream::stream(eval, one, steps)? {
+        join.note(series?)?;
+    }
+    for series in stream::stream(eval, many, steps)? {
         join.pass(series?)?;
     }
     join.refuse_duplicates()?;
@@ -91,14 +105,16 @@ struct Join<'j, 'e, 'a> {
     matching: &'j Matching,
     swapped: bool,
     steps: Steps,
-    /// The side with one series per group.
-    one: &'j [Series],
+    /// The series of the side with one per group.
+    ones: Vec<Labels>,
     groups: HashMap<Labels, Group, Texts>,
-    /// Steps at which a group has two series, and which.
-    duplicates: Vec<(usize, u32, u32)>,
+    /// For each step the first two of them that are in one group.
+    duplicates: Vec<Option<(u32, u32)>>,
     /// At which steps the other side has any series at all.
     busy: Vec<bool>,
     out: Vec<Series>,
+    /// What groups and results weigh.
+    hold: Hold<'e, 'a>,
 }
 
 fn values(series: &Series) -> impl Iterator<Item = (i64, Value)> + '_ {
@@ -115,48 +131,52 @@ impl Join<'_, '_, '_> {
         labels.matching(self.matching.on, &self.matching.labels)
     }
 
-    fn empty_group(steps: usize) -> Group {
-        Group {
-            series: vec![None; steps],
-            values: vec![None; steps],
-            matched: vec![false; steps],
-            results: IndexMap::default(),
-        }
+    fn hold(&mut self, samples: usize) -> Result<(), EvalError> {
+        let eval = self.operation.eval;
+        eval.hold_more(&mut self.hold, samples)
     }
 
-    fn build(&mut self) {
-        let steps = self.steps.count();
-        for (at, series) in self.one.iter().enumerate() {
-            let key = self.key(&series.labels);
-            let group = self
-                .groups
-                .entry(key.clone())
-                .or_insert_with(|| Self::empty_group(steps));
-            for (time, value) in values(series) {
-                let step = self.steps.index(time);
-                if let Some(other) = group.series[step] {
-                    self.duplicates.push((step, at as u32, other));
-                    continue;
-                }
-                group.series[step] = Some(at as u32);
-                group.values[step] = Some(value);
-            }
+    /// Takes a series of the side with one per group.
+    fn note(&mut self, series: Series) -> Result<(), EvalError> {
+        let (at, steps, eval) = (self.ones.len() as u32, self.steps, self.operation.eval);
+        let group = self.groups.entry(self.key(&series.labels)).or_default();
+        if let Some(range) = row::range(steps, &series) {
+            group
+                .slots
+                .cover(range, SLOT_WEIGHT, (eval, &mut self.hold))?;
         }
+        for (time, value) in values(&series) {
+            let step = steps.index(time);
+            let Some(slot) = group.slots.get_mut(step) else {
+                continue;
+            };
+            if let Some((other, _)) = slot.one {
+                self.duplicates[step].get_or_insert((at, other));
+                continue;
+            }
+            if let Value::Histogram(histogram) = &value {
+                eval.hold_more(&mut self.hold, histogram.weight())?;
+            }
+            slot.one = Some((at, value));
+        }
+        self.ones.push(series.labels);
+        Ok(())
     }
 
     /// Several series of the "one" side in a group are an error, at the steps at which there is
     /// anything to be matched.
     fn refuse_duplicates(&self) -> Result<(), EvalError> {
         let fills = self.matching.fill_left.is_some() || self.matching.fill_right.is_some();
-        let mut duplicates = self.duplicates.iter();
-        let Some((_, at, other)) = duplicates.find(|(step, ..)| fills || self.busy[*step]) else {
+        let duplicates = self.duplicates.iter().zip(&self.busy);
+        let told = duplicates.filter(|(_, busy)| fills || **busy);
+        let Some((at, other)) = told
+            .filter_map(|(found, _)| *found)
+            .min_by_key(|(at, _)| *at)
+        else {
             return Ok(());
         };
         let side = if self.swapped { "left" } else { "right" };
-        let (series, other) = (
-            &self.one[*at as usize].labels,
-            &self.one[*other as usize].labels,
-        );
+        let (series, other) = (&self.ones[at as usize], &self.ones[other as usize]);
         let key = self.key(series);
         EvalError::query(format!(
             "found duplicate series for the match group {key} on the {side} hand-side of the \
@@ -173,58 +193,86 @@ impl Join<'_, '_, '_> {
 
     fn pass(&mut self, series: Series) -> Result<(), EvalError> {
         let key = self.key(&series.labels);
-        let steps = self.steps.count();
         let fill = self.fill_of_one();
         for (time, _) in values(&series) {
             self.busy[self.steps.index(time)] = true;
         }
-        if fill.is_none() && !self.groups.contains_key(&key) {
+        let mut group = match self.groups.remove(&key) {
+            Some(group) => group,
+            None if fill.is_some() => Group::default(),
+            None => return Ok(()),
+        };
+        let Some(range) = row::range(self.steps, &series) else {
+            self.groups.insert(key, group);
             return Ok(());
+        };
+        if fill.is_some() {
+            let eval = self.operation.eval;
+            group
+                .slots
+                .cover(range, SLOT_WEIGHT, (eval, &mut self.hold))?;
         }
-        let mut group = self
-            .groups
-            .remove(&key)
-            .unwrap_or_else(|| Self::empty_group(steps));
         // Results by the series of the other side, which changes labels with `group_left`.
         let mut outs: Vec<Out> = Vec::new();
         let mut now = 0;
-        let passed = values(&series).try_for_each(|(time, value)| {
+        for (time, value) in values(&series) {
             let step = self.steps.index(time);
-            let (partner, other) = match (group.series[step], &group.values[step], fill) {
-                (Some(at), Some(other), _) => (Some(at), other.clone()),
-                (_, _, Some(fill)) => (None, Value::Float(fill)),
-                _ => return Ok(()),
+            let one = group.slots.get(step).and_then(|slot| slot.one.as_ref());
+            let (partner, other) = match (one, fill) {
+                (Some((at, other)), _) => (Some(*at), other.clone()),
+                (None, Some(fill)) => (None, Value::Float(fill)),
+                (None, None) => continue,
             };
             if outs.get(now).is_none_or(|out| out.partner != partner) {
                 let known = outs.iter().position(|out| out.partner == partner);
-                now = known.unwrap_or_else(|| {
-                    let other = partner.map_or(&key, |at| &self.one[at as usize].labels);
-                    let labels = self.labels(&series.labels, other);
-                    outs.push(self.out(&mut group, partner, labels));
-                    outs.len() - 1
-                });
+                now = match known {
+                    Some(known) => known,
+                    None => {
+                        let other = partner.map_or(&key, |at| &self.ones[at as usize]);
+                        let labels = self.labels(&series.labels, other);
+                        outs.push(self.out(&mut group, partner, labels, range)?);
+                        outs.len() - 1
+                    }
+                };
             }
-            self.combine(&mut group, step, time, &value, &other, &mut outs[now])
-        });
+            self.combine(&mut group, step, time, &value, &other, &mut outs[now])?;
+        }
         self.groups.insert(key, group);
-        passed?;
-        self.out.extend(outs.into_iter().map(|out| out.series));
+        outs.into_iter().try_for_each(|out| self.give(out.series))
+    }
+
+    fn give(&mut self, series: Series) -> Result<(), EvalError> {
+        self.hold(series.weight())?;
+        self.out.push(series);
         Ok(())
     }
 
-    fn out(&self, group: &mut Group, partner: Option<u32>, labels: Labels) -> Out {
+    /// A result with these labels, which has samples at steps from one to another, if at all.
+    fn out(
+        &mut self,
+        group: &mut Group,
+        partner: Option<u32>,
+        labels: Labels,
+        (from, to): (usize, usize),
+    ) -> Result<Out, EvalError> {
         let series = self.result(labels);
         let mut place = 0;
         if self.matching.card != Card::OneToOne {
             let entry = group.results.entry(series.labels.clone());
             place = entry.index();
-            entry.or_insert_with(|| vec![false; self.steps.count()]);
+            let covered = group.slots.steps();
+            let (from, to) = (from.max(covered.start), (to + 1).min(covered.end));
+            let row = entry.or_default();
+            if from < to {
+                let eval = self.operation.eval;
+                row.cover((from, to - 1), 1, (eval, &mut self.hold))?;
+            }
         }
-        Out {
+        Ok(Out {
             partner,
             series,
             place,
-        }
+        })
     }
 
     fn result(&self, labels: Labels) -> Series {
@@ -257,19 +305,24 @@ impl Join<'_, '_, '_> {
         let Outcome::Value { result, keep } = outcome else {
             return Ok(());
         };
+        let Some(slot) = group.slots.get_mut(step) else {
+            return Ok(());
+        };
         if self.matching.card == Card::OneToOne {
-            if group.matched[step] {
+            if slot.matched {
                 return EvalError::query(
                     "multiple matches for labels: many-to-one matching must be explicit \
                      (group_left/group_right)",
                 );
             }
-        } else if std::mem::replace(&mut group.results[out.place][step], true) {
+        } else if let Some(given) = group.results[out.place].get_mut(step)
+            && std::mem::replace(given, true)
+        {
             return EvalError::query(
                 "multiple matches for labels: grouping labels must ensure unique matches",
             );
         }
-        group.matched[step] = true;
+        slot.matched = true;
         if self.binary.bool {
             let keep = f64::from(u8::from(keep));
             out.series.push(time, Value::Float(keep));
@@ -285,22 +338,26 @@ impl Join<'_, '_, '_> {
             return Ok(());
         };
         let fill = Value::Float(fill);
-        for (at, series) in self.one.iter().enumerate() {
-            let key = self.key(&series.labels);
+        for at in 0..self.ones.len() {
+            let key = self.key(&self.ones[at]);
             let Some(mut group) = self.groups.remove(&key) else {
                 continue;
             };
-            let mut out = self.out(&mut group, None, self.labels(&key, &series.labels));
-            let combined = values(series).try_for_each(|(time, value)| {
-                let step = self.steps.index(time);
-                if group.matched[step] || group.series[step] != Some(at as u32) {
-                    return Ok(());
-                }
-                self.combine(&mut group, step, time, &fill, &value, &mut out)
-            });
+            let steps = group.slots.steps();
+            let labels = self.labels(&key, &self.ones[at]);
+            let range = (steps.start, steps.end.saturating_sub(1));
+            let mut out = self.out(&mut group, None, labels, range)?;
+            for step in steps {
+                let slot = group.slots.get(step).filter(|slot| !slot.matched);
+                let one = slot.and_then(|slot| slot.one.as_ref());
+                let Some((_, value)) = one.filter(|(own, _)| *own == at as u32) else {
+                    continue;
+                };
+                let (time, value) = (self.steps.time(step), value.clone());
+                self.combine(&mut group, step, time, &fill, &value, &mut out)?;
+            }
             self.groups.insert(key, group);
-            combined?;
-            self.out.push(out.series);
+            self.give(out.series)?;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
-//! The cells of a group, from the first step that has something to the last.
+//! What is kept of a group for each step, from the first one that has something to the last.
 
-use super::super::budget::Hold;
-use super::super::window::Steps;
-use super::super::{Eval, EvalError};
+use super::budget::Hold;
+use super::window::Steps;
+use super::{Eval, EvalError};
 use crate::promql::series::Series;
 
 /// One cell for each step between the first and the last that were covered. Series that live
@@ -58,14 +58,29 @@ impl<T: Default> Row<T> {
 
     /// Times and cells.
     pub(super) fn into_times(self, steps: Steps) -> impl Iterator<Item = (i64, T)> {
-        let first = self.first as i64;
-        let times = (first..).map(move |step| steps.start + step * steps.step);
-        times.zip(self.cells)
+        (self.first..)
+            .map(move |step| steps.time(step))
+            .zip(self.cells)
     }
 
     /// The step of the first cell.
     pub(super) fn first(&self) -> usize {
         self.first
+    }
+
+    /// The steps that are covered.
+    pub(super) fn steps(&self) -> std::ops::Range<usize> {
+        self.first..self.first + self.cells.len()
+    }
+
+    /// The cell of a step, if that is covered.
+    pub(super) fn get(&self, step: usize) -> Option<&T> {
+        self.cells.get(step.checked_sub(self.first)?)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn get_mut(&mut self, step: usize) -> Option<&mut T> {
+        self.cells.get_mut(step.checked_sub(self.first)?)
     }
 }
 
