@@ -463,7 +463,7 @@ async fn lines_are_followed() {
         }
     });
     let mut next = client.await.unwrap();
-    let (first, mut next) = tokio::task::spawn_blocking(move || (next(), next))
+    let (first, next) = tokio::task::spawn_blocking(move || (next(), next))
         .await
         .unwrap();
     assert_eq!(
@@ -477,7 +477,7 @@ async fn lines_are_followed() {
         ] }))
         .await;
     assert_eq!(status, StatusCode::NO_CONTENT);
-    let second = tokio::task::spawn_blocking(move || next()).await.unwrap();
+    let second = tokio::task::spawn_blocking(next).await.unwrap();
     assert_eq!(second["streams"][0]["values"][0][1], "this one");
     serving.abort();
 }
