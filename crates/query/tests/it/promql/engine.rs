@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use proptest::prelude::*;
 use towpath_query::promql::{
-    EvalError, Expr, Series, Settings, Stop, Value, ValueType, instant, parse, range,
+    Answer, EvalError, Expr, Series, Settings, Stop, Value, ValueType, instant, parse, range,
 };
 
 use super::queries::{load, store, vector};
@@ -136,6 +136,16 @@ fn samples_are_limited() {
     assert!(few.peak_samples > 0 && few.peak_samples <= 50);
 }
 
+/// The answer over a hundred minutes, with a limit of samples.
+fn within(store: &Store, query: &str, max_samples: usize) -> Result<Answer, EvalError> {
+    let settings = Settings {
+        max_samples,
+        ..Settings::default()
+    };
+    let expr = parse(query).unwrap();
+    range(&expr, 0, 6_000_000, 60_000, store, &settings)
+}
+
 /// What an aggregation keeps counts, and no more than it keeps: many series that live shortly are
 /// answered, all values of a quantile, all groups of a rank and all labels made of values are not.
 #[test]
@@ -145,14 +155,7 @@ fn what_aggregations_keep_is_limited() {
     // Ten that have a new value every minute.
     let long = (0..10).map(|at| format!("long{{i=\"{at}\"}} {at}+10.5x99"));
     let store = load(&short.chain(long).collect::<Vec<_>>());
-    let ask = |query: &str, max_samples: usize| {
-        let settings = Settings {
-            max_samples,
-            ..Settings::default()
-        };
-        let expr = parse(query).unwrap();
-        range(&expr, 0, 6_000_000, 60_000, &store, &settings)
-    };
+    let ask = |query: &str, max_samples: usize| within(&store, query, max_samples);
     for query in [
         "sum by (i) (short)",
         "topk(3, short)",
@@ -190,14 +193,7 @@ fn what_matching_keeps_is_limited() {
     // Ten that are there first and last.
     let rare = (0..10).map(|at| format!("rare{{i=\"{at}\"}} 1 stale {}2", "_ ".repeat(97)));
     let store = load(&short.chain(long).chain(rare).collect::<Vec<_>>());
-    let ask = |query: &str, max_samples: usize| {
-        let settings = Settings {
-            max_samples,
-            ..Settings::default()
-        };
-        let expr = parse(query).unwrap();
-        range(&expr, 0, 6_000_000, 60_000, &store, &settings)
-    };
+    let ask = |query: &str, max_samples: usize| within(&store, query, max_samples);
     for query in [
         "short * short",
         "short * on (i) group_left short",

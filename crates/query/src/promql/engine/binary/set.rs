@@ -45,7 +45,7 @@ pub(super) fn set<'e>(
                 more.extend(one);
             }
             let mut out = left.into_inner();
-            out.append(&mut more);
+            out.extend(more);
             let out = if steps.count() > 1 {
                 super::super::merge::same_labels(out)?
             } else {
