@@ -1,8 +1,8 @@
 //! Trees as text: on one line, or wrapped where a line gets long.
 
 use super::ast::{
-    Aggregate, At, Binary, Card, Duration, DurationNode, Edges, Expr, Matching, MatrixSelector,
-    Node, Number, Shift, Subquery, VectorSelector,
+    Aggregate, At, Binary, BinaryOp, Card, Duration, DurationNode, Edges, Expr, Matching,
+    MatrixSelector, Node, Number, Shift, Subquery, VectorSelector,
 };
 use super::matcher::{MatchOp, is_plain_label};
 use super::text::{format_duration, format_general, format_number, quote};
@@ -55,7 +55,10 @@ fn expr(out: &mut String, of: &Expr) {
             out.push(')');
         }
         Node::Binary(binary) => {
-            expr(out, &binary.lhs);
+            match unsigned(binary) {
+                Some(infinity) => out.push_str(infinity),
+                None => expr(out, &binary.lhs),
+            }
             out.push(' ');
             operator(out, binary);
             out.push(' ');
@@ -84,6 +87,15 @@ fn number(number: &Number) -> String {
     } else {
         text
     }
+}
+
+/// What is printed for an infinity that is raised to a power. A sign binds weaker than `^`: the
+/// `+Inf` of upstream's printer would be read as a sign before the power, and every printing of
+/// what was read would add one.
+fn unsigned(binary: &Binary) -> Option<&'static str> {
+    let raised = binary.op == BinaryOp::Pow;
+    let infinite = matches!(&binary.lhs.node, Node::Number(n) if n.value == f64::INFINITY);
+    (raised && infinite).then_some("Inf")
 }
 
 fn aggregate_head(out: &mut String, aggregate: &Aggregate) {
@@ -306,10 +318,11 @@ fn pretty(of: &Expr, level: usize) -> String {
         Node::Binary(binary) => {
             let mut sign = String::new();
             operator(&mut sign, binary);
-            let (lhs, rhs) = (
-                pretty(&binary.lhs, level + 1),
-                pretty(&binary.rhs, level + 1),
-            );
+            let lhs = match unsigned(binary) {
+                Some(infinity) => indent(level + 1) + infinity,
+                None => pretty(&binary.lhs, level + 1),
+            };
+            let rhs = pretty(&binary.rhs, level + 1);
             format!("{lhs}\n{pad}{sign}\n{rhs}")
         }
         Node::Call(function, args) => {

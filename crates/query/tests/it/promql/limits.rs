@@ -103,6 +103,24 @@ proptest! {
     }
 }
 
+/// A sign binds weaker than a power, so an infinity that is raised to one is printed without it.
+#[test]
+fn infinities_that_are_raised_read_as_printed() {
+    let wide = format!("Inf ^ {}", "x".repeat(100));
+    for (source, printed) in [
+        ("Inf ^ x", "Inf ^ x"),
+        ("-Inf ^ x", "-Inf ^ x"),
+        ("(-Inf) ^ x", "(-Inf) ^ x"),
+        ("x ^ Inf", "x ^ +Inf"),
+        ("Inf * x", "+Inf * x"),
+        (&wide, &wide),
+    ] {
+        let expr = parse(source).unwrap();
+        assert_eq!(expr.to_string(), printed);
+        assert_eq!(parse(&format(&expr)).unwrap().to_string(), printed);
+    }
+}
+
 #[test]
 fn depth_and_size_are_bounded() {
     let deep = [
