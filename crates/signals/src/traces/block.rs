@@ -8,7 +8,9 @@ use std::sync::Arc;
 use towpath_query::traceql::{AttributeScope, Field, Intrinsic, Op, Span, Trace, TraceId, Wanted};
 
 use super::bloom::Bloom;
-use super::group::{self, Group, MANY, Outline, index_value};
+use super::draft::Draft;
+use super::group::{self, Group, Outline};
+use super::index::{MANY, index_value};
 use crate::bytes::{Cursor, put_bytes, put_uvarint};
 use crate::matching::Index;
 use crate::objects::Object;
@@ -111,45 +113,61 @@ pub(super) enum Unwritten {
     Read(String),
 }
 
-/// Makes a block of traces in the order of their ids. It counts once it has its name.
+/// A block while it is made.
+pub(super) struct Making {
+    writer: Writer,
+    meta: Meta,
+    ids: Vec<TraceId>,
+    pub(super) draft: Draft,
+}
+
+impl Making {
+    /// Whether so many spans of a trace have to go into the next group.
+    pub(super) fn is_full(&self, spans: usize) -> bool {
+        self.draft.spans() > 0 && self.draft.spans() + spans > group::SPANS
+    }
+
+    /// Writes the group that was drafted.
+    pub(super) fn put(&mut self) -> io::Result<()> {
+        let meta = &mut self.meta;
+        meta.traces += self.draft.traces().len() as u64;
+        self.ids.extend(self.draft.traces());
+        let number = meta.groups.len() as u32;
+        let outline = self.draft.write(&mut self.writer, number)?;
+        meta.start_ns = meta.start_ns.min(outline.start_ns);
+        meta.end_ns = meta.end_ns.max(outline.end_ns);
+        meta.spans += u64::from(outline.spans);
+        meta.groups.push(outline);
+        Ok(())
+    }
+}
+
+/// Makes a block of what `fill` adds in the order of the ids. It counts once it has its name.
 pub(super) fn write(
     dir: &Path,
     number: u64,
-    mut meta: Meta,
-    traces: impl Iterator<Item = Result<Trace, String>>,
+    meta: Meta,
+    fill: impl FnOnce(&mut Making) -> Result<(), Unwritten>,
 ) -> Result<PathBuf, Unwritten> {
     let path = path(dir, number);
     let partial = path.with_extension("partial");
-    let mut writer = Writer::create(&partial)?;
-    let mut waiting: Vec<Trace> = Vec::new();
-    let (mut spans, mut ids) = (0, Vec::new());
-    meta.start_ns = u64::MAX;
-    let mut put = |meta: &mut Meta, waiting: &mut Vec<Trace>| {
-        let outline = group::write(&mut writer, meta.groups.len() as u32, waiting)?;
-        meta.start_ns = meta.start_ns.min(outline.start_ns);
-        meta.end_ns = meta.end_ns.max(outline.end_ns);
-        meta.traces += waiting.len() as u64;
-        meta.spans += u64::from(outline.spans);
-        meta.groups.push(outline);
-        waiting.clear();
-        io::Result::Ok(())
+    let mut making = Making {
+        writer: Writer::create(&partial)?,
+        meta: Meta {
+            start_ns: u64::MAX,
+            ..meta
+        },
+        ids: Vec::new(),
+        draft: Draft::default(),
     };
-    for trace in traces {
-        let trace = trace.map_err(Unwritten::Read)?;
-        if !waiting.is_empty() && spans + trace.spans.len() > group::SPANS {
-            put(&mut meta, &mut waiting)?;
-            spans = 0;
-        }
-        spans += trace.spans.len();
-        ids.push(trace.id);
-        waiting.push(trace);
+    fill(&mut making)?;
+    if making.draft.spans() > 0 {
+        making.put()?;
     }
-    if !waiting.is_empty() {
-        put(&mut meta, &mut waiting)?;
-    }
+    let (mut meta, ids) = (making.meta, making.ids);
     meta.bloom = Bloom::new(ids.len());
     ids.iter().for_each(|id| meta.bloom.add(id));
-    writer.finish(&meta.bytes())?;
+    making.writer.finish(&meta.bytes())?;
     std::fs::rename(&partial, &path)?;
     std::fs::File::open(dir)?.sync_all()?;
     Ok(path)
@@ -227,11 +245,10 @@ impl Block {
     pub(super) fn traces(
         self: Arc<Self>,
         wanted: Arc<Wanted>,
-        once: bool,
     ) -> Result<impl Iterator<Item = Result<Trace, SegmentError>>, SegmentError> {
         let groups = self.groups(&wanted)?;
         let each = groups.into_iter().map(move |number| {
-            let group = Group::open(&self.reader, number, once)?;
+            let group = Group::open(&self.reader, number, false)?;
             group.traces(&wanted, None)
         });
         Ok(each.flat_map(|read| match read {

@@ -13,7 +13,7 @@ use towpath_stdx::texts::shared;
 use crate::bytes::{Cursor, put_bytes, put_uvarint, put_varint};
 
 /// Values nest no deeper; what is below is left out.
-const DEPTH_MAX: usize = 16;
+pub(super) const DEPTH_MAX: usize = 16;
 
 /// Adds a value.
 pub(super) fn put_value(out: &mut Vec<u8>, value: &Value) {

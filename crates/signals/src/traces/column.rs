@@ -4,53 +4,115 @@ use std::collections::HashMap;
 
 use towpath_stdx::keyed::Quick;
 
-use crate::bytes::{Cursor, put_bytes, put_uvarint};
+use crate::bytes::{Cursor, put_bytes, put_uvarint, uvarint_len};
 use crate::hash::hash;
 
-/// A column that is filled from the first row to the last.
+/// Values, each once, by numbers from 0 on.
 #[derive(Default)]
-pub(super) struct Builder {
+pub(super) struct Distinct {
     /// Numbers of values by their hash.
     known: HashMap<u64, u32, Quick>,
     bytes: Vec<u8>,
     ends: Vec<u32>,
+}
+
+impl Distinct {
+    pub(super) fn get(&self, number: u32) -> &[u8] {
+        let at = number as usize;
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start as usize..self.ends[at] as usize]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.ends.len() as u32).map(|number| self.get(number))
+    }
+
+    /// The number of a value.
+    pub(super) fn number(&mut self, value: &[u8]) -> u32 {
+        let next = self.ends.len() as u32;
+        let known = *self.known.entry(hash(value)).or_insert(next);
+        // Another value may have the same hash.
+        if known != next && self.get(known) == value {
+            return known;
+        }
+        self.bytes.extend_from_slice(value);
+        self.ends.push(self.bytes.len() as u32);
+        next
+    }
+
+    fn clear(&mut self) {
+        self.known.clear();
+        self.bytes.clear();
+        self.ends.clear();
+    }
+}
+
+/// A column that is filled from the first row to the last.
+#[derive(Default)]
+pub(super) struct Builder {
+    values: Distinct,
     rows: Vec<(u32, u32)>,
 }
 
 impl Builder {
-    fn value(&self, number: usize) -> &[u8] {
-        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.bytes[start as usize..self.ends[number] as usize]
+    /// The values, each once.
+    pub(super) fn values(&self) -> &Distinct {
+        &self.values
     }
 
-    /// The values, each once.
-    pub(super) fn values(&self) -> impl Iterator<Item = &[u8]> {
-        (0..self.ends.len()).map(|number| self.value(number))
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Forgets all of it, but not its memory.
+    pub(super) fn clear(&mut self) {
+        self.values.clear();
+        self.rows.clear();
     }
 
     /// Adds the value of a row; rows come in order, and of two values of a row the first stays.
     pub(super) fn add(&mut self, row: u32, value: &[u8]) {
-        if self.rows.last().is_some_and(|(last, _)| *last == row) {
-            return;
-        }
-        let next = self.ends.len() as u32;
-        let mut number = *self.known.entry(hash(value)).or_insert(next);
-        if number != next && self.value(number as usize) != value {
-            // Another value has the same hash.
-            number = next;
-        }
-        if number == next {
-            self.bytes.extend_from_slice(value);
-            self.ends.push(self.bytes.len() as u32);
-        }
+        let number = match self.rows.last() {
+            Some((last, _)) if *last == row => return,
+            // Many columns say the same again and again.
+            Some((_, number)) if self.values.get(*number) == value => *number,
+            _ => self.values.number(value),
+        };
+        self.rows.push((row, number));
+    }
+
+    /// The number of a value, for rows that are added by it.
+    pub(super) fn number(&mut self, value: &[u8]) -> u32 {
+        self.values.number(value)
+    }
+
+    /// Adds a row behind the others with a value that is known.
+    pub(super) fn push(&mut self, row: u32, number: u32) {
         self.rows.push((row, number));
     }
 
     /// The column: whether values are shared, the values, the rows as steps from one to the next,
     /// and which value each has where they are shared.
     pub(super) fn finish(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let shared = self.ends.len() * 2 <= self.rows.len() || self.ends.len() <= 16;
+        self.told(|out, number| put_bytes(out, self.values.get(number)))
+    }
+
+    /// The column with the numbers of the values in their place.
+    pub(super) fn finish_numbers(&self) -> Vec<u8> {
+        self.told(|out, number| {
+            put_uvarint(out, uvarint_len(number.into()) as u64);
+            put_uvarint(out, number.into());
+        })
+    }
+
+    fn told(&self, put: impl Fn(&mut Vec<u8>, u32)) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.rows.len() * 2 + self.values.bytes.len());
+        let distinct = self.values.len();
+        let shared = distinct * 2 <= self.rows.len() || distinct <= 16;
         out.push(u8::from(shared));
         put_uvarint(&mut out, self.rows.len() as u64);
         let mut last = 0;
@@ -58,23 +120,22 @@ impl Builder {
             put_uvarint(&mut out, u64::from(row - last));
             last = *row;
         }
+        let numbers = self.rows.iter().map(|(_, number)| *number);
         if shared {
-            put_uvarint(&mut out, self.ends.len() as u64);
-            self.values().for_each(|value| put_bytes(&mut out, value));
-            let numbers = self.rows.iter().map(|(_, number)| *number);
+            put_uvarint(&mut out, distinct as u64);
+            (0..distinct as u32).for_each(|number| put(&mut out, number));
             numbers.for_each(|number| put_uvarint(&mut out, number.into()));
         } else {
-            let numbers = self.rows.iter().map(|(_, number)| *number as usize);
-            numbers.for_each(|number| put_bytes(&mut out, self.value(number)));
+            numbers.for_each(|number| put(&mut out, number));
         }
         out
     }
 }
 
-/// Gives each row with its value to `take`; a value is made once where rows share it.
-pub(super) fn read<T: Clone>(
-    bytes: &[u8],
-    mut make: impl FnMut(&[u8]) -> Option<T>,
+/// Gives each row with its value to `take`, in order; a value is made once where rows share it.
+pub(super) fn read<'b, T: Clone>(
+    bytes: &'b [u8],
+    mut make: impl FnMut(&'b [u8]) -> Option<T>,
     mut take: impl FnMut(usize, T),
 ) -> Option<()> {
     let mut from = Cursor::new(bytes);

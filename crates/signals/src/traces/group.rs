@@ -2,104 +2,24 @@
 //!
 //! A group is a stream of a segment. Its key is its number, its value where its columns are, its
 //! labels what occurs in it: `span.<name>`, `resource.<name>`, `event.<name>`, … with values that
-//! tell their type. A label with too many values has the value [`MANY`] instead of the rest.
+//! tell their type. A label with too many values has the value [`MANY`](super::index::MANY) instead of the rest.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use towpath_query::traceql::{
-    AttributeScope, Attributes, Intrinsic, Resource, Scope, Span, Trace, TraceId, Value, Wanted,
+    AttributeScope, Intrinsic, Resource, Scope, Span, Trace, TraceId, Wanted,
 };
-use towpath_stdx::keyed::Quick;
 
-use super::codec;
-use super::column::{self, Builder};
-use super::spine;
-use crate::bytes::{Cursor, put_bytes, put_uvarint};
-use crate::hash::{chained, hash};
-use crate::segment::{Extent, Reader, SegmentError, Writer};
+use super::spine::{self, Spine};
+use super::{codec, column};
+use crate::bytes::Cursor;
+use crate::segment::{Extent, Reader, SegmentError};
 
 /// Spans of a group, unless one trace has more.
 pub(super) const SPANS: usize = 2048;
-/// Values of one label of a group that are told.
-const VALUES_MAX: usize = 512;
-/// The longest value that is told, in bytes.
-const VALUE_MAX: usize = 256;
-/// Stands for values that are not told.
-pub(super) const MANY: &str = "*";
-
-/// A value as the index has it; `None` for those it does not have.
-pub(super) fn index_value(value: &Value) -> Option<String> {
-    Some(match value {
-        Value::Text(text) if text.len() <= VALUE_MAX => format!("s:{text}"),
-        Value::Int(n) => format!("n:{n}"),
-        Value::Float(n) if n.fract() == 0.0 && n.abs() < 9e15 => format!("n:{}", *n as i64),
-        Value::Float(n) => format!("n:{n}"),
-        Value::Bool(yes) => format!("b:{yes}"),
-        Value::Status(status) => format!("k:{}", status.name()),
-        Value::Kind(kind) => format!("k:{}", kind.name()),
-        _ => return None,
-    })
-}
-
-/// What occurs in a group.
-#[derive(Default)]
-struct Index(BTreeMap<String, BTreeSet<String>>);
-
-impl Index {
-    fn add(&mut self, name: &str, value: &Value) {
-        if !self.0.contains_key(name) {
-            self.0.insert(name.to_string(), BTreeSet::new());
-        }
-        let Some(values) = self.0.get_mut(name) else {
-            return;
-        };
-        let told = index_value(value).filter(|_| values.len() < VALUES_MAX);
-        match told {
-            Some(told) => drop(values.insert(told)),
-            None => drop(values.insert(MANY.into())),
-        }
-    }
-
-    fn attributes(&mut self, scope: AttributeScope, attributes: &Attributes) {
-        for (name, value) in attributes {
-            self.attribute(&format!("{}.{name}", scope.name()), value);
-        }
-    }
-
-    fn attribute(&mut self, label: &str, value: &Value) {
-        match value {
-            Value::List(values) => values.iter().for_each(|v| self.add(label, v)),
-            value => self.add(label, value),
-        }
-    }
-
-    /// What occurs in a column, each value once.
-    fn column(&mut self, name: &str, column: &Builder) {
-        let text = |value: &[u8]| Value::text(String::from_utf8_lossy(value));
-        for value in column.values() {
-            match name {
-                "name" | "statusMessage" => self.add(name, &text(value)),
-                "codes" => {
-                    let (kind, status) = codec::codes(value.first().copied().unwrap_or(0));
-                    self.add("status", &Value::Status(status));
-                    self.add("kind", &Value::Kind(kind));
-                }
-                _ if name.starts_with(SPAN) => {
-                    // It was written a moment ago.
-                    if let Some(value) = codec::value(&mut Cursor::new(value)) {
-                        self.attribute(name, &value);
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
 /// Begins the names of columns of attributes of spans.
-const SPAN: &str = "span.";
+pub(super) const SPAN: &str = "span.";
 
 /// What is known of a group without reading it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,143 +29,6 @@ pub(super) struct Outline {
     pub(super) start_ns: u64,
     pub(super) end_ns: u64,
     pub(super) spans: u32,
-}
-
-/// Columns by name, most of them asked for in the same order again and again.
-#[derive(Default)]
-struct Columns {
-    /// With the name of the attribute behind `span.`.
-    all: Vec<(String, Builder)>,
-    known: HashMap<u64, usize, Quick>,
-}
-
-impl Columns {
-    /// The column `<prefix><name>`.
-    fn of(&mut self, prefix: &str, name: &str) -> &mut Builder {
-        let hash = chained(hash(prefix.as_bytes()), name.as_bytes());
-        let is = |own: &str| own.strip_prefix(prefix) == Some(name);
-        let known = self.known.get(&hash).copied();
-        let known = known.filter(|at| is(&self.all[*at].0));
-        // Another name has the same hash once in an age.
-        let known = known.or_else(|| {
-            let at = self.all.iter().position(|(own, _)| is(own))?;
-            Some(at)
-        });
-        let at = known.unwrap_or_else(|| {
-            self.all
-                .push((format!("{prefix}{name}"), Builder::default()));
-            self.known.insert(hash, self.all.len() - 1);
-            self.all.len() - 1
-        });
-        &mut self.all[at].1
-    }
-}
-
-/// Writes traces, which come in the order of their ids, as the next group.
-pub(super) fn write(writer: &mut Writer, number: u32, traces: &[Trace]) -> io::Result<Outline> {
-    let mut columns = Columns::default();
-    let mut index = Index::default();
-    let mut outline = Outline {
-        first: traces.first().map(|t| t.id).unwrap_or_default(),
-        last: traces.last().map(|t| t.id).unwrap_or_default(),
-        start_ns: u64::MAX,
-        ..Outline::default()
-    };
-    let (mut resources, mut scopes) = (codec::Shared::new(), codec::Shared::new());
-    let mut buffer = Vec::new();
-    for (row, span) in traces.iter().flat_map(|t| &t.spans).enumerate() {
-        let row = row as u32;
-        outline.start_ns = outline.start_ns.min(span.start_ns);
-        outline.end_ns = outline.end_ns.max(span.end_ns());
-        outline.spans += 1;
-        columns.of("", "name").add(row, span.name.as_bytes());
-        if !span.status_message.is_empty() {
-            let message = span.status_message.as_bytes();
-            columns.of("", "statusMessage").add(row, message);
-        }
-        if !span.trace_state.is_empty() {
-            let state = span.trace_state.as_bytes();
-            columns.of("", "traceState").add(row, state);
-        }
-        buffer.clear();
-        codec::put_codes(&mut buffer, span);
-        columns.of("", "codes").add(row, &buffer);
-        let shared = [
-            ("resource", resources.number(&span.resource)),
-            ("scope", scopes.number(&span.scope)),
-        ];
-        for (name, number) in shared {
-            buffer.clear();
-            put_uvarint(&mut buffer, number as u64);
-            columns.of("", name).add(row, &buffer);
-        }
-        for (name, value) in &span.attributes {
-            buffer.clear();
-            codec::put_value(&mut buffer, value);
-            columns.of(SPAN, name).add(row, &buffer);
-        }
-        if !span.events.is_empty() {
-            buffer.clear();
-            codec::put_events(&mut buffer, span);
-            columns.of("", "events").add(row, &buffer);
-        }
-        for event in &span.events {
-            index.add("event:name", &Value::Text(Arc::clone(&event.name)));
-            index.attributes(AttributeScope::Event, &event.attributes);
-        }
-        if !span.links.is_empty() {
-            buffer.clear();
-            codec::put_links(&mut buffer, &span.links);
-            columns.of("", "links").add(row, &buffer);
-        }
-        for link in &span.links {
-            index.attributes(AttributeScope::Link, &link.attributes);
-        }
-    }
-    columns.all.sort_by(|(a, _), (b, _)| a.cmp(b));
-    for (name, column) in &columns.all {
-        index.column(name, column);
-    }
-    let mut all = Vec::new();
-    put_uvarint(&mut all, resources.all().len() as u64);
-    for resource in resources.all() {
-        codec::put_resource(&mut all, resource);
-        index.attributes(AttributeScope::Resource, &resource.attributes);
-    }
-    let mut libraries = Vec::new();
-    put_uvarint(&mut libraries, scopes.all().len() as u64);
-    for scope in scopes.all() {
-        codec::put_scope(&mut libraries, scope);
-        index.attributes(AttributeScope::Instrumentation, &scope.attributes);
-        if !scope.name.is_empty() {
-            index.add(
-                "instrumentation:name",
-                &Value::Text(Arc::clone(&scope.name)),
-            );
-        }
-    }
-    let mut directory = Vec::new();
-    put_uvarint(&mut directory, columns.all.len() as u64 + 3);
-    let mut add = |writer: &mut Writer, name: &str, raw: &[u8]| {
-        let extent = writer.block(raw)?;
-        put_bytes(&mut directory, name.as_bytes());
-        put_uvarint(&mut directory, extent.offset);
-        put_uvarint(&mut directory, extent.bytes.into());
-        io::Result::Ok(())
-    };
-    add(writer, spine::NAME, &spine::write(traces))?;
-    add(writer, "resources", &all)?;
-    add(writer, "scopes", &libraries)?;
-    for (name, column) in &columns.all {
-        add(writer, name, &column.finish())?;
-    }
-    let labels = index.0.iter().flat_map(|(name, values)| {
-        values
-            .iter()
-            .map(move |value| (name.as_str(), value.as_str()))
-    });
-    writer.stream(&number.to_be_bytes(), &directory, labels)?;
-    Ok(outline)
 }
 
 /// A group that is read: its columns are where the directory says.
@@ -276,7 +59,24 @@ impl<'r> Group<'r> {
         })
     }
 
-    fn block(&self, name: &str) -> Result<Option<Arc<[u8]>>, SegmentError> {
+    /// The names of its columns, and of what else it has, in order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.keys().map(String::as_str)
+    }
+
+    pub(super) fn spine(&self) -> Result<Spine, SegmentError> {
+        match self.block(spine::NAME)? {
+            Some(block) => spine::read(&block).ok_or_else(|| self.wrong(spine::NAME)),
+            // Groups of the first version.
+            None => {
+                let ids = self.block("ids")?.unwrap_or_default();
+                let times = self.block("times")?.unwrap_or_default();
+                spine::read_first(&ids, &times).ok_or_else(|| self.wrong("ids"))
+            }
+        }
+    }
+
+    pub(super) fn block(&self, name: &str) -> Result<Option<Arc<[u8]>>, SegmentError> {
         let Some(extent) = self.columns.get(name) else {
             return Ok(None);
         };
@@ -288,7 +88,7 @@ impl<'r> Group<'r> {
         block.map(Some)
     }
 
-    fn wrong(&self, name: &str) -> SegmentError {
+    pub(super) fn wrong(&self, name: &str) -> SegmentError {
         let offset = self.columns.get(name).map_or(0, |extent| extent.offset);
         self.reader.damaged(offset, "column makes no sense")
     }
@@ -299,22 +99,12 @@ impl<'r> Group<'r> {
         wanted: &Wanted,
         only: Option<&TraceId>,
     ) -> Result<Vec<Trace>, SegmentError> {
-        let mut traces = match self.block(spine::NAME)? {
-            Some(block) => spine::read(&block).ok_or_else(|| self.wrong(spine::NAME))?,
-            // Groups of the first version.
-            None => {
-                let ids = self.block("ids")?.unwrap_or_default();
-                let times = self.block("times")?.unwrap_or_default();
-                spine::read_first(&ids, &times).ok_or_else(|| self.wrong("ids"))?
-            }
-        };
-        let total: usize = traces.iter().map(|t| t.spans.len()).sum();
-        let mut first = 0;
-        if let Some(only) = only {
-            let before = traces.iter().take_while(|t| t.id != *only);
-            first = before.map(|t| t.spans.len()).sum();
-            traces.retain(|t| t.id == *only);
+        let spine = self.spine()?;
+        let (first, mut traces) = spine.bare(only);
+        if traces.is_empty() {
+            return Ok(traces);
         }
+        let total = spine.rows.len();
         let mut rows: Vec<&mut Span> = traces.iter_mut().flat_map(|t| &mut t.spans).collect();
         let mut target = Rows {
             rows: &mut rows,

@@ -58,6 +58,11 @@ impl Live {
         parts.any(|part| part.start_ns < end_ns && part.end_ns >= start_ns)
     }
 
+    /// How many spans it has, those that came twice counted twice.
+    pub(super) fn spans(&self) -> usize {
+        self.parts.iter().map(|part| part.spans).sum()
+    }
+
     /// All of it. Parts that make no sense were written by a broken memory; they are left out.
     pub(super) fn trace(&self, id: TraceId) -> Trace {
         let mut trace = Trace {

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use towpath_query::promql::Matcher;
-use towpath_query::traceql::{Span, Trace, Value};
+use towpath_query::traceql::{Resource, Value};
 
 use super::block::Block;
+use super::join::Candidate;
 use super::store::Store;
 use super::upkeep::{age, remove};
 use super::{Error, Rule};
@@ -30,13 +31,9 @@ fn attribute(matcher: &Matcher) -> &str {
     }
 }
 
-fn passes(matcher: &Matcher, span: &Span) -> bool {
+fn passes(matcher: &Matcher, resource: &Resource) -> bool {
     let name = attribute(matcher);
-    let found = span
-        .resource
-        .attributes
-        .iter()
-        .find(|(own, _)| **own == *name);
+    let found = resource.attributes.iter().find(|(own, _)| **own == *name);
     match found {
         Some((_, Value::Text(text))) => matcher.matches(text),
         _ => matcher.matches(""),
@@ -44,8 +41,10 @@ fn passes(matcher: &Matcher, span: &Span) -> bool {
 }
 
 impl Rule {
-    fn fits(&self, span: &Span) -> bool {
-        self.matchers.iter().all(|matcher| passes(matcher, span))
+    fn fits(&self, resource: &Resource) -> bool {
+        self.matchers
+            .iter()
+            .all(|matcher| passes(matcher, resource))
     }
 
     /// Whether traces of a block may fit.
@@ -76,17 +75,15 @@ fn nanos(duration: Duration) -> u64 {
 
 impl Store {
     /// Whether a trace of a block of some age is kept.
-    pub(super) fn keeps(&self, trace: &Trace, newest_ns: u64) -> bool {
+    pub(super) fn keeps(&self, trace: &Candidate<'_>, newest_ns: u64) -> bool {
         let options = &self.0.options;
-        let root = trace.spans.iter().find(|span| span.parent_id == [0; 8]);
-        let first = || trace.spans.iter().min_by_key(|span| span.start_ns);
-        let Some(span) = root.or_else(first) else {
-            return false;
-        };
-        let rule = options.rules.iter().find(|rule| rule.fits(span));
-        let keep = rule.map_or(options.retention, |rule| rule.keep);
-        let end = trace.spans.iter().map(|span| span.end_ns()).max();
-        end.unwrap_or(0).min(newest_ns) >= cut(keep, self.now_ns())
+        let mut keep = options.retention;
+        if !options.rules.is_empty() {
+            let resource = trace.resource().unwrap_or_default();
+            let rule = options.rules.iter().find(|rule| rule.fits(&resource));
+            keep = rule.map_or(keep, |rule| rule.keep);
+        }
+        trace.end_ns.min(newest_ns) >= cut(keep, self.now_ns())
     }
 
     /// Lets go what is too old, and the oldest of what is too much.

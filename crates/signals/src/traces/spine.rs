@@ -4,8 +4,9 @@
 //! the same trace and told by its place; what other traces are named by is written out.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
-use towpath_query::traceql::{Span, SpanId, Trace};
+use towpath_query::traceql::{Span, SpanId, Trace, TraceId};
 
 use crate::bytes::{Cursor, put_bytes, put_uvarint};
 use crate::numbers::{self, Numbers, Sections};
@@ -19,38 +20,111 @@ const SPANS_MAX: usize = 1 << 22;
 const ROOT: i64 = 0;
 const FOREIGN: i64 = 1;
 
+/// What the spine has of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) id: SpanId,
+    pub(super) parent_id: SpanId,
+    pub(super) start_ns: u64,
+    pub(super) duration_ns: u64,
+}
+
+impl Row {
+    pub(super) fn end_ns(&self) -> u64 {
+        self.start_ns.saturating_add(self.duration_ns)
+    }
+}
+
+/// The spine of traces in the order of their ids.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Spine {
+    /// Traces, and where the rows of each end.
+    pub(super) traces: Vec<(TraceId, usize)>,
+    pub(super) rows: Vec<Row>,
+}
+
+impl Spine {
+    /// The rows of a trace.
+    pub(super) fn rows_of(&self, trace: usize) -> Range<usize> {
+        let start = trace.checked_sub(1).map_or(0, |at| self.traces[at].1);
+        start..self.traces[trace].1
+    }
+
+    /// Traces with nothing but what is here; all, or the one that is asked for.
+    pub(super) fn bare(&self, only: Option<&TraceId>) -> (usize, Vec<Trace>) {
+        let range = match only {
+            None => 0..self.traces.len(),
+            Some(only) => {
+                let same = |(id, _): &(TraceId, usize)| id == only;
+                let first = self.traces.iter().position(same);
+                let first = first.unwrap_or(self.traces.len());
+                let count = self.traces[first..].iter().take_while(|t| same(t)).count();
+                first..first + count
+            }
+        };
+        let traces = range.clone().map(|at| Trace {
+            id: self.traces[at].0,
+            spans: self.rows[self.rows_of(at)].iter().map(bare).collect(),
+        });
+        let first = range.start.checked_sub(1).map_or(0, |at| self.traces[at].1);
+        (first, traces.collect())
+    }
+}
+
+fn bare(row: &Row) -> Span {
+    Span {
+        id: row.id,
+        parent_id: row.parent_id,
+        start_ns: row.start_ns,
+        duration_ns: row.duration_ns,
+        ..Span::default()
+    }
+}
+
+/// Up to so many spans of a trace a parent is looked for one by one.
+const FEW: usize = 32;
+
 /// Writes the spine of traces.
-pub(super) fn write(traces: &[Trace]) -> Vec<u8> {
+pub(super) fn write(spine: &Spine) -> Vec<u8> {
     let mut out = Sections::new();
     let (mut ids, mut foreign) = (Vec::new(), Vec::new());
     let (mut counts, mut parents) = (Vec::new(), Vec::new());
-    let (mut starts, mut durations) = (Vec::new(), Vec::new());
-    let mut places: HashMap<SpanId, i64> = HashMap::new();
-    for trace in traces {
-        ids.extend_from_slice(&trace.id);
-        counts.push(trace.spans.len() as i64);
-        places.clear();
-        places.extend(trace.spans.iter().map(|span| span.id).zip(0..));
-        for (place, span) in (0i64..).zip(&trace.spans) {
-            let known = places.get(&span.parent_id).copied();
+    let mut places: HashMap<SpanId, usize> = HashMap::new();
+    for (at, (id, _)) in spine.traces.iter().enumerate() {
+        let rows = &spine.rows[spine.rows_of(at)];
+        ids.extend_from_slice(id);
+        counts.push(rows.len() as i64);
+        let many = rows.len() > FEW;
+        if many {
+            places.clear();
+            places.extend(rows.iter().map(|row| row.id).zip(0..));
+        }
+        for (place, row) in rows.iter().enumerate() {
+            let known = match many {
+                _ if row.parent_id == SpanId::default() => None,
+                true => places.get(&row.parent_id).copied(),
+                false => rows.iter().rposition(|other| other.id == row.parent_id),
+            };
             parents.push(match known {
-                _ if span.parent_id == SpanId::default() => ROOT,
+                _ if row.parent_id == SpanId::default() => ROOT,
                 // A step is never 0 or 1 of what stands for others.
-                Some(parent) => step(place - parent),
+                Some(parent) => step(place as i64 - parent as i64),
                 None => {
-                    foreign.extend_from_slice(&span.parent_id);
+                    foreign.extend_from_slice(&row.parent_id);
                     FOREIGN
                 }
             });
-            starts.push(span.start_ns as i64);
-            durations.push(span.duration_ns as i64);
         }
     }
-    for span in traces.iter().flat_map(|trace| &trace.spans) {
-        ids.extend_from_slice(&span.id);
-    }
-    put_uvarint(&mut out.head, traces.len() as u64);
+    spine
+        .rows
+        .iter()
+        .for_each(|row| ids.extend_from_slice(&row.id));
+    put_uvarint(&mut out.head, spine.traces.len() as u64);
     put_uvarint(&mut out.head, parents.len() as u64);
+    let starts: Vec<i64> = spine.rows.iter().map(|row| row.start_ns as i64).collect();
+    let durations = spine.rows.iter().map(|row| row.duration_ns as i64);
+    let durations: Vec<i64> = durations.collect();
     for column in [&counts, &parents, &starts, &durations] {
         numbers::encode(&mut out, column);
     }
@@ -73,7 +147,7 @@ fn stepped(number: i64) -> Option<i64> {
 }
 
 /// Reads traces with the ids and times of their spans; `None` where they make no sense.
-pub(super) fn read(bytes: &[u8]) -> Option<Vec<Trace>> {
+pub(super) fn read(bytes: &[u8]) -> Option<Spine> {
     let mut from = Cursor::new(bytes);
     let (head, raw) = (from.bytes()?, from.bytes()?);
     let mut foreign = Cursor::new(from.bytes()?);
@@ -88,69 +162,60 @@ pub(super) fn read(bytes: &[u8]) -> Option<Vec<Trace>> {
     let mut column = |count| Numbers::read(&mut head, &mut raw, count)?.values();
     let (counts, parents) = (column(count)?, column(spans)?);
     let (starts, durations) = (column(spans)?, column(spans)?);
-    let mut own = Cursor::new(from.rest().get(count * 16..)?);
-    let mut traces = Vec::with_capacity(count);
-    let mut next = 0usize;
+    let own = from.rest().get(count * 16..)?;
+    let id = |row: usize| own.get(row * 8..row * 8 + 8)?.try_into().ok();
+    let mut spine = Spine {
+        traces: Vec::with_capacity(count),
+        rows: Vec::with_capacity(spans),
+    };
     for length in counts {
-        let id = from.take(16)?.try_into().ok()?;
-        let first = next;
-        next = next.checked_add(usize::try_from(length).ok()?)?;
-        if next > spans {
-            return None;
-        }
-        let mut trace = Trace {
-            id,
-            spans: Vec::with_capacity(next - first),
-        };
+        let trace = from.take(16)?.try_into().ok()?;
+        let first = spine.rows.len();
+        let next = first.checked_add(usize::try_from(length).ok()?)?;
         for row in first..next {
-            trace.spans.push(Span {
-                id: own.take(8)?.try_into().ok()?,
-                start_ns: starts[row] as u64,
-                duration_ns: durations[row] as u64,
-                ..Span::default()
-            });
-        }
-        for (place, parent) in parents[first..next].iter().enumerate() {
-            trace.spans[place].parent_id = match *parent {
+            let parent_id = match *parents.get(row)? {
                 ROOT => SpanId::default(),
                 FOREIGN => foreign.take(8)?.try_into().ok()?,
                 parent => {
-                    let at = (place as i64).checked_sub(stepped(parent)?)?;
-                    trace.spans.get(usize::try_from(at).ok()?)?.id
+                    let at = (row as i64).checked_sub(stepped(parent)?)?;
+                    let at = usize::try_from(at).ok()?;
+                    (first..next).contains(&at).then(|| id(at))??
                 }
             };
+            spine.rows.push(Row {
+                id: id(row)?,
+                parent_id,
+                start_ns: starts[row] as u64,
+                duration_ns: durations[row] as u64,
+            });
         }
-        traces.push(trace);
+        spine.traces.push((trace, next));
     }
-    (next == spans).then_some(traces)
+    (spine.rows.len() == spans).then_some(spine)
 }
 
 /// Reads what groups of the first version have: ids as they are, and times as differences.
-pub(super) fn read_first(ids: &[u8], times: &[u8]) -> Option<Vec<Trace>> {
+pub(super) fn read_first(ids: &[u8], times: &[u8]) -> Option<Spine> {
     let (mut ids, mut times) = (Cursor::new(ids), Cursor::new(times));
     let count = ids.count()?;
-    let mut traces = Vec::with_capacity(count);
+    let mut spine = Spine::default();
+    let mut end = 0usize;
     for _ in 0..count {
         let id = ids.take(16)?.try_into().ok()?;
-        let spans = usize::try_from(ids.uvarint()?).ok()?;
-        traces.push((id, spans));
+        end = end.checked_add(usize::try_from(ids.uvarint()?).ok()?)?;
+        spine.traces.push((id, end));
     }
     let mut start = 0i64;
-    let traces = traces.into_iter().map(|(id, count)| {
-        let mut spans = Vec::new();
-        for _ in 0..count {
-            start = start.wrapping_add(times.varint()?);
-            spans.push(Span {
-                id: ids.take(8)?.try_into().ok()?,
-                parent_id: ids.take(8)?.try_into().ok()?,
-                start_ns: start as u64,
-                duration_ns: times.uvarint()?,
-                ..Span::default()
-            });
-        }
-        Some(Trace { id, spans })
-    });
-    traces.collect()
+    for _ in 0..end {
+        start = start.wrapping_add(times.varint()?);
+        spine.rows.push(Row {
+            id: ids.take(8)?.try_into().ok()?,
+            parent_id: ids.take(8)?.try_into().ok()?,
+            start_ns: start as u64,
+            duration_ns: times.uvarint()?,
+        });
+    }
+    Some(spine)
 }
 
 #[cfg(test)]
@@ -158,45 +223,51 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn traces() -> impl Strategy<Value = Vec<Trace>> {
+    fn spines() -> impl Strategy<Value = Spine> {
         let span = (0u8..12, 0u8..14, any::<u64>(), any::<u32>());
-        let spans = prop::collection::vec(span, 0..10);
+        let few = prop::collection::vec(span.clone(), 0..10);
+        let spans = prop_oneof![9 => few, 1 => prop::collection::vec(span, FEW..FEW + 9)];
         let trace = (any::<[u8; 16]>(), spans).prop_map(|(id, spans)| {
             let of = |n: u8| [n, n / 3, 0, n, 1, 2, 3, n];
-            let spans = spans.into_iter().map(|(id, parent, start, length)| Span {
-                id: of(id + 1),
-                parent_id: if parent == 0 {
-                    SpanId::default()
-                } else {
-                    of(parent)
-                },
-                start_ns: start,
-                duration_ns: length.into(),
-                ..Span::default()
-            });
-            Trace {
-                id,
-                spans: spans.collect(),
-            }
+            let rows = spans
+                .into_iter()
+                .map(move |(id, parent, start, length)| Row {
+                    id: of(id + 1),
+                    parent_id: if parent == 0 {
+                        SpanId::default()
+                    } else {
+                        of(parent)
+                    },
+                    start_ns: start,
+                    duration_ns: length.into(),
+                });
+            (id, rows.collect::<Vec<_>>())
         });
-        prop::collection::vec(trace, 0..20)
+        prop::collection::vec(trace, 0..20).prop_map(|traces| {
+            let mut spine = Spine::default();
+            for (id, rows) in traces {
+                spine.rows.extend(rows);
+                spine.traces.push((id, spine.rows.len()));
+            }
+            spine
+        })
     }
 
     /// As the first version wrote groups that still lie on disks.
-    fn write_first(traces: &[Trace]) -> (Vec<u8>, Vec<u8>) {
+    fn write_first(spine: &Spine) -> (Vec<u8>, Vec<u8>) {
         let (mut ids, mut times) = (Vec::new(), Vec::new());
-        put_uvarint(&mut ids, traces.len() as u64);
-        for trace in traces {
-            ids.extend_from_slice(&trace.id);
-            put_uvarint(&mut ids, trace.spans.len() as u64);
+        put_uvarint(&mut ids, spine.traces.len() as u64);
+        for (at, (id, _)) in spine.traces.iter().enumerate() {
+            ids.extend_from_slice(id);
+            put_uvarint(&mut ids, spine.rows_of(at).len() as u64);
         }
         let mut last = 0i64;
-        for span in traces.iter().flat_map(|trace| &trace.spans) {
-            ids.extend_from_slice(&span.id);
-            ids.extend_from_slice(&span.parent_id);
-            let start = span.start_ns as i64;
+        for row in &spine.rows {
+            ids.extend_from_slice(&row.id);
+            ids.extend_from_slice(&row.parent_id);
+            let start = row.start_ns as i64;
             crate::bytes::put_varint(&mut times, start.wrapping_sub(last));
-            put_uvarint(&mut times, span.duration_ns);
+            put_uvarint(&mut times, row.duration_ns);
             last = start;
         }
         (ids, times)
@@ -204,17 +275,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_version_is_read(traces in traces()) {
-            let (ids, times) = write_first(&traces);
-            let read = read_first(&ids, &times).expect("a spine");
-            prop_assert_eq!(format!("{read:?}"), format!("{traces:?}"));
+        fn the_first_version_is_read(spine in spines()) {
+            let (ids, times) = write_first(&spine);
+            prop_assert_eq!(read_first(&ids, &times).expect("a spine"), spine);
         }
 
         #[test]
-        fn spines_round_trip(traces in traces()) {
-            let read = read(&write(&traces)).expect("a spine");
-            let told = |traces: &[Trace]| format!("{traces:?}");
-            prop_assert_eq!(told(&read), told(&traces));
+        fn spines_round_trip(spine in spines()) {
+            prop_assert_eq!(read(&write(&spine)).expect("a spine"), spine);
+        }
+
+        #[test]
+        fn one_of_them_is_found(spine in spines(), at: prop::sample::Index) {
+            let (first, all) = spine.bare(None);
+            prop_assert_eq!((first, all.len()), (0, spine.traces.len()));
+            if let Some(only) = (!all.is_empty()).then(|| &all[at.index(all.len())]) {
+                let (first, found) = spine.bare(Some(&only.id));
+                let before = all.iter().take_while(|trace| trace.id != only.id);
+                prop_assert_eq!(first, before.map(|trace| trace.spans.len()).sum::<usize>());
+                prop_assert_eq!(&found[0].id, &only.id);
+            }
         }
 
         #[test]
@@ -224,8 +304,8 @@ mod tests {
         }
 
         #[test]
-        fn damage_is_no_panic(traces in traces(), at: prop::sample::Index, byte: u8) {
-            let mut bytes = write(&traces);
+        fn damage_is_no_panic(spine in spines(), at: prop::sample::Index, byte: u8) {
+            let mut bytes = write(&spine);
             let at = at.index(bytes.len());
             bytes[at] = byte;
             let _ = read(&bytes);

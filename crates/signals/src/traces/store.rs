@@ -252,7 +252,7 @@ impl SpanSource for Store {
         let mut sources: Vec<Box<dyn Iterator<Item = Result<Trace, String>> + 'a>> =
             vec![Box::new(live)];
         for block in self.blocks(start, end) {
-            let traces = block.traces(Arc::clone(&wanted), false);
+            let traces = block.traces(Arc::clone(&wanted));
             let traces = traces.map_err(|e| e.to_string())?;
             sources.push(Box::new(traces.map(|t| t.map_err(|e| e.to_string()))));
         }

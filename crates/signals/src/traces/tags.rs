@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use towpath_query::traceql::{AttributeScope, Attributes, Field, Intrinsic, Span, Value};
 
-use super::group::{MANY, index_value};
+use super::index::{MANY, index_value};
 use super::store::Store;
 use crate::segment::SegmentError;
 

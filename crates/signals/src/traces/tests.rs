@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use proptest::prelude::*;
+use towpath_query::promql::Matcher;
 use towpath_query::traceql::{
     AttributeScope, Budget, Event, Field, Intrinsic, Kind, Link, Resource, Scope, Search, Span,
     SpanSource, Status, Trace, TraceId, Value, Wanted, parse, search,
 };
 use towpath_stdx::Clock;
 
+use super::upkeep::FAN_IN;
 use super::{NotTaken, Options, Store};
 
 struct Hand(Mutex<(Instant, Duration)>);
@@ -120,7 +122,7 @@ fn trace(n: u8, spans: u8) -> Trace {
 }
 
 fn sorted(mut trace: Trace) -> Trace {
-    trace.spans.sort_by_key(|span| span.id);
+    trace.spans.sort_by_key(|span| (span.id, span.kind.code()));
     trace
 }
 
@@ -149,7 +151,7 @@ async fn spans_survive_blocks_restarts_and_merging() {
     };
     let mut expected = BTreeMap::new();
     let mut store = open();
-    for round in 0..10u8 {
+    for round in 0..12u8 {
         let mut all: Vec<Trace> = (0..6).map(|n| trace(round * 6 + n, 5)).collect();
         expected.extend(all.iter().map(|t| (t.id, t.clone())));
         // The second halves come later, some of them in another block.
@@ -178,7 +180,8 @@ async fn spans_survive_blocks_restarts_and_merging() {
         store.upkeep().expect("done");
         check(&store, &expected);
     }
-    assert!(store.statistics().blocks < 10, "{:?}", store.statistics());
+    let blocks = store.statistics().blocks;
+    assert!(blocks < FAN_IN, "{blocks} blocks of 18");
     drop(store);
     let store = open();
     check(&store, &expected);
@@ -190,6 +193,98 @@ fn check_parts(store: &Store, parts: &[Trace]) {
         let found = store.trace(&part.id).expect("readable").expect("there");
         assert!(part.spans.iter().all(|span| found.spans.contains(span)));
     }
+}
+
+/// Numbers that are the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        (self.0 >> 33) % end
+    }
+}
+
+/// A span that has some of what spans can have; whole values come again, and so do whole spans.
+fn some_span(of: u8, numbers: &mut Numbers) -> Span {
+    let at = numbers.below(9) as u8;
+    let mut again = Numbers(u64::from(of) << 8 | u64::from(at));
+    let whole = trace(of, at + 1);
+    let mut span = whole.spans[usize::from(at)].clone();
+    span.attributes.retain(|_| again.below(3) > 0);
+    if again.below(2) == 0 {
+        span.events.clear();
+    }
+    if again.below(2) == 0 {
+        span.links.clear();
+        span.trace_state = "".into();
+    }
+    span
+}
+
+/// Blocks with parts of the same traces become one: nothing is lost, nothing is there twice, and
+/// only what is kept no longer is gone.
+#[test]
+fn joined_blocks_have_what_their_parts_had() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let clock = Hand::new();
+    let keep = |days: u64| Duration::from_secs(days * 86_400);
+    let long = || Options {
+        retention: keep(1),
+        rules: vec![super::Rule {
+            matchers: vec![Matcher::equal("service", "service-1")],
+            keep: keep(10),
+        }],
+        ..options(dir.path())
+    };
+    let (store, _) = Store::open(long(), clock.clone()).expect("opens");
+    let mut expected: BTreeMap<TraceId, Trace> = BTreeMap::new();
+    let mut numbers = Numbers(7);
+    for block in 0..FAN_IN as u64 {
+        let all: Vec<Trace> = (0..400)
+            .map(|_| {
+                // Some ids are in every block, most in one or two.
+                let n = numbers.below(60) as u8;
+                let mut id = id(n);
+                id[1] = if n < 30 { numbers.below(70) as u8 } else { 0 };
+                id[2] = if n < 30 { block as u8 } else { 0 };
+                let spans = (0..numbers.below(4) + 1).map(|_| some_span(n, &mut numbers));
+                Trace {
+                    id,
+                    spans: spans.collect(),
+                }
+            })
+            .collect();
+        for part in &all {
+            let own = expected.entry(part.id).or_insert_with(|| Trace {
+                id: part.id,
+                spans: Vec::new(),
+            });
+            own.merge(part.spans.clone());
+        }
+        store.append(&all).expect("taken");
+        store.flush().expect("written");
+    }
+    check(&store, &expected);
+    let spans = store.statistics().block_spans;
+    store.upkeep().expect("done");
+    check(&store, &expected);
+    let kept: usize = expected.values().map(|trace| trace.spans.len()).sum();
+    let statistics = store.statistics();
+    assert_eq!(
+        (statistics.blocks, statistics.block_spans),
+        (1, kept as u64)
+    );
+    assert!(kept as u64 * 10 < spans * 9 && kept > 2 * super::group::SPANS);
+    clock.pass(keep(3));
+    store.upkeep().expect("done");
+    expected.retain(|_, trace| {
+        let first = trace.spans.iter().find(|span| span.is_root());
+        let first = first.or_else(|| trace.spans.iter().min_by_key(|span| span.start_ns));
+        first.is_some_and(|span| span.resource.service() == "service-1")
+    });
+    assert!(expected.len() > 100 && expected.len() < statistics.block_spans as usize / 5);
+    check(&store, &expected);
 }
 
 #[tokio::test]
@@ -331,5 +426,38 @@ proptest! {
     #[test]
     fn any_bytes_can_be_read_as_spans(bytes: Vec<u8>) {
         let _ = super::codec::trace(&bytes);
+        let _ = super::raw::spans(&bytes, |_| {});
+    }
+
+    /// What only goes over values takes the same for spans as what reads them.
+    #[test]
+    fn spans_are_gone_over_as_they_are_read(
+        n: u8,
+        spans in 0u8..4,
+        at: prop::sample::Index,
+        byte: u8,
+        whole: bool,
+    ) {
+        let mut bytes = Vec::new();
+        super::codec::put_trace(&mut bytes, &trace(n, spans));
+        if !whole {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let mut rows = Vec::new();
+        let over = super::raw::spans(&bytes, |span| {
+            rows.push((span.row.id, span.row.end_ns(), span.attributes.len(), span.name.to_vec()));
+        });
+        match super::codec::trace(&bytes) {
+            Some(read) => {
+                let told = |s: &Span| {
+                    (s.id, s.end_ns(), s.attributes.len(), s.name.as_bytes().to_vec())
+                };
+                prop_assert_eq!(over, Some(()));
+                prop_assert_eq!(rows, read.spans.iter().map(told).collect::<Vec<_>>());
+            }
+            // Texts are not looked at here.
+            None => prop_assert!(!whole),
+        }
     }
 }

@@ -4,21 +4,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use towpath_query::traceql::{Trace, Wanted};
-
 use super::Error;
 use super::block::{self, Block, Meta, Unwritten};
-use super::merge::Merge;
+use super::join::{self, Join};
 use super::store::{IDLE, Records, State, Store};
 use crate::freed::Reason;
 use crate::objects::{Depot, adopted_until};
 use crate::segment::{self, Cache};
 use crate::wal;
 
-/// So many blocks of a size become one.
-const FAN_IN: usize = 8;
+/// So many blocks of a size become one. Each span is copied once for every tier: the more blocks
+/// at a time, the fewer tiers, and the more groups are in memory meanwhile.
+pub(super) const FAN_IN: usize = 16;
 /// Blocks up to these sizes are merged with others of their size, in bytes.
-const TIERS: [u64; 2] = [32 << 20, 256 << 20];
+const TIERS: [u64; 3] = [2 << 20, 32 << 20, 256 << 20];
 
 /// Opens the blocks of a directory. What others stand for, and what was never finished, goes.
 pub(super) fn open_blocks(
@@ -176,8 +175,16 @@ impl Store {
             made_ns: self.now_ns(),
             ..Meta::default()
         };
-        let traces = leaving.iter().map(|(id, live)| Ok(live.trace(*id)));
-        let made = block::write(&self.0.blocks_dir, number, meta, traces);
+        let made = block::write(&self.0.blocks_dir, number, meta, |making| {
+            for (id, live) in leaving.iter() {
+                if making.is_full(live.spans()) {
+                    making.put()?;
+                }
+                let parts = live.parts.iter().map(|part| &*part.bytes);
+                making.draft.add_parts(*id, parts);
+            }
+            Ok(())
+        });
         let opened = self.opened(number, made.map(drop));
         let mut state = self.0.state.lock();
         state.leaving = Arc::default();
@@ -260,16 +267,9 @@ impl Store {
             ..Meta::default()
         };
         let newest_ns = due.iter().map(|block| age(block)).max().unwrap_or(0);
-        let keeps = |trace: &Result<Trace, String>| match trace {
-            Ok(trace) => self.keeps(trace, newest_ns),
-            Err(_) => true,
-        };
-        let sources = everything(due).inspect_err(|_| {
-            // So that it is not tried again at once.
-            self.is_out_of_reach(due);
-        })?;
-        let traces = Merge::new(sources).filter(keeps);
-        let made = block::write(&self.0.blocks_dir, number, meta, traces);
+        let made = block::write(&self.0.blocks_dir, number, meta, |making| {
+            Join::of(due).copy(making, |trace| self.keeps(trace, newest_ns))
+        });
         if let Err(Unwritten::Read(why)) = &made {
             if !self.is_out_of_reach(due) {
                 self.set_aside(due);
@@ -302,30 +302,13 @@ impl Store {
     /// Finds out which of some blocks cannot be read, so that the others can go on.
     fn set_aside(&self, due: &[Arc<Block>]) {
         for block in due {
-            let why = match everything(std::slice::from_ref(block)) {
-                Ok(read) => read.into_iter().flatten().find_map(Result::err),
-                Err(error) => Some(error.to_string()),
-            };
-            if let Some(error) = why {
+            if let Err(error) = join::check(block) {
                 let path = block.reader.data().name();
                 tracing::error!(path, %error, "a block of traces is left as it is");
                 self.0.unreadable.lock().insert(block.number);
             }
         }
     }
-}
-
-type Parts = Box<dyn Iterator<Item = Result<Trace, String>>>;
-
-/// All traces of blocks.
-fn everything(blocks: &[Arc<Block>]) -> Result<Vec<Parts>, Error> {
-    let wanted = Arc::new(Wanted::everything(0, u64::MAX));
-    let mut sources: Vec<Parts> = Vec::new();
-    for block in blocks {
-        let traces = Arc::clone(block).traces(Arc::clone(&wanted), true)?;
-        sources.push(Box::new(traces.map(|t| t.map_err(|e| e.to_string()))));
-    }
-    Ok(sources)
 }
 
 /// How old a block is, as a time. Clocks of senders may be wrong; it is no younger than its making.

@@ -87,9 +87,9 @@ fn the_same_questions_have_the_same_answers() {
     drop(store);
     let store = open(dir.path(), &clock, &objects);
     assert_eq!(answers(&store), before);
-    fill(&store, &clock, 5..12);
+    fill(&store, &clock, 5..20);
     let merged = answers(&store);
-    assert!(store.statistics().blocks < 12);
+    assert!(store.statistics().blocks < 8);
     store.upload().unwrap();
     assert_eq!(answers(&store), merged);
     let kept = store.statistics().blocks;
@@ -107,7 +107,7 @@ fn the_same_questions_have_the_same_answers() {
     let fresh = folder();
     let store = open(fresh.path(), &clock, &objects);
     assert_eq!(answers(&store), merged);
-    fill(&store, &clock, 12..22);
+    fill(&store, &clock, 20..30);
     let grown = answers(&store);
     store.upload().unwrap();
     drop(store);
