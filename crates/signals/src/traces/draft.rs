@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use towpath_query::traceql::{SpanId, TraceId};
-use towpath_stdx::keyed::Quick;
 
 use super::column::Builder;
 use super::group::{Outline, SPAN};
@@ -12,7 +11,6 @@ use super::index::Index;
 use super::raw::{self, RawSpan};
 use super::spine::{self, Row, Spine};
 use crate::bytes::{put_bytes, put_uvarint};
-use crate::hash::hash;
 use crate::segment::Writer;
 
 /// Columns that are not of an attribute, by their place in a draft.
@@ -47,7 +45,7 @@ pub(super) enum Place {
 
 /// The column of an attribute.
 struct Attribute {
-    name: Vec<u8>,
+    name: Box<[u8]>,
     column: Builder,
     /// The one that followed it in the last span that had it.
     next: usize,
@@ -57,41 +55,36 @@ struct Attribute {
 #[derive(Default)]
 struct Attributes {
     all: Vec<Attribute>,
-    known: HashMap<u64, usize, Quick>,
+    known: HashMap<Box<[u8]>, usize>,
     /// The one that was asked for last.
     last: usize,
 }
 
 impl Attributes {
-    fn is(&self, at: usize, name: &[u8]) -> bool {
-        self.all.get(at).is_some_and(|own| own.name == name)
-    }
-
     fn place(&mut self, name: &[u8]) -> usize {
         let guess = self.all.get(self.last).map_or(0, |last| last.next);
-        if self.is(guess, name) {
-            self.last = guess;
-            return guess;
-        }
-        let hash = hash(name);
-        let known = self.known.get(&hash).copied();
-        let known = known.filter(|at| self.is(*at, name));
-        // Another name has the same hash once in an age.
-        let known = known.or_else(|| self.all.iter().position(|own| own.name == name));
-        let at = known.unwrap_or_else(|| {
-            self.all.push(Attribute {
-                name: name.to_vec(),
-                column: Builder::default(),
-                next: 0,
-            });
-            self.known.insert(hash, self.all.len() - 1);
-            self.all.len() - 1
-        });
+        let at = match self.all.get(guess) {
+            Some(own) if *own.name == *name => guess,
+            _ => self.known(name),
+        };
         if let Some(last) = self.all.get_mut(self.last) {
             last.next = at;
         }
         self.last = at;
         at
+    }
+
+    fn known(&mut self, name: &[u8]) -> usize {
+        if let Some(at) = self.known.get(name) {
+            return *at;
+        }
+        self.known.insert(name.into(), self.all.len());
+        self.all.push(Attribute {
+            name: name.into(),
+            column: Builder::default(),
+            next: 0,
+        });
+        self.all.len() - 1
     }
 }
 
@@ -104,6 +97,11 @@ pub(super) struct Draft {
     resources: Builder,
     scopes: Builder,
     seen: HashSet<(SpanId, u8)>,
+}
+
+/// Whether a group has a column of this name that tells its values itself.
+pub(super) fn is_plain(column: &str) -> bool {
+    column.starts_with(SPAN) || FIXED.contains(&column)
 }
 
 /// The kind in the byte that has kind and status.

@@ -1,7 +1,7 @@
 //! Blocks that become one: rows of their groups are copied as bytes, column by column. No value is
 //! read but those that decide what is kept.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use towpath_query::traceql::{Resource, TraceId};
 
 use super::block::{Block, Making, Unwritten};
 use super::column::{self, Builder};
-use super::draft::{Draft, kind};
-use super::group::{Group, SPAN};
+use super::draft::{Draft, is_plain, kind};
+use super::group::Group;
 use super::spine::{Row, Spine};
 use super::{codec, raw};
 use crate::bytes::Cursor;
@@ -22,10 +22,15 @@ const UNKNOWN: u32 = u32::MAX;
 /// So many groups of each block are in memory at most.
 const OPEN: usize = 3;
 
-/// A column whose values are copied.
+/// A column that is copied.
 struct Column {
     name: String,
-    /// What its values lie in.
+    cells: Cells,
+}
+
+/// The rows of a column and their values.
+struct Cells {
+    /// What the values lie in.
     bytes: Arc<[u8]>,
     values: Vec<Range<usize>>,
     rows: Vec<u32>,
@@ -37,35 +42,42 @@ struct Column {
     at: usize,
 }
 
-impl Column {
-    fn value(&self, number: u32) -> &[u8] {
-        &self.bytes[self.values[number as usize].clone()]
+impl Cells {
+    fn new(bytes: Arc<[u8]>, values: Vec<Range<usize>>, rows: Vec<u32>, numbers: Vec<u32>) -> Self {
+        Self {
+            bytes,
+            values,
+            rows,
+            numbers,
+            there: Vec::new(),
+            at: 0,
+        }
     }
 
     fn value_of(&self, row: usize) -> Option<&[u8]> {
         let at = self.rows.binary_search(&(row as u32)).ok()?;
-        Some(self.value(self.numbers[at]))
+        Some(&self.bytes[self.values[self.numbers[at] as usize].clone()])
+    }
+
+    /// The next row, if it is before `end`.
+    fn next(&self, end: usize) -> Option<u32> {
+        let next = self.rows.get(self.at).copied();
+        next.filter(|row| (*row as usize) < end)
     }
 
     /// Copies rows that are behind those that were copied before.
-    fn copy(&mut self, rows: &Range<usize>, first: u32, to: &mut Builder) {
-        while self
-            .rows
-            .get(self.at)
-            .is_some_and(|row| (*row as usize) < rows.start)
-        {
+    fn copy(&mut self, pick: &Pick, to: &mut Builder) {
+        while self.next(pick.rows.start).is_some() {
             self.at += 1;
         }
-        while let Some(row) = self
-            .rows
-            .get(self.at)
-            .filter(|row| (**row as usize) < rows.end)
-        {
+        self.there.resize(self.values.len(), UNKNOWN);
+        while let Some(row) = self.next(pick.rows.end) {
             let number = self.numbers[self.at] as usize;
             if self.there[number] == UNKNOWN {
                 self.there[number] = to.number(&self.bytes[self.values[number].clone()]);
             }
-            to.push(first + (row - rows.start as u32), self.there[number]);
+            let first = (row as usize - pick.rows.start) + pick.first;
+            to.push(first as u32, self.there[number]);
             self.at += 1;
         }
     }
@@ -90,25 +102,20 @@ struct Rows {
 impl Rows {
     fn read(group: &Group<'_>) -> Result<Self, SegmentError> {
         let spine = group.spine()?;
+        let total = spine.rows.len();
+        let block = |name: &str| group.block(name)?.ok_or_else(|| group.wrong(name));
         let mut columns = Vec::new();
         for name in group.names() {
-            let table = match name {
-                "resource" => Some("resources"),
-                "scope" => Some("scopes"),
-                "codes" | "name" | "statusMessage" | "traceState" | "events" | "links" => None,
-                _ if name.starts_with(SPAN) => None,
+            let cells = match name {
+                "resource" => shared(&block(name)?, block("resources")?, raw::resource, total),
+                "scope" => shared(&block(name)?, block("scopes")?, raw::scope, total),
+                _ if is_plain(name) => plain(block(name)?, total),
                 _ => continue,
             };
-            let wrong = || group.wrong(name);
-            let block = group.block(name)?.ok_or_else(wrong)?;
-            let read = match table {
-                None => plain(name, block, spine.rows.len()),
-                Some(table) => {
-                    let all = group.block(table)?.ok_or_else(wrong)?;
-                    shared(name, &block, all, spine.rows.len())
-                }
-            };
-            columns.push(read.ok_or_else(wrong)?);
+            columns.push(Column {
+                name: name.into(),
+                cells: cells.ok_or_else(|| group.wrong(name))?,
+            });
         }
         Ok(Self {
             spine,
@@ -125,7 +132,7 @@ impl Rows {
     }
 
     fn value(&self, name: &str, row: usize) -> Option<&[u8]> {
-        self.columns[self.column(name)?].value_of(row)
+        self.columns[self.column(name)?].cells.value_of(row)
     }
 
     /// The next trace.
@@ -135,29 +142,22 @@ impl Rows {
 }
 
 /// A column that has its values itself.
-fn plain(name: &str, block: Arc<[u8]>, total: usize) -> Option<Column> {
+fn plain(block: Arc<[u8]>, total: usize) -> Option<Cells> {
     let mut values = Vec::new();
     let (rows, numbers) = read(&block, total, |value| {
         values.push(within(value, &block));
         Some(values.len() as u32 - 1)
     })?;
-    Some(Column {
-        name: name.into(),
-        there: Vec::new(),
-        bytes: block,
-        values,
-        rows,
-        numbers,
-        at: 0,
-    })
+    Some(Cells::new(block, values, rows, numbers))
 }
 
-/// A column of numbers of what stands in a table.
-fn shared(name: &str, block: &[u8], table: Arc<[u8]>, total: usize) -> Option<Column> {
-    let thing = match name {
-        "resource" => raw::resource,
-        _ => raw::scope,
-    };
+/// A column of numbers of the things in a table.
+fn shared(
+    block: &[u8],
+    table: Arc<[u8]>,
+    thing: fn(&mut Cursor<'_>) -> Option<()>,
+    total: usize,
+) -> Option<Cells> {
     let all = raw::list(&mut Cursor::new(&table), thing)?;
     let values: Vec<Range<usize>> = all.iter().map(|value| within(value, &table)).collect();
     let (rows, numbers) = read(block, total, |value| {
@@ -165,15 +165,7 @@ fn shared(name: &str, block: &[u8], table: Arc<[u8]>, total: usize) -> Option<Co
         let known = number < values.len() as u64;
         known.then_some(number as u32)
     })?;
-    Some(Column {
-        name: name.into(),
-        there: Vec::new(),
-        bytes: table,
-        values,
-        rows,
-        numbers,
-        at: 0,
-    })
+    Some(Cells::new(table, values, rows, numbers))
 }
 
 /// The rows of a column in ascending order, and the number that `make` gives the value of each.
@@ -378,25 +370,39 @@ impl Join {
 
     /// Copies the columns of what was picked, and lets groups go that are read to their end.
     fn fill(&mut self, draft: &mut Draft) {
-        let columns = self.groups.iter().flat_map(|group| &group.columns);
-        let names: BTreeSet<String> = columns.map(|column| column.name.clone()).collect();
-        for name in &names {
-            let places: Vec<Option<usize>> =
-                self.groups.iter().map(|group| group.column(name)).collect();
-            for (group, at) in self.groups.iter_mut().zip(&places) {
-                if let Some(column) = at.map(|at| &mut group.columns[at]) {
-                    column.there.clear();
-                    column.there.resize(column.values.len(), UNKNOWN);
+        let mut own: Vec<Vec<&Pick>> = self.groups.iter().map(|_| Vec::new()).collect();
+        for pick in &self.picks {
+            own[pick.group].push(pick);
+        }
+        // There may be thousands of attributes, most of them in few spans: only columns that have
+        // something before the last of the rows are gone through.
+        let mut columns: BTreeMap<&str, Vec<(usize, &mut Cells)>> = BTreeMap::new();
+        for (at, group) in self.groups.iter_mut().enumerate() {
+            let end = own[at].last().map_or(0, |last| last.rows.end);
+            for Column { name, cells } in &mut group.columns {
+                if cells.next(end).is_some() {
+                    cells.there.clear();
+                    columns.entry(name).or_default().push((at, cells));
                 }
             }
+        }
+        let mut of_group = vec![None; own.len()];
+        for (name, mut all) in columns {
             let Some(place) = draft.place(name) else {
                 continue;
             };
             let to = draft.column(place);
+            if let [(group, cells)] = &mut all[..] {
+                own[*group].iter().for_each(|pick| cells.copy(pick, to));
+                continue;
+            }
+            of_group.fill(None);
+            for (at, (group, _)) in all.iter().enumerate() {
+                of_group[*group] = Some(at);
+            }
             for pick in &self.picks {
-                if let Some(at) = places[pick.group] {
-                    let column = &mut self.groups[pick.group].columns[at];
-                    column.copy(&pick.rows, pick.first as u32, to);
+                if let Some(at) = of_group[pick.group] {
+                    all[at].1.copy(pick, to);
                 }
             }
         }
@@ -429,9 +435,9 @@ mod tests {
         fn anything_can_be_read(bytes: Vec<u8>, table: Vec<u8>, total in 0usize..100) {
             let (bytes, table): (Arc<[u8]>, Arc<[u8]>) = (bytes.into(), table.into());
             let read = [
-                plain("name", Arc::clone(&bytes), total),
-                shared("resource", &bytes, Arc::clone(&table), total),
-                shared("scope", &bytes, table, total),
+                plain(Arc::clone(&bytes), total),
+                shared(&bytes, Arc::clone(&table), raw::resource, total),
+                shared(&bytes, table, raw::scope, total),
             ];
             for column in read.into_iter().flatten() {
                 let rows = 0..total;
@@ -452,15 +458,18 @@ mod tests {
                     column.add(row as u32, value.as_bytes());
                 }
             }
-            let mut column = plain("name", column.finish().into(), values.len()).expect("a column");
-            column.there = vec![UNKNOWN; column.values.len()];
+            let mut column = plain(column.finish().into(), values.len()).expect("a column");
             let (mut copied, mut expected) = (Builder::default(), Vec::new());
             let mut start = 0;
             for (step, length) in steps {
                 let end = (start + step + length).min(values.len());
-                let rows = (start + step).min(end)..end;
-                column.copy(&rows, expected.len() as u32, &mut copied);
-                expected.extend_from_slice(&values[rows]);
+                let pick = Pick {
+                    group: 0,
+                    rows: (start + step).min(end)..end,
+                    first: expected.len(),
+                };
+                column.copy(&pick, &mut copied);
+                expected.extend_from_slice(&values[pick.rows]);
                 start = end;
             }
             let mut found = vec![None; expected.len()];

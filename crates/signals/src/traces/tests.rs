@@ -212,6 +212,10 @@ fn some_span(of: u8, numbers: &mut Numbers) -> Span {
     let whole = trace(of, at + 1);
     let mut span = whole.spans[usize::from(at)].clone();
     span.attributes.retain(|_| again.below(3) > 0);
+    // A name that hardly any other span has.
+    let own = (format!("own.{of}.{at}").into(), Value::Int(at.into()));
+    span.attributes.push(own);
+    span.attributes.sort_by(|(a, _), (b, _)| a.cmp(b));
     if again.below(2) == 0 {
         span.events.clear();
     }
