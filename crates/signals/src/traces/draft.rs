@@ -22,7 +22,7 @@ const FIXED: [&str; 6] = [
     "events",
     "links",
 ];
-pub(super) const CODES: usize = 0;
+const CODES: usize = 0;
 const NAME: usize = 1;
 const STATUS_MESSAGE: usize = 2;
 const TRACE_STATE: usize = 3;
@@ -33,15 +33,6 @@ const LINKS: usize = 5;
 const COLUMNS_KEPT: usize = 1024;
 /// Ids are kept apart in as much memory, at most.
 const SEEN_KEPT: usize = 4096;
-
-/// Which column of a draft.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    Fixed(usize),
-    Attribute(usize),
-    Resource,
-    Scope,
-}
 
 /// The column of an attribute.
 struct Attribute {
@@ -176,27 +167,19 @@ impl Draft {
         self.spine.traces.iter().map(|(id, _)| id)
     }
 
-    /// The place of a column by its name; `None` for one that nobody knows.
-    pub(super) fn place(&mut self, column: &str) -> Option<Place> {
-        if let Some(name) = column.strip_prefix(SPAN) {
-            return Some(Place::Attribute(self.attributes.place(name.as_bytes())));
+    /// A column by its name; `None` for one that nobody knows.
+    pub(super) fn column(&mut self, name: &str) -> Option<&mut Builder> {
+        if let Some(name) = name.strip_prefix(SPAN) {
+            let at = self.attributes.place(name.as_bytes());
+            return Some(&mut self.attributes.all[at].column);
         }
-        match column {
-            "resource" => Some(Place::Resource),
-            "scope" => Some(Place::Scope),
-            _ => FIXED
-                .iter()
-                .position(|own| *own == column)
-                .map(Place::Fixed),
-        }
-    }
-
-    pub(super) fn column(&mut self, place: Place) -> &mut Builder {
-        match place {
-            Place::Fixed(at) => &mut self.fixed[at],
-            Place::Attribute(at) => &mut self.attributes.all[at].column,
-            Place::Resource => &mut self.resources,
-            Place::Scope => &mut self.scopes,
+        match name {
+            "resource" => Some(&mut self.resources),
+            "scope" => Some(&mut self.scopes),
+            _ => {
+                let at = FIXED.iter().position(|own| *own == name)?;
+                Some(&mut self.fixed[at])
+            }
         }
     }
 

@@ -388,10 +388,9 @@ impl Join {
         }
         let mut of_group = vec![None; own.len()];
         for (name, mut all) in columns {
-            let Some(place) = draft.place(name) else {
+            let Some(to) = draft.column(name) else {
                 continue;
             };
-            let to = draft.column(place);
             if let [(group, cells)] = &mut all[..] {
                 own[*group].iter().for_each(|pick| cells.copy(pick, to));
                 continue;
