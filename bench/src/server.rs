@@ -105,10 +105,10 @@ impl Server {
         Ok(())
     }
 
-    /// As a crash would.
+    /// As a crash would; returns when nothing of it runs any more.
     pub fn kill(&self) -> Result<()> {
         step::run(step::program("kill").args(["-9", &self.pid.to_string()]))?;
-        while Path::new(&format!("/proc/{}", self.pid)).exists() {
+        while !is_dead(self.pid) {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
@@ -136,22 +136,25 @@ impl Drop for Server {
     }
 }
 
+/// Whether a process has ended with all its threads. How soon the first process of the machine
+/// takes note of that is not its doing.
+fn is_dead(pid: u32) -> bool {
+    let stat = stat(pid);
+    stat.is_empty() || stat[0] == "Z" && stat.get(17).is_some_and(|threads| threads == "1")
+}
+
 /// Hundredths of a second of a processor that a process has used.
 pub fn cpu_ticks(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat
-        .rsplit(") ")
-        .next()
-        .unwrap_or_default()
-        .split(' ')
-        .collect();
-    let number = |at: usize| {
-        fields
-            .get(at)
-            .and_then(|f| f.parse::<u64>().ok())
-            .unwrap_or(0)
-    };
+    let stat = stat(pid);
+    let number = |at: usize| stat.get(at).and_then(|f| f.parse().ok()).unwrap_or(0);
     number(11) + number(12)
+}
+
+/// What the kernel tells of a process, from its state on; nothing once it is gone.
+fn stat(pid: u32) -> Vec<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let told = stat.rsplit_once(") ").map_or("", |(_, told)| told);
+    told.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Percent of a core that a process uses over a while.
