@@ -4,7 +4,7 @@
 //! scale fill <folder> <series> <hours>   writes samples 15 s apart and moves them into segments
 //! scale query <folder> [substring] [runs] times queries as dashboards ask them, over all that is there
 //! scale head <folder> <series> <samples> memory of a head, then of the same after a restart
-//! scale open <folder>                    time and memory of a restart
+//! scale open <folder>                    time and memory of a restart, then time of a count of all
 //! ```
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)] // a tool
@@ -264,6 +264,31 @@ fn query(dir: &Path, only: &str, runs: usize) {
     println!("{:?} MiB", resident());
 }
 
+fn open(dir: &Path) {
+    let clock = Arc::new(Now(AtomicI64::new(START), Instant::now()));
+    let (begun, used) = (Instant::now(), cpu());
+    let store = Store::open(dir, options(&clock)).unwrap();
+    let stats = store.stats();
+    println!(
+        "back after {:.2} s, {:.2} CPU-s; {} series, {:?} MiB, {:?}",
+        begun.elapsed().as_secs_f64(),
+        cpu() - used,
+        stats.series,
+        resident(),
+        stats.replayed.bytes
+    );
+    let expr = promql::parse("count({__name__!=\"\"})").unwrap();
+    let (_, last) = store_times(&store);
+    let (begun, used) = (Instant::now(), cpu());
+    let counted = promql::instant(&expr, last, &*store, &Settings::default()).unwrap();
+    println!(
+        "{:?} after {:.2} s, {:.2} CPU-s",
+        counted.value,
+        begun.elapsed().as_secs_f64(),
+        cpu() - used
+    );
+}
+
 fn cpu_ns() -> u64 {
     // Brings the figure up to date.
     std::thread::yield_now();
@@ -305,19 +330,7 @@ fn main() {
             );
             store.close();
         }
-        "open" => {
-            let clock = Arc::new(Now(AtomicI64::new(START), Instant::now()));
-            let (begun, used) = (Instant::now(), cpu());
-            let store = Store::open(dir, options(&clock)).unwrap();
-            println!(
-                "back after {:.2} s, {:.2} CPU-s; {} series, {:?} MiB, {:?}",
-                begun.elapsed().as_secs_f64(),
-                cpu() - used,
-                store.stats().series,
-                resident(),
-                store.stats().replayed.bytes
-            );
-        }
+        "open" => open(dir),
         other => panic!("what is {other}?"),
     }
 }

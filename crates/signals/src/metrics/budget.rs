@@ -174,6 +174,11 @@ impl Budget {
         }
     }
 
+    /// The label whose values are the sources.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
     /// The source of a series, given what its labels are.
     pub(crate) fn source_of<'l>(&self, label: impl FnOnce(&str) -> &'l str) -> u32 {
         let name = label(&self.label);

@@ -5,13 +5,14 @@
 //! anew. What changes all the time (open chunks, exemplars, metadata) is in one more file that
 //! each checkpoint replaces.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::records;
 use super::store::Store;
-use crate::wal::{Damage, MAX_RECORD, frame, records as pieces};
+use crate::wal::{Damage, FRAME, Framed, frame, records as pieces};
 
 /// Records are this long, about.
 const RECORD: usize = 256 << 10;
@@ -75,7 +76,7 @@ pub(crate) fn write(store: &Store, number: u64, whole: bool, from: u32) -> io::R
         }
     }
     out.record(&mut record, 0)?;
-    let mut open = Vec::new();
+    let (mut open, mut grown) = (Vec::new(), Vec::new());
     for id in &ids {
         let entries = store.head.with(*id, |series| {
             let saved = if whole { 0 } else { usize::from(series.saved) };
@@ -86,11 +87,12 @@ pub(crate) fn write(store: &Store, number: u64, whole: bool, from: u32) -> io::R
             }
             let count = new.len() as u64;
             series.saved = packed.closed.len().min(usize::from(u16::MAX)) as u16;
-            let data = packed.open.data();
-            if let Some((kind, data)) = data {
-                records::put_open(&mut open, *id, kind, data);
+            grown.clear();
+            let form = packed.open.put(&mut grown);
+            if let Some(form) = form {
+                records::put_open(&mut open, *id, form, &grown);
             }
-            (count, u64::from(data.is_some()))
+            (count, u64::from(form.is_some()))
         });
         let (closed, opened) = entries.unwrap_or_default();
         out.entries += closed;
@@ -129,48 +131,71 @@ pub(crate) struct Told {
     pub(crate) whole: bool,
 }
 
-/// Gives the records of a checkpoint file to `apply`. What is damaged in it is told and left out.
-pub(crate) fn read(path: &Path, mut apply: impl FnMut(&[u8]) -> Told) -> io::Result<Vec<Damage>> {
-    let mut file = BufReader::with_capacity(1 << 20, File::open(path)?);
-    let mut damage = Vec::new();
-    let mut offset = 0u64;
-    let mut bytes = Vec::new();
-    let (mut entries, mut ended) = (0, false);
-    let mut each = |record: &[u8]| {
-        let told = apply(record);
-        entries += told.entries;
+/// Takes the records of a checkpoint.
+pub(crate) trait Records {
+    /// Where the next one may be read into.
+    fn room(&mut self) -> Vec<u8>;
+
+    /// Takes one.
+    fn record(&mut self, record: Cow<'_, [u8]>) -> Told;
+}
+
+/// The records in a file of a checkpoint, and what became of them.
+struct Reading<'r, R> {
+    records: &'r mut R,
+    entries: u64,
+    ended: bool,
+}
+
+impl<R: Records> Reading<'_, R> {
+    /// Whether all of it makes sense.
+    fn record(&mut self, record: Cow<'_, [u8]>) -> bool {
+        let told = self.records.record(record);
+        self.entries += told.entries;
         if let Some(count) = told.end {
-            ended = count == entries;
+            self.ended = count == self.entries;
         }
         told.whole
+    }
+}
+
+/// Reads a file of a checkpoint. What is damaged in it is told and left out.
+pub(crate) fn read(path: &Path, records: &mut impl Records) -> io::Result<Vec<Damage>> {
+    // Records are read past it, into where they stay.
+    let mut file = BufReader::with_capacity(4 << 10, File::open(path)?);
+    let mut damage = Vec::new();
+    let mut offset = 0u64;
+    let mut reading = Reading {
+        records,
+        entries: 0,
+        ended: false,
     };
     loop {
         // One record at a time, so that a file never is in memory as a whole.
-        bytes.clear();
-        (&mut file).take(12).read_to_end(&mut bytes)?;
-        if bytes.is_empty() {
+        let mut front = Vec::with_capacity(FRAME);
+        (&mut file).take(FRAME as u64).read_to_end(&mut front)?;
+        if front.is_empty() {
             break;
         }
-        let length = bytes.get(4..8).and_then(|length| length.try_into().ok());
-        let length = length.map_or(0, u32::from_le_bytes) as usize;
-        if length <= MAX_RECORD {
-            (&mut file).take(length as u64).read_to_end(&mut bytes)?;
+        let framed = front.first_chunk().and_then(Framed::of);
+        let mut record = reading.records.room();
+        if let Some(framed) = &framed {
+            record.reserve_exact(framed.length);
+            let length = framed.length as u64;
+            (&mut file).take(length).read_to_end(&mut record)?;
         }
-        match pieces(&bytes).next() {
-            Some(crate::wal::Piece::Record(record)) if record.len() + 12 == bytes.len() => {
-                if !each(record) {
-                    damage.push(at(path, offset, bytes.len() as u64));
-                }
-                offset += bytes.len() as u64;
-            }
+        if !framed.is_some_and(|framed| framed.is(&record)) {
             // The frame is lost: what is left is searched for the next one.
-            _ => {
-                salvage(path, offset, &mut each, &mut damage)?;
-                break;
-            }
+            salvage(path, offset, &mut reading, &mut damage)?;
+            break;
         }
+        let bytes = (FRAME + record.len()) as u64;
+        if !reading.record(Cow::Owned(record)) {
+            damage.push(at(path, offset, bytes));
+        }
+        offset += bytes;
     }
-    if !ended && damage.is_empty() {
+    if !reading.ended && damage.is_empty() {
         damage.push(at(path, offset, 0));
     }
     Ok(damage)
@@ -187,14 +212,14 @@ fn at(path: &Path, offset: u64, bytes: u64) -> Damage {
 fn salvage(
     path: &Path,
     from: u64,
-    each: &mut dyn FnMut(&[u8]) -> bool,
+    reading: &mut Reading<'_, impl Records>,
     damage: &mut Vec<Damage>,
 ) -> io::Result<()> {
     let bytes = fs::read(path)?;
     for piece in pieces(bytes.get(from as usize..).unwrap_or_default()) {
         match piece {
             crate::wal::Piece::Record(record) => {
-                each(record);
+                reading.record(Cow::Borrowed(record));
             }
             crate::wal::Piece::Damaged {
                 offset,

@@ -239,7 +239,7 @@ pub(crate) fn put_values(out: &mut Vec<u8>, values: &[f64]) {
         for (at, value) in values.iter().enumerate().skip(1) {
             chunk.push(at as i64, *value);
         }
-        crate::bytes::put_bytes(out, chunk.data());
+        crate::bytes::put_bytes(out, &chunk.into_data());
         return;
     };
     let factor = factor(&whole);

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 use towpath_query::promql::Labels;
 
+use super::batch::{Batch, Label};
 use super::budget::Budget;
-use super::chunk::{Chunk, Kind, histogram};
+use super::chunk::{Chunk, histogram};
 use super::registry::{Pairs, Registry};
-use super::series::{Rules, Series, Taken};
+use super::series::{Form, Rules, Series, Taken};
 use crate::{Outcome, Refused, Sample, SeriesRef, Value};
 
 /// Slots come in pages, so that a series never moves.
@@ -58,6 +59,46 @@ impl Back {
     fn saw(&mut self, first: i64, last: i64) {
         let (oldest, newest) = self.times.unwrap_or((first, last));
         self.times = Some((oldest.min(first), newest.max(last)));
+    }
+}
+
+/// What a batch of series takes, told source by source: they come in runs.
+#[derive(Default)]
+struct Tally<'b> {
+    /// The value by which the source was known, and the source.
+    known: Option<(&'b str, u32)>,
+    of: u32,
+    bytes: isize,
+    series: isize,
+}
+
+impl<'b> Tally<'b> {
+    /// The source of a series.
+    fn source(&mut self, budget: &Budget, mut labels: impl Iterator<Item = Label<'b>>) -> u32 {
+        let found = labels.find(|label| label.name == budget.label());
+        let value = found.map_or("", |label| label.value);
+        match self.known {
+            Some((known, source)) if known == value => source,
+            _ => {
+                let source = budget.source_of(|_| value);
+                self.known = Some((value, source));
+                source
+            }
+        }
+    }
+
+    fn add(&mut self, budget: &Budget, source: u32, bytes: usize) {
+        if self.of != source {
+            self.tell(budget);
+            self.of = source;
+        }
+        self.bytes += bytes as isize;
+        self.series += 1;
+    }
+
+    fn tell(&mut self, budget: &Budget) {
+        budget.change(self.of, std::mem::take(&mut self.bytes));
+        budget.change_series(self.of, std::mem::take(&mut self.series));
     }
 }
 
@@ -183,14 +224,8 @@ impl Head {
         });
         self.budget.change(source, own_bytes(pairs.len()) as isize);
         self.budget.change_series(source, 1);
-        let (page, slot) = (id as usize / PAGE, id as usize % PAGE);
-        let mut pages = self.pages.write();
-        if pages.len() <= page {
-            pages.resize(page + 1, None);
-        }
-        let page = pages[page].get_or_insert_with(|| (0..PAGE).map(|_| Mutex::new(None)).collect());
-        *page[slot].lock() = Some(Box::new(Series::new(pairs, source)));
-        drop(pages);
+        let page = self.page(id);
+        *page[id as usize % PAGE].lock() = Some(Box::new(Series::new(pairs, source)));
         self.next.fetch_max(id as usize + 1, Ordering::AcqRel);
         if id.is_multiple_of(256) {
             self.registry_bytes
@@ -198,23 +233,77 @@ impl Head {
         }
     }
 
-    /// Makes the series of a log with its number, whatever the limits are; the number it has where
-    /// it is there already.
-    pub(crate) fn restore(&self, id: u32, labels: &[(&str, &str)]) -> u32 {
+    /// The page of a number, made if there is none.
+    fn page(&self, id: u32) -> Page {
+        let at = id as usize / PAGE;
+        let mut pages = self.pages.write();
+        if pages.len() <= at {
+            pages.resize(at + 1, None);
+        }
+        let empty = || (0..PAGE).map(|_| Mutex::new(None)).collect();
+        Arc::clone(pages[at].get_or_insert_with(empty))
+    }
+
+    /// Makes the series of a log with their numbers, whatever the limits are. Tells those that
+    /// have another number: they were there already, or the log is damaged and theirs was taken.
+    pub(super) fn restore(&self, batch: &Batch) -> Vec<(u32, u32)> {
         let mut registry = self.registry.write();
-        let hash = registry.hash(labels.iter().copied());
-        let is = |own: &[u32]| registry.is(own, labels.iter().copied());
-        if let Some(known) = self.find(&registry, hash, is) {
-            return known;
+        let mut other = Vec::new();
+        let mut tally = Tally::default();
+        let mut page: Option<(usize, Page)> = None;
+        let (mut pairs, mut before): (Vec<u32>, Vec<u32>) = Default::default();
+        'series: for (number, hash, labels) in batch.iter() {
+            std::mem::swap(&mut pairs, &mut before);
+            pairs.clear();
+            let texts = labels.clone().map(|label| (label.name, label.value));
+            let known = self.find(&registry, hash, |own| registry.is(own, texts.clone()));
+            if let Some(known) = known {
+                self.with(known, |series| pairs.extend_from_slice(&series.labels));
+                if known != number {
+                    other.push((number, known));
+                }
+                continue;
+            }
+            for label in labels.clone() {
+                let pair = label.same.and_then(|at| before.get(at).copied());
+                pairs.push(pair.unwrap_or_else(|| registry.pair(label.name, label.value)));
+            }
+            let source = tally.source(&self.budget, labels);
+            let mut own = number;
+            let mut slot = loop {
+                let at = own as usize / PAGE;
+                let (_, page) = match &mut page {
+                    Some(page) if page.0 == at => page,
+                    page => page.insert((at, self.page(own))),
+                };
+                let slot = page[own as usize % PAGE].lock();
+                if slot.is_none() {
+                    break slot;
+                }
+                drop(slot);
+                if own == u32::MAX {
+                    continue 'series;
+                }
+                own = self.next();
+            };
+            if own != number {
+                other.push((number, own));
+            }
+            *slot = Some(Box::new(Series::new(Box::from(&pairs[..]), source)));
+            drop(slot);
+            tally.add(&self.budget, source, own_bytes(pairs.len()));
+            registry.put(hash, &pairs, own);
+            self.next.fetch_max(own as usize + 1, Ordering::AcqRel);
         }
-        if self.with(id, |_| {}).is_none() {
-            self.add(&mut registry, hash, labels, id);
-            return id;
-        }
-        // The number is taken: the log is damaged. The series gets another one.
-        let free = self.next.load(Ordering::Acquire) as u32;
-        self.add(&mut registry, hash, labels, free);
-        free
+        tally.tell(&self.budget);
+        self.registry_bytes
+            .store(registry.bytes(), Ordering::Relaxed);
+        other
+    }
+
+    /// How many series there are.
+    pub(crate) fn count(&self) -> usize {
+        self.registry.read_recursive().ids().len()
     }
 
     /// No series made from now on gets a number below this.
@@ -392,25 +481,40 @@ impl Head {
         Some(done)
     }
 
-    /// Puts in a sample of a log; whether the series is there and it could be placed.
-    pub(crate) fn replay(&self, back: &mut Back, id: u32, time: i64, value: &Value) -> bool {
-        if time < self.min_valid() {
-            return true;
-        }
-        back.saw(time, time);
-        let done = self.read_back(back, id, |series| {
-            if series.packed.max().is_some_and(|max| time <= max) {
-                let before = series.bytes() as isize;
-                let done = series.insert(time, value, self.block).is_ok();
-                return (done, series.bytes() as isize - before);
+    /// Puts in samples of a log, all of one series, in the order of the log. How many could not be
+    /// placed, or all if the series is not there.
+    pub(crate) fn replay(
+        &self,
+        back: &mut Back,
+        id: u32,
+        samples: impl Iterator<Item = (i64, Value)> + Clone,
+    ) -> usize {
+        let valid = self.min_valid();
+        let samples = samples.filter(|(time, _)| *time >= valid);
+        let all = samples.clone();
+        let mut times: Option<(i64, i64)> = None;
+        let lost = self.read_back(back, id, |series| {
+            let (mut lost, mut grown) = (0, 0);
+            for (time, value) in samples {
+                let (first, last) = times.unwrap_or((time, time));
+                times = Some((first.min(time), last.max(time)));
+                if series.packed.max().is_some_and(|max| time <= max) {
+                    let before = series.bytes() as isize;
+                    lost += usize::from(series.insert(time, &value, self.block).is_err());
+                    grown += series.bytes() as isize - before;
+                    continue;
+                }
+                let (closed, open) = (series.packed.closed.len(), open_bytes(series));
+                series.packed.push(time, &value, self.block);
+                let new = series.packed.closed[closed..].iter().map(Chunk::bytes);
+                grown += (new.sum::<usize>() + open_bytes(series)) as isize - open as isize;
             }
-            let (closed, open) = (series.packed.closed.len(), open_bytes(series));
-            series.packed.push(time, value, self.block);
-            let new = series.packed.closed[closed..].iter().map(Chunk::bytes);
-            let now = new.sum::<usize>() + open_bytes(series);
-            (true, now as isize - open as isize)
+            (lost, grown)
         });
-        done.unwrap_or(false)
+        if let Some((first, last)) = times {
+            back.saw(first, last);
+        }
+        lost.unwrap_or_else(|| all.count())
     }
 
     /// Puts in a closed chunk of a checkpoint.
@@ -424,10 +528,10 @@ impl Head {
     }
 
     /// Puts in the open chunk of a checkpoint.
-    pub(crate) fn replay_open(&self, back: &mut Back, id: u32, kind: Kind, data: &[u8]) {
+    pub(crate) fn replay_open(&self, back: &mut Back, id: u32, form: Form, data: &[u8]) {
         let times = self.read_back(back, id, |series| {
             let before = series.bytes() as isize;
-            let times = series.restore_open(kind, data).and_then(|()| {
+            let times = series.restore_open(form, data).and_then(|()| {
                 let open = &series.packed.open;
                 open.first().zip(open.last())
             });

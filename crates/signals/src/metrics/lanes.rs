@@ -1,13 +1,17 @@
-//! Samples and chunks that are read back, by a few threads at once: each takes those of its own
-//! ranges of series, so they never meet at one, and every series sees its own in order.
+//! What is read back is put into the head by a few threads at once. Samples and chunks: each takes
+//! those of its own ranges of series, so they never meet at one, and every series sees its own in
+//! order. Series: the first one adds them, while the next ones are read.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
+use super::batch::Batch;
 use super::head::{Back, Head};
 use super::records::{self, Entry};
+use crate::Value;
 
 /// How many threads there are. A third one reads.
 const LANES: usize = 2;
@@ -15,12 +19,32 @@ const LANES: usize = 2;
 const RANGE: u32 = 1 << 13;
 /// Records that wait for a lane.
 const WAITING: usize = 4;
+/// Shorter batches of series are not worth another thread's while.
+const SHORT: usize = 100;
+/// Samples of a log that a lane puts in order before it places them, for each series of its own:
+/// each series is looked up that many times less.
+const ROUNDS: usize = 4;
+/// But never more than this,
+const MOST: usize = 2 << 20;
+/// and never less.
+const LEAST: usize = 1 << 12;
 
-/// A record, and the numbers in it that are another series than that of the same number here.
+/// Numbers that are another series than that of the same number here.
+pub(super) type Other = HashMap<u32, u32>;
+
+/// A record, and the numbers in it that are of other series.
 struct Piece {
-    record: Box<[u8]>,
-    other: Arc<HashMap<u32, u32>>,
+    record: Vec<u8>,
+    other: Arc<Other>,
 }
+
+enum Work {
+    Piece(Arc<Piece>),
+    Series(Batch),
+}
+
+/// A thread, and the way to it.
+type Running<'s, 'e> = (SyncSender<Work>, ScopedJoinHandle<'s, Lane<'e>>);
 
 /// The threads; there are none before there is something to do.
 pub(super) struct Lanes<'s, 'e> {
@@ -28,56 +52,139 @@ pub(super) struct Lanes<'s, 'e> {
     head: &'e Head,
     /// Chunks that end before are in segments.
     flushed: i64,
-    running: Vec<(SyncSender<Arc<Piece>>, ScopedJoinHandle<'s, Lane<'e>>)>,
+    running: Vec<Running<'s, 'e>>,
     /// The only one, where threads cannot be had.
     own: Lane<'e>,
+    told: Receiver<Told>,
+    /// For those that are not there yet.
+    tell: Option<Sender<Told>>,
+    /// Batches of series that are not added yet.
+    adding: usize,
+    /// Room that is not in use.
+    spare: Vec<Vec<u8>>,
+    other: Arc<Other>,
+}
+
+/// What lanes tell.
+enum Told {
+    /// The series of a batch are added; these have other numbers.
+    Added(Vec<(u32, u32)>),
+    /// A record is done with.
+    Spent(Vec<u8>),
 }
 
 impl<'s, 'e> Lanes<'s, 'e> {
     pub(super) fn new(scope: &'s Scope<'s, 'e>, head: &'e Head, flushed: i64) -> Self {
+        let (tell, told) = channel();
         Self {
             scope,
             head,
             flushed,
             running: Vec::new(),
-            own: Lane::new(head, flushed, (0, 1)),
+            own: Lane::new(head, flushed, (0, 1), None),
+            told,
+            tell: Some(tell),
+            adding: 0,
+            spare: Vec::new(),
+            other: Arc::default(),
         }
     }
 
-    /// Takes a record some time later, but in order. `series` are the first and the last in it.
-    pub(super) fn take(
-        &mut self,
-        record: &[u8],
-        series: (u32, u32),
-        other: &Arc<HashMap<u32, u32>>,
-    ) {
-        if self.running.is_empty() && !self.own.began {
-            self.start();
+    /// Room for a record, to be given back with it.
+    pub(super) fn room(&mut self) -> Vec<u8> {
+        while let Ok(told) = self.told.try_recv() {
+            self.hear(told);
         }
+        let mut room = self.spare.pop().unwrap_or_default();
+        room.clear();
+        room
+    }
+
+    fn hear(&mut self, told: Told) {
+        match told {
+            Told::Spent(record) => self.spare.push(record),
+            Told::Added(other) => {
+                self.adding -= 1;
+                self.renumber(other);
+            }
+        }
+    }
+
+    fn renumber(&mut self, other: Vec<(u32, u32)>) {
+        if !other.is_empty() {
+            Arc::make_mut(&mut self.other).extend(other);
+        }
+    }
+
+    /// Waits until all series are added; then which numbers are of other ones.
+    pub(super) fn other(&mut self) -> &Arc<Other> {
+        while self.adding > 0 {
+            match self.told.recv() {
+                Ok(told) => self.hear(told),
+                // A lane has panicked, which is told at the end.
+                Err(_) => self.adding = 0,
+            }
+        }
+        &self.other
+    }
+
+    /// Adds series; those of a long batch some time later.
+    pub(super) fn add(&mut self, batch: Batch) {
+        if batch.len() >= SHORT {
+            self.start();
+            if let Some((lane, _)) = self.running.first() {
+                self.adding += 1;
+                // It ends only with this side.
+                let _ = lane.send(Work::Series(batch));
+                return;
+            }
+        }
+        self.other();
+        let other = self.head.restore(&batch);
+        self.renumber(other);
+    }
+
+    /// Takes a record of samples some time later, but in order. `series` are the first and the
+    /// last in it.
+    pub(super) fn take(&mut self, record: Cow<'_, [u8]>, series: (u32, u32)) {
+        self.start();
+        let record = match record {
+            Cow::Owned(record) => record,
+            Cow::Borrowed(record) => {
+                let mut room = self.room();
+                room.extend_from_slice(record);
+                room
+            }
+        };
         let piece = Arc::new(Piece {
-            record: Box::from(record),
-            other: Arc::clone(other),
+            record,
+            other: Arc::clone(self.other()),
         });
         if self.running.is_empty() {
-            return self.own.take(&piece);
+            return self.own.take(piece);
         }
         let (first, last) = (series.0 / RANGE, series.1 / RANGE);
-        let alone = (first == last && other.is_empty()).then(|| lane_of(series.0, LANES));
+        let alone = first == last && piece.other.is_empty();
+        let alone = alone.then(|| lane_of(series.0, LANES));
         for (number, (lane, _)) in self.running.iter().enumerate() {
             if alone.is_none_or(|alone| alone == number) {
                 // It ends only with this side.
-                let _ = lane.send(Arc::clone(&piece));
+                let _ = lane.send(Work::Piece(Arc::clone(&piece)));
             }
         }
     }
 
     fn start(&mut self) {
+        let Some(tell) = self.tell.take() else {
+            return;
+        };
         let mut lanes = Vec::new();
         for number in 0..LANES {
-            let (sender, pieces) = sync_channel(WAITING);
-            let lane = Lane::new(self.head, self.flushed, (number, LANES));
+            let (sender, work) = sync_channel(WAITING);
+            let tell = Some(tell.clone());
+            let lane = Lane::new(self.head, self.flushed, (number, LANES), tell);
             let thread = Builder::new().name("signals-replay".to_owned());
-            match thread.spawn_scoped(self.scope, move || lane.run(&pieces)) {
+            match thread.spawn_scoped(self.scope, move || lane.run(&work)) {
                 Ok(thread) => lanes.push((sender, thread)),
                 // None of them has got anything yet.
                 Err(_) => return,
@@ -89,6 +196,7 @@ impl<'s, 'e> Lanes<'s, 'e> {
     /// Waits until all that was taken is in the head. How many samples are of no series that is
     /// known.
     pub(super) fn finish(&mut self) -> u64 {
+        self.own.place();
         let mut orphans = self.own.orphans;
         self.head.is_back(&self.own.back);
         for (sender, thread) in self.running.drain(..) {
@@ -110,38 +218,69 @@ fn lane_of(series: u32, lanes: usize) -> usize {
     (series / RANGE) as usize % lanes
 }
 
+/// A sample of a log on its way to its series.
+struct Waiting {
+    series: u32,
+    /// Since the first of those that wait, in milliseconds.
+    after: i32,
+    value: f64,
+}
+
 /// One thread's share.
 struct Lane<'e> {
     head: &'e Head,
     flushed: i64,
     /// Which of how many.
     number: (usize, usize),
+    tell: Option<Sender<Told>>,
     back: Back,
     orphans: u64,
-    began: bool,
+    waiting: Vec<Waiting>,
+    /// The time of the first that waits.
+    since: i64,
+    /// How many may wait.
+    most: usize,
 }
 
 impl<'e> Lane<'e> {
-    fn new(head: &'e Head, flushed: i64, number: (usize, usize)) -> Self {
+    fn new(
+        head: &'e Head,
+        flushed: i64,
+        number: (usize, usize),
+        tell: Option<Sender<Told>>,
+    ) -> Self {
         Self {
             head,
             flushed,
             number,
+            tell,
             back: Back::default(),
             orphans: 0,
-            began: false,
+            waiting: Vec::new(),
+            since: 0,
+            most: LEAST,
         }
     }
 
-    fn run(mut self, pieces: &Receiver<Arc<Piece>>) -> Self {
-        for piece in pieces {
-            self.take(&piece);
+    fn run(mut self, work: &Receiver<Work>) -> Self {
+        for work in work {
+            match work {
+                Work::Piece(piece) => self.take(piece),
+                Work::Series(batch) => self.tell(Told::Added(self.head.restore(&batch))),
+            }
         }
+        self.place();
         self
     }
 
-    fn take(&mut self, piece: &Piece) {
-        self.began = true;
+    fn tell(&self, told: Told) {
+        if let Some(tell) = &self.tell {
+            // Nobody listens any more after a failure.
+            let _ = tell.send(told);
+        }
+    }
+
+    fn take(&mut self, piece: Arc<Piece>) {
         let id = |id: u32| match piece.other.is_empty() {
             true => id,
             false => piece.other.get(&id).copied().unwrap_or(id),
@@ -149,18 +288,65 @@ impl<'e> Lane<'e> {
         let (own, lanes) = self.number;
         let mine = |series: u32| lane_of(id(series), lanes) == own;
         records::read_of(&piece.record, mine, |entry| match entry {
+            Entry::Sample(series, time, Value::Float(value)) => self.wait(id(series), time, value),
             Entry::Sample(series, time, value) => {
-                let known = self.head.replay(&mut self.back, id(series), time, &value);
-                self.orphans += u64::from(!known);
+                self.place();
+                let sample = std::iter::once((time, value));
+                let lost = self.head.replay(&mut self.back, id(series), sample);
+                self.orphans += lost as u64;
             }
             Entry::Chunk(series, chunk) if chunk.max() >= self.flushed => {
+                self.place();
                 self.head.replay_chunk(&mut self.back, id(series), chunk);
             }
-            Entry::Open(series, kind, data) => {
+            Entry::Open(series, form, data) => {
+                self.place();
                 self.head
-                    .replay_open(&mut self.back, id(series), kind, data);
+                    .replay_open(&mut self.back, id(series), form, data);
             }
             _ => {}
         });
+        if let Some(piece) = Arc::into_inner(piece) {
+            self.tell(Told::Spent(piece.record));
+        }
+    }
+
+    fn wait(&mut self, series: u32, time: i64, value: f64) {
+        let after = |since: i64| i32::try_from(time.checked_sub(since)?).ok();
+        if self.waiting.len() >= self.most || after(self.since).is_none() {
+            self.place();
+        }
+        if self.waiting.is_empty() {
+            self.since = time;
+            // At once: to grow is to copy, and what is not used is no memory yet.
+            self.waiting.reserve_exact(self.most);
+        }
+        // It fits: those that waited are placed otherwise.
+        let after = after(self.since).unwrap_or(0);
+        self.waiting.push(Waiting {
+            series,
+            after,
+            value,
+        });
+    }
+
+    /// Places the samples that wait, series by series.
+    fn place(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let mut waiting = std::mem::take(&mut self.waiting);
+        // Those of one series stay in their order.
+        waiting.sort_by_key(|sample| sample.series);
+        let since = self.since;
+        for of_one in waiting.chunk_by(|a, b| a.series == b.series) {
+            let samples = of_one.iter();
+            let samples = samples.map(|s| (since + i64::from(s.after), Value::Float(s.value)));
+            let lost = self.head.replay(&mut self.back, of_one[0].series, samples);
+            self.orphans += lost as u64;
+        }
+        waiting.clear();
+        self.waiting = waiting;
+        self.most = (self.head.count() / self.number.1 * ROUNDS).clamp(LEAST, MOST);
     }
 }

@@ -12,6 +12,7 @@
 //! | `*.ckp`, `*.opn` | the head as of the last checkpoint |
 //! | `*.seg` | segments |
 
+mod batch;
 pub(crate) mod budget;
 mod checkpoint;
 mod chunk;

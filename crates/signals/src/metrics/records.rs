@@ -6,6 +6,7 @@ use std::sync::Arc;
 use towpath_query::promql::Labels;
 
 use super::chunk::{Chunk, Kind, histogram, spans};
+use super::series::Form;
 use crate::bytes::{Cursor, put_bytes, put_uvarint, put_varint};
 use crate::{Exemplar, Metadata, Value};
 
@@ -25,7 +26,7 @@ pub(crate) enum Entry<'r> {
     Metadata(String, Metadata),
     Exemplar(u32, Exemplar),
     Chunk(u32, Chunk),
-    Open(u32, Kind, &'r [u8]),
+    Open(u32, Form, &'r [u8]),
     /// The last record of a checkpoint file, with how many entries there were.
     End(u64),
     /// Of a series that is not asked for.
@@ -139,12 +140,12 @@ pub(crate) fn put_chunk(out: &mut Vec<u8>, series: u32, chunk: &Chunk) {
     put_bytes(out, &chunk.data);
 }
 
-pub(crate) fn put_open(out: &mut Vec<u8>, series: u32, kind: Kind, data: &[u8]) {
+pub(crate) fn put_open(out: &mut Vec<u8>, series: u32, form: Form, data: &[u8]) {
     if out.is_empty() {
         out.push(OPEN);
     }
     put_uvarint(out, u64::from(series));
-    out.push(kind.code());
+    out.push(form.code());
     put_bytes(out, data);
 }
 
@@ -157,6 +158,11 @@ pub(crate) fn end(entries: u64) -> Vec<u8> {
 /// Whether a record holds samples and chunks, which can be taken series by series.
 pub(crate) fn is_of_samples(record: &[u8]) -> bool {
     matches!(record.first(), Some(&(SAMPLES | CHUNK | OPEN)))
+}
+
+/// Whether a record holds series.
+pub(crate) fn is_of_series(record: &[u8]) -> bool {
+    record.first() == Some(&SERIES)
 }
 
 /// Reads a record; false if it makes no sense from some place on.
@@ -240,12 +246,12 @@ fn entry<'r>(
         }
         OPEN => {
             let series = id(cursor)?;
-            let kind = Kind::of(cursor.u8()?)?;
+            let form = Form::of(cursor.u8()?)?;
             let data = cursor.bytes()?;
             if !wanted(series) {
                 return Some(Entry::Other);
             }
-            Entry::Open(series, kind, data)
+            Entry::Open(series, form, data)
         }
         END => Entry::End(cursor.uvarint()?),
         _ => return None,

@@ -1,15 +1,17 @@
 //! Opening a store: manifest, segments, checkpoint, log.
 
+use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::checkpoint::{self, Told};
+use towpath_stdx::keyed::Fingerprint;
+
+use super::batch::Batch;
+use super::checkpoint::{self, Records, Told};
 use super::exemplars::Exemplars;
 use super::families::Families;
-use super::head::Head;
 use super::lanes::Lanes;
 use super::manifest::Manifest;
 use super::options::Options;
@@ -24,22 +26,28 @@ use crate::wal::{self, Files, Log, Replayed};
 
 /// Takes records of checkpoint and log.
 struct Recovery<'s, 'e> {
-    head: &'e Head,
+    fingerprint: Fingerprint,
     lanes: Lanes<'s, 'e>,
     exemplars: Exemplars,
     families: Families,
-    /// Numbers in the log that are another series than that of the same number here.
-    other: Arc<HashMap<u32, u32>>,
 }
 
-impl Recovery<'_, '_> {
-    fn record(&mut self, record: &[u8]) -> Told {
+impl Records for Recovery<'_, '_> {
+    fn room(&mut self) -> Vec<u8> {
+        self.lanes.room()
+    }
+
+    fn record(&mut self, record: Cow<'_, [u8]>) -> Told {
         let mut told = Told {
             entries: 0,
             end: None,
             whole: true,
         };
-        if records::is_of_samples(record) {
+        if records::is_of_series(&record) {
+            let batch = Batch::read(&record, self.fingerprint);
+            (told.entries, told.whole) = (batch.len() as u64, batch.whole);
+            self.lanes.add(batch);
+        } else if records::is_of_samples(&record) {
             // Whose they are decides who takes them.
             let series = Cell::new((u32::MAX, 0));
             let seen = |id: u32| {
@@ -47,36 +55,32 @@ impl Recovery<'_, '_> {
                 series.set((first.min(id), last.max(id)));
                 false
             };
-            told.whole = records::read_of(record, seen, |_| told.entries += 1);
-            self.lanes.take(record, series.get(), &self.other);
-            return told;
+            told.whole = records::read_of(&record, seen, |_| told.entries += 1);
+            self.lanes.take(record, series.get());
+        } else {
+            told.whole = records::read(&record, |entry| match entry {
+                Entry::End(count) => told.end = Some(count),
+                entry => {
+                    told.entries += 1;
+                    self.apply(entry);
+                }
+            });
         }
-        told.whole = records::read(record, |entry| match entry {
-            Entry::End(count) => told.end = Some(count),
-            entry => {
-                told.entries += 1;
-                self.apply(entry);
-            }
-        });
         told
     }
+}
 
+impl Recovery<'_, '_> {
     fn apply(&mut self, entry: Entry) {
-        let id = |id: u32| self.other.get(&id).copied().unwrap_or(id);
         match entry {
-            Entry::Series(series, labels) => {
-                let own = self.head.restore(series, &labels);
-                if own != series {
-                    Arc::make_mut(&mut self.other).insert(series, own);
-                }
-            }
             Entry::Metadata(family, said) => drop(self.families.add(&family, said)),
             Entry::Exemplar(series, exemplar) => {
+                let own = self.lanes.other().get(&series).copied().unwrap_or(series);
                 // One that is there already is refused.
-                let _ = self.exemplars.add(id(series), exemplar);
+                let _ = self.exemplars.add(own, exemplar);
             }
             // The lanes have them.
-            Entry::Sample(..) | Entry::Chunk(..) | Entry::Open(..) => {}
+            Entry::Series(..) | Entry::Sample(..) | Entry::Chunk(..) | Entry::Open(..) => {}
             Entry::End(_) | Entry::Other => {}
         }
     }
@@ -124,11 +128,10 @@ pub(crate) fn open(
     }
     let (exemplars, families, replayed) = std::thread::scope(|scope| {
         let mut recovery = Recovery {
-            head: &head,
+            fingerprint: head.registry.read().fingerprint(),
             lanes: Lanes::new(scope, &head, manifest.flushed),
             exemplars: Exemplars::new(options.exemplars),
             families: Families::default(),
-            other: Arc::default(),
         };
         let mut damage = Vec::new();
         let paths = manifest.checkpoints.iter();
@@ -136,10 +139,10 @@ pub(crate) fn open(
         let moving = manifest.checkpoints.last();
         let moving = moving.map(|number| checkpoint::open_path(dir, *number));
         for path in paths.chain(moving) {
-            damage.extend(checkpoint::read(&path, |record| recovery.record(record))?);
+            damage.extend(checkpoint::read(&path, &mut recovery)?);
         }
         let mut replayed = wal::replay(&log_dir, manifest.wal, |record| {
-            recovery.record(record);
+            recovery.record(Cow::Borrowed(record));
         })?;
         replayed.damage.splice(0..0, damage);
         let orphans = recovery.lanes.finish();

@@ -82,6 +82,11 @@ fn both(name: u32, value: u32) -> u64 {
 }
 
 impl Registry {
+    /// What hashes of labels are made by.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
     pub(crate) fn hash<'l>(&self, labels: impl Iterator<Item = (&'l str, &'l str)>) -> u64 {
         let texts = labels.flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         self.fingerprint.of(texts)
@@ -108,8 +113,8 @@ impl Registry {
         same.all(|pair| wanted.next() == Some(self.texts(*pair))) && wanted.next().is_none()
     }
 
-    /// The number of a pair, made if there is none.
-    fn pair(&mut self, name: &str, value: &str) -> u32 {
+    /// The number of a pair, made if there is none. It must get a series before one is removed.
+    pub(crate) fn pair(&mut self, name: &str, value: &str) -> u32 {
         let name = self.symbols.intern(name);
         let of_name = self.names.entry(name).or_insert_with(|| {
             self.symbols.hold(name);
@@ -152,18 +157,25 @@ impl Registry {
                 [first, ..] if self.texts(*first) == (*name, *value) => *first,
                 _ => self.pair(name, value),
             };
-            match &mut self.pairs[number as usize].series {
-                Some(posting) => posting.push(id),
-                none => *none = Some(Posting::One(id)),
-            }
             pairs.push(number);
         }
         self.last = last;
         self.last.clear();
         self.last.extend_from_slice(&pairs);
+        self.put(hash, &pairs, id);
+        pairs.into_boxed_slice()
+    }
+
+    /// Adds a series by its pairs.
+    pub(crate) fn put(&mut self, hash: u64, pairs: &[u32], id: u32) {
+        for pair in pairs {
+            match &mut self.pairs[*pair as usize].series {
+                Some(posting) => posting.push(id),
+                none => *none = Some(Posting::One(id)),
+            }
+        }
         self.ids.insert(hash, id);
         insert(&mut self.all, id);
-        pairs.into_boxed_slice()
     }
 
     /// Takes series away, given in ascending order with their labels.

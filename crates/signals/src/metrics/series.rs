@@ -20,6 +20,31 @@ pub(crate) enum Open {
     Histogram(Box<histogram::Appender>),
 }
 
+/// How the chunk that grows is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A chunk of floats as a closed one is: all of it is read to let it grow on.
+    Floats,
+    Histograms,
+    /// Floats with all that is needed to grow on.
+    Growing,
+}
+
+impl Form {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Floats => 1,
+            Self::Histograms => 2,
+            Self::Growing => 3,
+        }
+    }
+
+    pub(crate) fn of(code: u8) -> Option<Self> {
+        let all = [Self::Floats, Self::Histograms, Self::Growing];
+        all.into_iter().find(|form| form.code() == code)
+    }
+}
+
 /// A series in the head.
 #[derive(Debug)]
 pub(crate) struct Series {
@@ -135,13 +160,8 @@ impl Series {
     }
 
     /// Takes the open chunk of a checkpoint; `None` if it is damaged.
-    pub(crate) fn restore_open(&mut self, kind: Kind, data: &[u8]) -> Option<()> {
-        let open = match kind {
-            Kind::Float => Open::Float(xor::Appender::resume(data)?),
-            // Only what is closed is packed so.
-            Kind::Decimal => return None,
-            Kind::Histogram => Open::Histogram(Box::new(histogram::Appender::resume(data)?)),
-        };
+    pub(crate) fn restore_open(&mut self, form: Form, data: &[u8]) -> Option<()> {
+        let open = Open::get(form, data)?;
         self.packed.cut(open.first()?);
         self.saved = self.saved.min(self.packed.closed.len() as u16);
         self.packed.open = open;
@@ -184,13 +204,28 @@ impl Open {
         }
     }
 
-    /// Its kind and its bytes.
-    pub(crate) fn data(&self) -> Option<(Kind, &[u8])> {
+    /// Writes it down; in which form. None where there is nothing.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) -> Option<Form> {
         match self {
             Self::None => None,
-            Self::Float(chunk) => Some((Kind::Float, chunk.data())),
-            Self::Histogram(chunk) => Some((Kind::Histogram, chunk.data())),
+            Self::Float(chunk) => {
+                chunk.put(out);
+                Some(Form::Growing)
+            }
+            Self::Histogram(chunk) => {
+                out.extend_from_slice(chunk.data());
+                Some(Form::Histograms)
+            }
         }
+    }
+
+    /// Reads what was written down; `None` if it is damaged.
+    fn get(form: Form, data: &[u8]) -> Option<Self> {
+        Some(match form {
+            Form::Floats => Self::Float(xor::Appender::resume(data)?),
+            Form::Histograms => Self::Histogram(Box::new(histogram::Appender::resume(data)?)),
+            Form::Growing => Self::Float(xor::Appender::get(data)?),
+        })
     }
 
     fn bytes(&self) -> usize {
@@ -354,7 +389,7 @@ impl Packed {
     fn read_open(&self, start: i64, end: i64, out: &mut Found) -> Option<()> {
         match &self.open {
             Open::None => Some(()),
-            Open::Float(chunk) => xor::read(chunk.data(), start, end, &mut out.floats),
+            Open::Float(chunk) => chunk.read(start, end, &mut out.floats),
             Open::Histogram(chunk) => {
                 histogram::read(chunk.data(), start, end, &mut out.histograms)
             }

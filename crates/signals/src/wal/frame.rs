@@ -3,7 +3,8 @@
 
 /// Occurs before every record; where one is damaged, the next is found by it.
 const MARK: [u8; 4] = [0xa7, 0x1d, 0xfe, 0x52];
-const HEAD: usize = 12;
+/// What a frame takes before its record, in bytes.
+pub(crate) const FRAME: usize = 12;
 
 /// The longest record, in bytes.
 pub(crate) const MAX_RECORD: usize = 16 << 20;
@@ -19,6 +20,32 @@ pub(crate) fn frame(out: &mut Vec<u8>, record: &[u8]) {
 
 fn checksum(length: [u8; 4], record: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&length), record)
+}
+
+/// What a frame says of its record.
+pub(crate) struct Framed {
+    /// How long it is, in bytes.
+    pub(crate) length: usize,
+    sum: u32,
+}
+
+impl Framed {
+    /// Reads a frame; `None` if it is none.
+    pub(crate) fn of(bytes: &[u8; FRAME]) -> Option<Self> {
+        let [mark @ .., _, _, _, _, _, _, _, _] = *bytes;
+        let [.., l0, l1, l2, l3, s0, s1, s2, s3] = *bytes;
+        let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+        (mark == MARK && length <= MAX_RECORD).then_some(Self {
+            length,
+            sum: u32::from_le_bytes([s0, s1, s2, s3]),
+        })
+    }
+
+    /// Whether this is the record.
+    pub(crate) fn is(&self, record: &[u8]) -> bool {
+        let length = (self.length as u32).to_le_bytes();
+        record.len() == self.length && checksum(length, record) == self.sum
+    }
 }
 
 /// What is found in bytes, from the front on.
@@ -43,7 +70,7 @@ pub(crate) fn records(bytes: &[u8]) -> impl Iterator<Item = Piece<'_>> {
             return None;
         }
         if let Some(record) = whole(bytes, at) {
-            at += HEAD + record.len();
+            at += FRAME + record.len();
             return Some(Piece::Record(record));
         }
         let offset = at;
@@ -59,18 +86,10 @@ pub(crate) fn records(bytes: &[u8]) -> impl Iterator<Item = Piece<'_>> {
 }
 
 fn whole(bytes: &[u8], at: usize) -> Option<&[u8]> {
-    let rest = &bytes[at..];
-    if rest.len() < HEAD || rest[..4] != MARK {
-        return None;
-    }
-    let length: [u8; 4] = rest[4..8].try_into().ok()?;
-    let sum = u32::from_le_bytes(rest[8..12].try_into().ok()?);
-    let count = u32::from_le_bytes(length) as usize;
-    if count > MAX_RECORD {
-        return None;
-    }
-    let record = rest[HEAD..].get(..count)?;
-    (checksum(length, record) == sum).then_some(record)
+    let (front, rest) = bytes[at..].split_first_chunk()?;
+    let framed = Framed::of(front)?;
+    let record = rest.get(..framed.length)?;
+    framed.is(record).then_some(record)
 }
 
 #[cfg(test)]
@@ -110,7 +129,7 @@ mod tests {
         fn anything_can_be_read(bytes: Vec<u8>) {
             let covered: usize = records(&bytes)
                 .map(|piece| match piece {
-                    Piece::Record(record) => HEAD + record.len(),
+                    Piece::Record(record) => FRAME + record.len(),
                     Piece::Damaged { bytes, .. } => bytes,
                 })
                 .sum();

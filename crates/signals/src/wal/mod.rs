@@ -15,7 +15,7 @@ mod frame;
 mod log;
 mod replay;
 
-pub(crate) use frame::{MAX_RECORD, Piece, frame, records};
+pub(crate) use frame::{FRAME, Framed, Piece, frame, records};
 pub(crate) use log::{Disk, Files, Log, NotTaken};
 pub(crate) use replay::replay;
 pub use replay::{Damage, Replayed};

@@ -12,6 +12,7 @@ mod logs_kept;
 mod model;
 mod objects;
 mod promql;
+mod restart;
 mod retention;
 mod traces;
 

@@ -82,8 +82,8 @@ impl Chunk {
         let (min, max, count) = (of.first, of.last, of.count);
         if count >= WORTH {
             let mut samples = Samples::default();
-            xor::read(of.data(), i64::MIN, i64::MAX, &mut samples)?;
-            if let Some(data) = decimal::pack(&samples, of.data().len()) {
+            of.read(i64::MIN, i64::MAX, &mut samples)?;
+            if let Some(data) = decimal::pack(&samples, of.len()) {
                 return Self::new(Kind::Decimal, min, max, count, data);
             }
         }

@@ -3,9 +3,14 @@
 
 use towpath_query::promql::Samples;
 
+use super::{FULL, spans};
+use crate::bytes::{Cursor, put_uvarint, put_varint};
+
 /// A chunk that grows.
 #[derive(Clone, Debug)]
 pub(crate) struct Appender {
+    /// The count in front is written when the chunk is done: it is far from where a chunk grows,
+    /// and memory that is not in a cache is what a sample costs most.
     bytes: Vec<u8>,
     /// Bits not yet used in the last byte.
     free: u8,
@@ -18,6 +23,9 @@ pub(crate) struct Appender {
     delta: i64,
     value: u64,
 }
+
+/// What the count in front of a chunk takes, in bytes.
+const COUNT: usize = 2;
 
 /// Chunks grow in these steps: less is in use than with doubling.
 const GROWTH: usize = 32;
@@ -35,8 +43,8 @@ impl Appender {
             delta: 0,
             value: value.to_bits(),
         };
-        own.bytes.extend_from_slice(&[0, 1]);
-        crate::bytes::put_varint(&mut own.bytes, time);
+        own.bytes.extend_from_slice(&[0, 0]);
+        put_varint(&mut own.bytes, time);
         own.bits(value.to_bits(), 64);
         own
     }
@@ -70,8 +78,6 @@ impl Appender {
         self.delta = delta;
         self.last = time;
         self.count += 1;
-        let count = self.count.to_be_bytes();
-        self.bytes[..2].copy_from_slice(&count);
     }
 
     fn difference(&mut self, difference: i64) {
@@ -146,19 +152,74 @@ impl Appender {
         self.free = bytes * 8 - left;
     }
 
-    /// The chunk as it is now.
-    pub(crate) fn data(&self) -> &[u8] {
-        &self.bytes
+    /// How long the chunk is now, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
-    pub(crate) fn into_data(self) -> Vec<u8> {
+    /// Adds the samples from `start` to `end`; `None` if the chunk is damaged.
+    pub(crate) fn read(&self, start: i64, end: i64, out: &mut Samples) -> Option<()> {
+        read_packed(self.count, self.packed(), start, end, out)
+    }
+
+    /// The chunk, done.
+    pub(crate) fn into_data(mut self) -> Vec<u8> {
+        self.bytes[..COUNT].copy_from_slice(&self.count.to_be_bytes());
         self.bytes
+    }
+
+    /// What is behind the count.
+    fn packed(&self) -> &[u8] {
+        &self.bytes[COUNT..]
+    }
+
+    /// Writes it down with all it needs to grow on.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.free, self.leading, self.trailing]);
+        put_uvarint(out, u64::from(self.count));
+        put_varint(out, self.first);
+        put_varint(out, self.last.wrapping_sub(self.first));
+        put_varint(out, self.delta);
+        out.extend_from_slice(&self.value.to_le_bytes());
+        out.extend_from_slice(self.packed());
+    }
+
+    /// Reads what was written down, without a look at each sample; `None` if it cannot have been.
+    pub(crate) fn get(data: &[u8]) -> Option<Self> {
+        let mut cursor = Cursor::new(data);
+        let (free, leading, trailing) = (cursor.u8()?, cursor.u8()?, cursor.u8()?);
+        let count = u16::try_from(cursor.uvarint()?).ok()?;
+        let first = cursor.varint()?;
+        let last = first.checked_add(cursor.varint()?)?;
+        let (delta, value) = (cursor.varint()?, cursor.u64()?);
+        let packed = cursor.rest();
+        let unknown = leading == 255 && trailing == 0;
+        let bits = unknown || leading < 32 && trailing < 64 && leading + trailing < 64;
+        let full = count == 0 || count > FULL;
+        if !bits || free > 7 || full || !spans(first, last) || packed.is_empty() {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(COUNT + packed.len() + GROWTH);
+        bytes.extend_from_slice(&[0; COUNT]);
+        bytes.extend_from_slice(packed);
+        Some(Self {
+            bytes,
+            free,
+            leading,
+            trailing,
+            count,
+            first,
+            last,
+            delta,
+            value,
+        })
     }
 
     /// A chunk that was written, to grow on; `None` if it is damaged.
     pub(crate) fn resume(data: &[u8]) -> Option<Self> {
         let (mut first, mut last) = (None, 0);
-        let state = walk(data, |time, _| {
+        let (count, packed) = parts(data)?;
+        let state = walk(count, packed, |time, _| {
             first = first.or(Some(time));
             last = time;
             true
@@ -172,7 +233,7 @@ impl Appender {
             free: (state.left % 8) as u8,
             leading: state.leading,
             trailing: state.trailing,
-            count: state.count,
+            count,
             first: first?,
             last,
             delta: state.delta,
@@ -181,13 +242,21 @@ impl Appender {
     }
 }
 
+/// The count of a chunk, and what is behind it.
+fn parts(data: &[u8]) -> Option<(u16, &[u8])> {
+    let (count, packed) = data.split_first_chunk::<COUNT>()?;
+    Some((u16::from_be_bytes(*count), packed))
+}
+
 /// Adds the samples of a chunk from `start` to `end`; `None` if it is damaged.
 pub(crate) fn read(data: &[u8], start: i64, end: i64, out: &mut Samples) -> Option<()> {
-    let most = data
-        .first_chunk()
-        .map_or(0, |count| u16::from_be_bytes(*count));
+    let (count, packed) = parts(data)?;
+    read_packed(count, packed, start, end, out)
+}
+
+fn read_packed(count: u16, packed: &[u8], start: i64, end: i64, out: &mut Samples) -> Option<()> {
     // No sample takes less than two bits.
-    let most = usize::from(most).min(data.len() * 4);
+    let most = usize::from(count).min(packed.len() * 4);
     out.times.reserve(most);
     out.values.reserve(most);
     let keep = |time: i64, value: u64| {
@@ -196,7 +265,7 @@ pub(crate) fn read(data: &[u8], start: i64, end: i64, out: &mut Samples) -> Opti
         }
         time <= end
     };
-    walk(data, keep).map(drop)
+    walk(count, packed, keep).map(drop)
 }
 
 /// Adds the first `count` values of a chunk alone, and tells how many it has; `None` if it is
@@ -208,12 +277,12 @@ pub(crate) fn read_values(data: &[u8], count: usize, out: &mut Vec<f64>) -> Opti
         left -= 1;
         left > 0
     };
-    walk(data, keep).map(|state| usize::from(state.count))
+    let (count, packed) = parts(data)?;
+    walk(count, packed, keep).map(|_| usize::from(count))
 }
 
 /// What is known behind the last sample of a chunk.
 struct State {
-    count: u16,
     delta: i64,
     value: u64,
     leading: u8,
@@ -224,11 +293,8 @@ struct State {
 
 /// Gives the samples of a chunk to `keep` until that says no; `None` if it is damaged.
 #[inline]
-fn walk(data: &[u8], mut keep: impl FnMut(i64, u64) -> bool) -> Option<State> {
-    let (count, rest) = data.split_at_checked(2)?;
-    let count = u16::from_be_bytes([count[0], count[1]]);
+fn walk(count: u16, packed: &[u8], mut keep: impl FnMut(i64, u64) -> bool) -> Option<State> {
     let mut state = State {
-        count,
         delta: 0,
         value: 0,
         leading: 255,
@@ -238,7 +304,7 @@ fn walk(data: &[u8], mut keep: impl FnMut(i64, u64) -> bool) -> Option<State> {
     if count == 0 {
         return Some(state);
     }
-    let mut cursor = crate::bytes::Cursor::new(rest);
+    let mut cursor = Cursor::new(packed);
     let mut time = cursor.varint()?;
     let mut bits = Bits::new(cursor.rest());
     let mut value = bits.take(64)?;
@@ -470,7 +536,41 @@ mod tests {
             let same = out.iter().zip(&samples).all(|(a, b)| a.0 == b.0 && a.1.to_bits() == b.1.to_bits());
             prop_assert!(same && out.len() == samples.len());
             let resumed = Appender::resume(&data).unwrap();
-            prop_assert_eq!(resumed.data(), &data[..]);
+            prop_assert_eq!(resumed.into_data(), data);
+        }
+
+        #[test]
+        fn what_was_written_down_grows_on(values in prop::collection::vec(any::<u8>(), 1..60)) {
+            let at = |at: usize| (at as i64 * 15_000, f64::from(values[at]) / 4.0);
+            let mut whole = Appender::new(at(0).0, at(0).1);
+            for middle in 1..values.len() {
+                let mut written = Vec::new();
+                whole.put(&mut written);
+                let mut again = Appender::get(&written).unwrap();
+                whole.push(at(middle).0, at(middle).1);
+                again.push(at(middle).0, at(middle).1);
+                prop_assert_eq!(again.into_data(), whole.clone().into_data());
+            }
+        }
+
+        #[test]
+        fn what_makes_no_sense_never_panics(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..60),
+            front: [u8; 3],
+            small: bool,
+        ) {
+            if small && bytes.len() > 10 {
+                bytes[..3].copy_from_slice(&front.map(|byte| byte % 32));
+                bytes[3..7].copy_from_slice(&[9, 2, 2, 2]);
+            }
+            let Some(mut chunk) = Appender::get(&bytes) else {
+                return Ok(());
+            };
+            let mut out = Samples::default();
+            chunk.read(i64::MIN, i64::MAX, &mut out);
+            chunk.push(chunk.last, 1.5);
+            chunk.push(chunk.last, f64::NAN);
+            chunk.into_data();
         }
 
         #[test]
