@@ -88,10 +88,20 @@ impl Store {
         keys.places = places.into_iter().map(|(from, to, _)| (from, to)).collect();
     }
 
-    fn head_samples(&self, id: u32, start: i64, end: i64, found: &mut Found) -> Result<(), String> {
-        let read = self
-            .head
-            .with(id, |series| series.packed.read(start, end, found));
+    /// Adds what the head has of a series; where `newest` says so it may be the last sample alone.
+    fn head_samples(
+        &self,
+        id: u32,
+        (start, end): (i64, i64),
+        newest: bool,
+        found: &mut Found,
+    ) -> Result<(), String> {
+        let read = self.head.with(id, |series| {
+            if newest && series.packed.read_last(start, end, found) {
+                return Some(());
+            }
+            series.packed.read(start, end, found)
+        });
         match read {
             Some(None) => Err("a chunk in memory is damaged".to_owned()),
             // Gone since: it had no samples left.
@@ -191,6 +201,8 @@ impl Selected<'_> {
             },
             histograms: Vec::new(),
         };
+        // Behind what is deleted there may be another that counts.
+        let newest = self.plan.newest() && view.tombstones.is_empty();
         let mut labels: Option<Labels> = None;
         for at in &self.now {
             let side = &mut self.sides[*at];
@@ -198,7 +210,8 @@ impl Selected<'_> {
             side.at += 1;
             match &mut side.of {
                 Of::Head(_) => {
-                    store.head_samples(id, start.max(view.flushed), end, &mut found)?;
+                    let times = (start.max(view.flushed), end);
+                    store.head_samples(id, times, newest, &mut found)?;
                     if labels.is_none() && !found.is_empty() {
                         labels = store.head.labels(id);
                     }

@@ -413,6 +413,20 @@ impl Packed {
         Some(())
     }
 
+    /// Adds the newest sample if it is from `start` to `end`, without a look at the others; false if
+    /// it has to be looked for.
+    pub(crate) fn read_last(&self, start: i64, end: i64, out: &mut Found) -> bool {
+        match &self.open {
+            Open::Float(chunk) if chunk.last <= end => {
+                if chunk.last >= start {
+                    out.floats.push(chunk.last, chunk.value());
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Drops the chunks that reach to `time` or beyond it.
     fn cut(&mut self, time: i64) {
         self.open = Open::None;

@@ -46,12 +46,18 @@ pub struct Hints<'a> {
     pub start: i64,
     /// The last time needed, in milliseconds.
     pub end: i64,
-    /// Between two evaluations, in milliseconds.
+    /// Between two evaluations, in milliseconds; [`Hints::ONCE`] for a plain selector where there is
+    /// only one.
     pub step: i64,
     /// The range of the range selector, in milliseconds; 0 for none.
     pub range: i64,
     /// The function or aggregation right around the selector, or empty.
     pub function: &'a str,
+}
+
+impl Hints<'_> {
+    /// In the place of a step: only the newest sample up to the end matters.
+    pub const ONCE: i64 = i64::MAX;
 }
 
 /// Why an evaluation stops early.

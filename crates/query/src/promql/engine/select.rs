@@ -131,7 +131,7 @@ pub(super) fn instant<'e>(
         } else {
             last
         },
-        step: steps.step,
+        step: steps.apart(),
         range: 0,
         function: if smoothed { SMOOTHED } else { function },
     };
@@ -164,7 +164,7 @@ pub(super) fn timestamps<'e>(
     let hints = Hints {
         start,
         end: last,
-        step: steps.step,
+        step: steps.apart(),
         range: 0,
         function: "timestamp",
     };

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::Hints;
 use crate::promql::series::{HistogramSample, Samples, Series, is_stale};
 
 /// So many values are looked at without a jump.
@@ -25,6 +26,14 @@ impl Steps {
         usize::try_from(steps)
             .unwrap_or(usize::MAX)
             .saturating_add(1)
+    }
+
+    /// Between two of them, as a plain selector's source is told.
+    pub(super) fn apart(self) -> i64 {
+        match self.count() {
+            0 | 1 => Hints::ONCE,
+            _ => self.step,
+        }
     }
 
     /// All of them.

@@ -49,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) choices: Vec<Choice>,
     /// A plain selector: markers of staleness are read too.
     pub(crate) instant: bool,
+    /// At a single time.
+    once: bool,
     pub(crate) start: i64,
     pub(crate) end: i64,
     pub(crate) step: i64,
@@ -82,13 +84,15 @@ impl Plan {
             true => (!matches!(hints.function, "info" | "smoothed")).then_some(Take::Last),
             false => take(hints.function),
         };
+        let once = hints.step == Hints::ONCE;
         let mut plan = Self {
             take,
             choices: Vec::new(),
             instant,
             start: hints.start,
             end: hints.end,
-            step: hints.step,
+            once,
+            step: if once { 1 } else { hints.step },
             range: hints.range,
         };
         if take.is_some() {
@@ -96,6 +100,11 @@ impl Plan {
             plan.choose(adds_up);
         }
         plan
+    }
+
+    /// Whether only the newest sample matters, as it does to a plain selector at a single time.
+    pub(crate) fn newest(&self) -> bool {
+        self.once && self.instant && self.take.is_some()
     }
 
     /// What of the samples is wanted: of a plain selector the newest ones at the times of
