@@ -7,11 +7,11 @@ use super::records::{self, Entry};
 
 /// A label of a series in a batch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Label<'b> {
-    pub(super) name: &'b str,
-    pub(super) value: &'b str,
+pub(crate) struct Label<'b> {
+    pub(crate) name: &'b str,
+    pub(crate) value: &'b str,
     /// Which label of the series before in the batch is the same, if one is.
-    pub(super) same: Option<usize>,
+    pub(crate) same: Option<usize>,
 }
 
 /// Where a label is in the text.
@@ -34,17 +34,17 @@ struct One {
 
 /// Series in the order of a record.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     text: String,
     labels: Vec<Place>,
     series: Vec<One>,
     /// The record made sense to its end.
-    pub(super) whole: bool,
+    pub(crate) whole: bool,
 }
 
 impl Batch {
     /// Reads a record of series.
-    pub(super) fn read(record: &[u8], fingerprint: Fingerprint) -> Self {
+    pub(crate) fn read(record: &[u8], fingerprint: Fingerprint) -> Self {
         let mut own = Self {
             // Most labels are those of the series before.
             text: String::with_capacity(record.len() / 4),
@@ -110,12 +110,12 @@ impl Batch {
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.series.len()
     }
 
     /// Number, hash and labels of each.
-    pub(super) fn iter(
+    pub(crate) fn iter(
         &self,
     ) -> impl Iterator<Item = (u32, u64, impl Iterator<Item = Label<'_>> + Clone)> {
         let mut from = 0;
