@@ -3,7 +3,8 @@
 
 use towpath_stdx::keyed::Fingerprint;
 
-use super::records::{self, Entry};
+use super::records;
+use crate::bytes::Cursor;
 
 /// A label of a series in a batch.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,14 @@ pub(crate) struct Batch {
     pub(crate) whole: bool,
 }
 
+/// A label as it is in the record.
+#[derive(Clone, Copy)]
+struct Seen<'r> {
+    raw: &'r [u8],
+    name: &'r str,
+    value: &'r str,
+}
+
 impl Batch {
     /// Reads a record of series.
     pub(crate) fn read(record: &[u8], fingerprint: Fingerprint) -> Self {
@@ -50,40 +59,78 @@ impl Batch {
             text: String::with_capacity(record.len() / 4),
             ..Self::default()
         };
-        own.whole = records::read(record, |entry| {
-            if let Entry::Series(number, labels) = entry {
-                let texts = labels.iter().flat_map(|(name, value)| [name, value]);
-                let hash = fingerprint.of(texts.map(|text| text.as_bytes()));
-                own.add(number, hash, &labels);
-            }
-        });
+        own.whole = own.fill(record, fingerprint).is_some();
         own
     }
 
-    fn add(&mut self, number: u32, hash: u64, labels: &[(&str, &str)]) {
-        let ends = self.series.iter().rev().map(|one| one.end as usize);
-        let mut ends = ends.chain(std::iter::once(0));
-        let (to, from) = (ends.next().unwrap_or(0), ends.next().unwrap_or(0));
-        let mut at = from;
-        for (name, value) in labels {
-            while at < to && self.label(at).name < *name {
+    fn fill(&mut self, record: &[u8], fingerprint: Fingerprint) -> Option<()> {
+        let mut cursor = records::series(record)?;
+        let (mut now, mut before) = (Vec::new(), Vec::new());
+        while !cursor.is_empty() {
+            std::mem::swap(&mut now, &mut before);
+            now.clear();
+            let (number, count) = records::one_series(&mut cursor)?;
+            let begin = self.labels.len();
+            let read = self.labels_of(&mut cursor, count, &before, &mut now);
+            if read.is_none() {
+                self.labels.truncate(begin);
+                return None;
+            }
+            let texts = now.iter().flat_map(|seen: &Seen| [seen.name, seen.value]);
+            self.series.push(One {
+                number,
+                hash: fingerprint.of(texts.map(str::as_bytes)),
+                end: self.labels.len() as u32,
+            });
+        }
+        Some(())
+    }
+
+    /// Reads the labels of a series, given those of the one before.
+    fn labels_of<'r>(
+        &mut self,
+        cursor: &mut Cursor<'r>,
+        count: usize,
+        before: &[Seen<'r>],
+        now: &mut Vec<Seen<'r>>,
+    ) -> Option<()> {
+        // Where those before are in the list.
+        let places = self.labels.len() - before.len();
+        let mut at = 0;
+        for _ in 0..count {
+            let rest = cursor.rest();
+            let known = before.get(at).filter(|seen| rest.starts_with(seen.raw));
+            let seen = match known {
+                Some(known) => {
+                    cursor.take(known.raw.len())?;
+                    *known
+                }
+                None => {
+                    let (name, value) = records::label(cursor)?;
+                    let raw = &rest[..rest.len() - cursor.rest().len()];
+                    Seen { raw, name, value }
+                }
+            };
+            // As they are in a set of labels: in order, each once.
+            if now.last().is_some_and(|last| last.name >= seen.name) {
+                return None;
+            }
+            while before.get(at).is_some_and(|other| other.name < seen.name) {
                 at += 1;
             }
-            let same = at < to && (self.label(at).name, self.label(at).value) == (*name, *value);
+            let same = before.get(at).is_some_and(|other| other.raw == seen.raw);
             let place = match same {
                 true => Place {
-                    same: (at - from) as u32,
-                    ..self.labels[at]
+                    same: at as u32,
+                    ..self.labels[places + at]
                 },
-                false => self.place(name, value),
+                false => self.place(seen.name, seen.value),
             };
+            at += usize::from(same);
             self.labels.push(place);
+            now.push(seen);
         }
-        self.series.push(One {
-            number,
-            hash,
-            end: self.labels.len() as u32,
-        });
+        Some(())
     }
 
     fn place(&mut self, name: &str, value: &str) -> Place {
@@ -177,7 +224,7 @@ mod tests {
         #[test]
         fn all_of_a_record_is_there(
             all in prop::collection::vec(
-                prop::collection::btree_map("[a-d]", "[x-zü]{1,2}", 0..4), 0..12,
+                prop::collection::btree_map("[a-d]", "[x-zü]{1,2}", 0..4), 1..12,
             ),
         ) {
             let fingerprint = Fingerprint::default();

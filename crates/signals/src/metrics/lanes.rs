@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use super::batch::Batch;
@@ -16,9 +16,11 @@ use crate::Value;
 /// How many threads there are. A third one reads.
 const LANES: usize = 2;
 /// Ranges of so many series take turns; whole pages of the head, and as many as most records have.
-const RANGE: u32 = 1 << 13;
-/// Records that wait for a lane.
-const WAITING: usize = 4;
+const RANGE: u32 = 1 << 12;
+/// How much may wait for the lanes: all of some ranges, so that none of them waits for another.
+const WAITING: usize = 16 << 20;
+/// How many batches of series may wait.
+const BATCHES: usize = 8;
 /// Shorter batches of series are not worth another thread's while.
 const SHORT: usize = 100;
 /// Samples of a log that a lane puts in order before it places them, for each series of its own:
@@ -36,15 +38,48 @@ pub(super) type Other = HashMap<u32, u32>;
 struct Piece {
     record: Vec<u8>,
     other: Arc<Other>,
+    tell: Sender<Told>,
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        // Nobody listens any more after a failure.
+        let _ = self
+            .tell
+            .send(Told::Spent(std::mem::take(&mut self.record)));
+    }
+}
+
+/// Series to be added.
+struct Series {
+    batch: Batch,
+    /// Those that got other numbers.
+    other: Vec<(u32, u32)>,
+    tell: Sender<Told>,
+}
+
+impl Drop for Series {
+    fn drop(&mut self) {
+        // Nobody listens any more after a failure.
+        let _ = self.tell.send(Told::Added(std::mem::take(&mut self.other)));
+    }
 }
 
 enum Work {
     Piece(Arc<Piece>),
-    Series(Batch),
+    Series(Series),
+}
+
+/// What lanes tell, also of what a lane that panicked has left: nobody waits for it for ever.
+enum Told {
+    /// The series of a batch are added; these have other numbers.
+    Added(Vec<(u32, u32)>),
+    /// A record is done with.
+    Spent(Vec<u8>),
 }
 
 /// A thread, and the way to it.
-type Running<'s, 'e> = (SyncSender<Work>, ScopedJoinHandle<'s, Lane<'e>>);
+type Running<'s, 'e> = (Sender<Work>, ScopedJoinHandle<'s, Lane<'e>>);
 
 /// The threads; there are none before there is something to do.
 pub(super) struct Lanes<'s, 'e> {
@@ -55,22 +90,17 @@ pub(super) struct Lanes<'s, 'e> {
     running: Vec<Running<'s, 'e>>,
     /// The only one, where threads cannot be had.
     own: Lane<'e>,
+    /// The lanes have been begun, or cannot be.
+    began: bool,
+    tell: Sender<Told>,
     told: Receiver<Told>,
-    /// For those that are not there yet.
-    tell: Option<Sender<Told>>,
     /// Batches of series that are not added yet.
     adding: usize,
+    /// Bytes of records that wait.
+    waiting: usize,
     /// Room that is not in use.
     spare: Vec<Vec<u8>>,
     other: Arc<Other>,
-}
-
-/// What lanes tell.
-enum Told {
-    /// The series of a batch are added; these have other numbers.
-    Added(Vec<(u32, u32)>),
-    /// A record is done with.
-    Spent(Vec<u8>),
 }
 
 impl<'s, 'e> Lanes<'s, 'e> {
@@ -81,10 +111,12 @@ impl<'s, 'e> Lanes<'s, 'e> {
             head,
             flushed,
             running: Vec::new(),
-            own: Lane::new(head, flushed, (0, 1), None),
+            own: Lane::new(head, flushed, (0, 1)),
+            began: false,
+            tell,
             told,
-            tell: Some(tell),
             adding: 0,
+            waiting: 0,
             spare: Vec::new(),
             other: Arc::default(),
         }
@@ -102,7 +134,10 @@ impl<'s, 'e> Lanes<'s, 'e> {
 
     fn hear(&mut self, told: Told) {
         match told {
-            Told::Spent(record) => self.spare.push(record),
+            Told::Spent(record) => {
+                self.waiting -= record.len();
+                self.spare.push(record);
+            }
             Told::Added(other) => {
                 self.adding -= 1;
                 self.renumber(other);
@@ -118,25 +153,34 @@ impl<'s, 'e> Lanes<'s, 'e> {
 
     /// Waits until all series are added; then which numbers are of other ones.
     pub(super) fn other(&mut self) -> &Arc<Other> {
-        while self.adding > 0 {
+        self.until(|own| own.adding == 0);
+        &self.other
+    }
+
+    /// Listens until something is so.
+    fn until(&mut self, is: impl Fn(&Self) -> bool) {
+        while !is(self) {
             match self.told.recv() {
                 Ok(told) => self.hear(told),
-                // A lane has panicked, which is told at the end.
-                Err(_) => self.adding = 0,
+                // Not while this side could tell itself.
+                Err(_) => return,
             }
         }
-        &self.other
     }
 
     /// Adds series; those of a long batch some time later.
     pub(super) fn add(&mut self, batch: Batch) {
         if batch.len() >= SHORT {
             self.start();
-            if let Some((lane, _)) = self.running.first() {
+            if !self.running.is_empty() {
+                self.until(|own| own.adding < BATCHES);
                 self.adding += 1;
-                // It ends only with this side.
-                let _ = lane.send(Work::Series(batch));
-                return;
+                let series = Series {
+                    batch,
+                    other: Vec::new(),
+                    tell: self.tell.clone(),
+                };
+                return self.send(0, Work::Series(series));
             }
         }
         self.other();
@@ -156,33 +200,43 @@ impl<'s, 'e> Lanes<'s, 'e> {
                 room
             }
         };
+        let other = Arc::clone(self.other());
+        self.until(|own| own.waiting < WAITING);
+        self.waiting += record.len();
+        let tell = self.tell.clone();
         let piece = Arc::new(Piece {
             record,
-            other: Arc::clone(self.other()),
+            other,
+            tell,
         });
         if self.running.is_empty() {
-            return self.own.take(piece);
+            return self.own.take(&piece);
         }
         let (first, last) = (series.0 / RANGE, series.1 / RANGE);
         let alone = first == last && piece.other.is_empty();
         let alone = alone.then(|| lane_of(series.0, LANES));
-        for (number, (lane, _)) in self.running.iter().enumerate() {
+        for number in 0..self.running.len() {
             if alone.is_none_or(|alone| alone == number) {
-                // It ends only with this side.
-                let _ = lane.send(Work::Piece(Arc::clone(&piece)));
+                self.send(number, Work::Piece(Arc::clone(&piece)));
             }
         }
     }
 
+    fn send(&self, lane: usize, work: Work) {
+        if let Some((lane, _)) = self.running.get(lane) {
+            // It ends only with this side, or in a panic that is told at the end.
+            let _ = lane.send(work);
+        }
+    }
+
     fn start(&mut self) {
-        let Some(tell) = self.tell.take() else {
+        if std::mem::replace(&mut self.began, true) {
             return;
-        };
+        }
         let mut lanes = Vec::new();
         for number in 0..LANES {
-            let (sender, work) = sync_channel(WAITING);
-            let tell = Some(tell.clone());
-            let lane = Lane::new(self.head, self.flushed, (number, LANES), tell);
+            let (sender, work) = channel();
+            let lane = Lane::new(self.head, self.flushed, (number, LANES));
             let thread = Builder::new().name("signals-replay".to_owned());
             match thread.spawn_scoped(self.scope, move || lane.run(&work)) {
                 Ok(thread) => lanes.push((sender, thread)),
@@ -232,7 +286,6 @@ struct Lane<'e> {
     flushed: i64,
     /// Which of how many.
     number: (usize, usize),
-    tell: Option<Sender<Told>>,
     back: Back,
     orphans: u64,
     waiting: Vec<Waiting>,
@@ -243,17 +296,11 @@ struct Lane<'e> {
 }
 
 impl<'e> Lane<'e> {
-    fn new(
-        head: &'e Head,
-        flushed: i64,
-        number: (usize, usize),
-        tell: Option<Sender<Told>>,
-    ) -> Self {
+    fn new(head: &'e Head, flushed: i64, number: (usize, usize)) -> Self {
         Self {
             head,
             flushed,
             number,
-            tell,
             back: Back::default(),
             orphans: 0,
             waiting: Vec::new(),
@@ -265,22 +312,15 @@ impl<'e> Lane<'e> {
     fn run(mut self, work: &Receiver<Work>) -> Self {
         for work in work {
             match work {
-                Work::Piece(piece) => self.take(piece),
-                Work::Series(batch) => self.tell(Told::Added(self.head.restore(&batch))),
+                Work::Piece(piece) => self.take(&piece),
+                Work::Series(mut series) => series.other = self.head.restore(&series.batch),
             }
         }
         self.place();
         self
     }
 
-    fn tell(&self, told: Told) {
-        if let Some(tell) = &self.tell {
-            // Nobody listens any more after a failure.
-            let _ = tell.send(told);
-        }
-    }
-
-    fn take(&mut self, piece: Arc<Piece>) {
+    fn take(&mut self, piece: &Piece) {
         let id = |id: u32| match piece.other.is_empty() {
             true => id,
             false => piece.other.get(&id).copied().unwrap_or(id),
@@ -306,9 +346,6 @@ impl<'e> Lane<'e> {
             }
             _ => {}
         });
-        if let Some(piece) = Arc::into_inner(piece) {
-            self.tell(Told::Spent(piece.record));
-        }
     }
 
     fn wait(&mut self, series: u32, time: i64, value: f64) {

@@ -21,7 +21,6 @@ const END: u8 = 7;
 /// One thing in a record.
 #[derive(Debug)]
 pub(crate) enum Entry<'r> {
-    Series(u32, Vec<(&'r str, &'r str)>),
     Sample(u32, i64, Value),
     Metadata(String, Metadata),
     Exemplar(u32, Exemplar),
@@ -45,11 +44,16 @@ fn labels<'r>(cursor: &mut Cursor<'r>) -> Option<Vec<(&'r str, &'r str)>> {
     let count = cursor.count()?;
     let mut pairs = Vec::with_capacity(count);
     for _ in 0..count {
-        pairs.push((cursor.text()?, cursor.text()?));
+        pairs.push(label(cursor)?);
     }
-    // As they are in a set of labels: in order, each once, none empty.
-    let whole = pairs.iter().all(|(_, value)| !value.is_empty());
-    (whole && pairs.is_sorted_by(|a, b| a.0 < b.0)).then_some(pairs)
+    // As they are in a set of labels: in order, each once.
+    pairs.is_sorted_by(|a, b| a.0 < b.0).then_some(pairs)
+}
+
+/// Reads the name and the value of a label, which is not empty.
+pub(crate) fn label<'r>(cursor: &mut Cursor<'r>) -> Option<(&'r str, &'r str)> {
+    let (name, value) = (cursor.text()?, cursor.text()?);
+    (!value.is_empty()).then_some((name, value))
 }
 
 /// Adds a series to a record of series, begun if empty.
@@ -60,6 +64,18 @@ pub(crate) fn put_series(out: &mut Vec<u8>, id: u32, labels: &Labels) {
     put_uvarint(out, u64::from(id));
     let pairs: Vec<_> = labels.iter().collect();
     put_labels(out, pairs.into_iter());
+}
+
+/// What is in a record of series.
+pub(crate) fn series(record: &[u8]) -> Option<Cursor<'_>> {
+    let mut cursor = Cursor::new(record);
+    (cursor.u8()? == SERIES).then_some(cursor)
+}
+
+/// Reads the number of a series and how many labels follow.
+pub(crate) fn one_series(cursor: &mut Cursor<'_>) -> Option<(u32, usize)> {
+    let number = u32::try_from(cursor.uvarint()?).ok()?;
+    Some((number, cursor.count()?))
 }
 
 /// Samples on their way into the log.
@@ -162,7 +178,7 @@ pub(crate) fn is_of_samples(record: &[u8]) -> bool {
 
 /// Whether a record holds series.
 pub(crate) fn is_of_series(record: &[u8]) -> bool {
-    record.first() == Some(&SERIES)
+    series(record).is_some()
 }
 
 /// Reads a record; false if it makes no sense from some place on.
@@ -199,7 +215,6 @@ fn entry<'r>(
 ) -> Option<Entry<'r>> {
     let id = |cursor: &mut Cursor<'_>| u32::try_from(cursor.uvarint()?).ok();
     Some(match kind {
-        SERIES => Entry::Series(id(cursor)?, labels(cursor)?),
         SAMPLES => {
             let head = cursor.uvarint()?;
             let step = (head >> 2) as i64 ^ -((head >> 1 & 1) as i64);
@@ -290,18 +305,11 @@ mod tests {
     fn the_others_round_trip() {
         let labels: Labels = [("__name__", "up"), ("job", "x")].into_iter().collect();
         let mut out = Vec::new();
-        put_series(&mut out, 7, &labels);
-        read(&out, |entry| {
-            assert!(
-                matches!(entry, Entry::Series(7, own) if own.iter().copied().eq(labels.iter()))
-            );
-        });
         let said = Metadata {
             kind: "gauge".into(),
             help: "h".into(),
             unit: String::new(),
         };
-        out.clear();
         put_metadata(&mut out, "up", &said);
         read(&out, |entry| {
             assert!(matches!(entry, Entry::Metadata(family, own) if family == "up" && own == said));

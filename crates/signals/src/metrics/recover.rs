@@ -80,7 +80,7 @@ impl Recovery<'_, '_> {
                 let _ = self.exemplars.add(own, exemplar);
             }
             // The lanes have them.
-            Entry::Series(..) | Entry::Sample(..) | Entry::Chunk(..) | Entry::Open(..) => {}
+            Entry::Sample(..) | Entry::Chunk(..) | Entry::Open(..) => {}
             Entry::End(_) | Entry::Other => {}
         }
     }
