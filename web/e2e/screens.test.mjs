@@ -181,7 +181,7 @@ test('the journey is done with the keyboard alone', async () => {
   assert.equal(await page.evaluate("document.activeElement.matches('[data-filter]')"), true);
   // Letters belong to the input then.
   await page.keyboard.type('gn');
-  assert.match(page.url(), /q=gn/);
+  await until('the filter is in the URL', () => /q=gn/.test(page.url()), 5000);
 });
 
 test('a dialog keeps the focus, wants its reason, tells what it does, and gives the focus back', async () => {
