@@ -3,7 +3,7 @@
 //! ```text
 //! scale fill <folder> <series> <hours>   writes samples 15 s apart and moves them into segments
 //! scale query <folder> [substring] [runs] times queries as dashboards ask them, over all that is there
-//! scale head <folder> <series> <samples> memory of a head, then of the same after a restart
+//! scale head <folder> <series> <samples> memory of a head
 //! scale open <folder>                    time and memory of a restart, then time of a count of all
 //! ```
 

@@ -256,6 +256,26 @@ mod tests {
         }
 
         #[test]
+        fn a_damaged_record_is_read_as_far_as_it_makes_sense(
+            at: prop::sample::Index,
+            byte: u8,
+            jobs in prop::collection::vec("[a-zü]{1,4}", 1..8),
+        ) {
+            let mut record = Vec::new();
+            for (number, job) in (1000u32..).zip(&jobs) {
+                let labels = [("__name__", "up"), ("job", job.as_str()), ("x", "y")];
+                records::put_series(&mut record, number, &labels.into_iter().collect());
+            }
+            let at = 1 + at.index(record.len() - 1);
+            record[at] = byte;
+            let batch = Batch::read(&record, Fingerprint::default());
+            for (_, _, labels) in batch.iter() {
+                let names: Vec<_> = labels.map(|label| label.name).collect();
+                prop_assert!(names.is_sorted_by(|a, b| a < b));
+            }
+        }
+
+        #[test]
         fn anything_can_be_read(mut bytes: Vec<u8>) {
             bytes.insert(0, 1);
             Batch::read(&bytes, Fingerprint::default()).iter().for_each(drop);

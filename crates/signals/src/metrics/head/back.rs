@@ -76,7 +76,7 @@ impl Head {
         let mut tally = Tally::default();
         let mut page: Option<(usize, Page)> = None;
         let (mut pairs, mut before): (Vec<u32>, Vec<u32>) = Default::default();
-        'series: for (number, hash, labels) in batch.iter() {
+        for (number, hash, labels) in batch.iter() {
             std::mem::swap(&mut pairs, &mut before);
             pairs.clear();
             let texts = labels.clone().map(|label| (label.name, label.value));
@@ -88,33 +88,21 @@ impl Head {
                 }
                 continue;
             }
+            let Some(own) = self.free(number, &mut page) else {
+                continue;
+            };
+            if own != number {
+                other.push((number, own));
+            }
             for label in labels.clone() {
                 let pair = label.same.and_then(|at| before.get(at).copied());
                 pairs.push(pair.unwrap_or_else(|| registry.pair(label.name, label.value)));
             }
             let source = tally.source(&self.budget, labels);
-            let mut own = number;
-            let mut slot = loop {
-                let at = own as usize / PAGE;
-                let (_, page) = match &mut page {
-                    Some(page) if page.0 == at => page,
-                    page => page.insert((at, self.page(own))),
-                };
-                let slot = page[own as usize % PAGE].lock();
-                if slot.is_none() {
-                    break slot;
-                }
-                drop(slot);
-                if own == u32::MAX {
-                    continue 'series;
-                }
-                own = self.next();
-            };
-            if own != number {
-                other.push((number, own));
+            let series = Series::new(Box::from(&pairs[..]), source);
+            if let Some((_, page)) = &page {
+                *page[own as usize % PAGE].lock() = Some(Box::new(series));
             }
-            *slot = Some(Box::new(Series::new(Box::from(&pairs[..]), source)));
-            drop(slot);
             tally.add(&self.budget, source, own_bytes(pairs.len()));
             registry.put(hash, &pairs, own);
             self.next.fetch_max(own as usize + 1, Ordering::AcqRel);
@@ -123,6 +111,26 @@ impl Head {
         self.registry_bytes
             .store(registry.bytes(), Ordering::Relaxed);
         other
+    }
+
+    /// The number, or the next one that is free where it is taken; none where there is no other.
+    /// `page` is that of the number then.
+    fn free(&self, number: u32, page: &mut Option<(usize, Page)>) -> Option<u32> {
+        let mut own = number;
+        loop {
+            let at = own as usize / PAGE;
+            let (_, page) = match &mut *page {
+                Some(page) if page.0 == at => page,
+                page => page.insert((at, self.page(own))),
+            };
+            if page[own as usize % PAGE].lock().is_none() {
+                return Some(own);
+            }
+            if own == u32::MAX {
+                return None;
+            }
+            own = self.next();
+        }
     }
 
     /// Does something to a series that is read back; `f` tells how much more it takes than before.
